@@ -1,0 +1,65 @@
+// The multi-channel bin sigmoid cross-entropy loss of L-Seg (Guo et al., Neurocomputing 2019), fused:
+// one pass over the logits for all counts and sums, a second for the gradient.
+//
+// For one image and channel c, with p = sigmoid(z): P_c positives; negatives fall into five bins by p
+// ([0,.2) [.2,.4) [.4,.6) [.6,.8) [.8,1]), decided by comparing z with the logits of the edges, so
+// that every device and precision agrees. From the hardest bin down, bins are taken whole until their
+// count reaches key * P_c (all five where P_c = 0 or where they do not reach it). With n_c negatives
+// taken, count_pos = sum P_c, count_neg = sum floor(n_c / num_label) over channels:
+//   loss = sum_c ( sum_pos log(1+exp(-z)) * count_neg + sum_taken log(1+exp(z)) * count_pos )
+//          / (count_pos + count_neg)
+//   d loss / dz = (p - 1) count_neg / (count_pos + count_neg) on positives,
+//                 p count_pos / (count_pos + count_neg) on taken negatives, 0 elsewhere.
+// Both are 0 where count_pos + count_neg = 0. A batch's loss is the mean over its images.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/runtime/context.h"
+#include "kernels/runtime/shape.h"
+
+namespace lseg {
+
+struct BinLossParams {
+  Shape logits;
+  // (N,1,H,W): 0 background, c + 1 for channel c, other values are an Error at run time.
+  // (N,C,H,W): 0 or 1 per channel, lesions may overlap.
+  Shape label;
+  int64_t key = 10;
+  int64_t num_label = 2;
+  // Reproduces the published gradient, whose repeated condition takes bin 0 wherever bins 4..1 were
+  // taken and reached key * P_c. For comparison only; the loss itself does not change.
+  bool published_backward = false;
+  float scale = 1;  // multiplies loss and gradient (loss normalisation)
+
+  void Validate() const;
+  // Bytes of `stats`: what forward finds out and backward needs.
+  int64_t StatsBytes() const;
+};
+
+// What forward leaves for backward, one a (image, channel), n-major. Sums are in double.
+struct BinLossStats {
+  int64_t positives;
+  int64_t negatives[5];  // by bin, easiest first
+  double loss_positive;  // sum of log(1+exp(-z)) over positives
+  double loss_negative[5];
+  int32_t first_bin;     // bins first_bin..4 are taken
+  float weight_positive, weight_negative;  // factors of the gradient, scale and 1/N included
+};
+
+// Writes loss[0] and stats (StatsBytes()). The same for any number of threads: partial
+// sums are per row and are added in row order.
+void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
+                    const uint8_t* label, BinLossStats* stats, float* loss);
+// d_logits by mode, times loss_weight (the gradient of the loss' top).
+void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     float* d_logits, GradMode d_logits_mode);
+
+// The bin, 0..4, of a logit.
+inline int BinOf(float z) {
+  constexpr float kEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};  // ln p/(1-p)
+  return (z >= kEdges[0]) + (z >= kEdges[1]) + (z >= kEdges[2]) + (z >= kEdges[3]);
+}
+
+}  // namespace lseg

@@ -1,0 +1,100 @@
+// 2-d convolution (cross-correlation, as everywhere in deep learning), all three directions.
+//
+//   dst[n,o,y,x] = bias[o] + sum over i,r,s of weight[o,i,r,s] * src[n, g(o)+i, y*stride_h - pad_h +
+//                  r*dilation_h, x*stride_w - pad_w + s*dilation_w], zero outside src
+//
+// A ConvPlan is made once per shape, direction and memory formats by the first engine of the table
+// that supports the case (or by the one named), and then run as often as wanted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/runtime/context.h"
+#include "kernels/runtime/shape.h"
+
+namespace lseg {
+
+struct ConvParams {
+  Shape src;
+  int64_t out_channels = 0;
+  int64_t kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_h = 0, pad_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;  // 1: dense
+  int64_t group = 1;
+  bool bias = true;
+  bool relu = false;  // forward only: dst = max(dst, 0)
+
+  // Throws Error with the rule that broke.
+  void Validate() const;
+  // Output size: floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
+  Shape Dst() const;
+  // (out_channels, src.c / group, kernel_h, kernel_w), always stored densely in this order (OIHW).
+  Shape Weight() const;
+  // Multiply-adds of one pass in any direction.
+  int64_t MultiplyAdds() const;
+  // Source rows that dst rows [begin, end) read, cut to the image.
+  RowRange SrcRows(RowRange dst_rows) const;
+};
+
+enum class ConvDirection { kForward, kBackwardData, kBackwardWeights };
+std::string ToString(ConvDirection direction);
+
+// Formats of src (and d_src) and of dst (and d_dst) in memory.
+struct ConvFormats {
+  Format src = Format::kNCHW, dst = Format::kNCHW;
+};
+
+// Pointers of one run, f32. Those a direction does not name stay null.
+//   forward:          src, weight, bias -> dst (written)
+//   backward data:    d_dst, weight -> d_src by d_src_mode
+//   backward weights: src, d_dst -> d_weight, d_bias, both by d_weight_mode
+// weight is plain OIHW, or what PackWeights wrote where PackedWeightBytes() > 0. d_weight is plain.
+struct ConvArgs {
+  const float* src = nullptr;
+  const void* weight = nullptr;
+  const float* bias = nullptr;
+  float* dst = nullptr;
+  const float* d_dst = nullptr;
+  float* d_src = nullptr;
+  float* d_weight = nullptr;
+  float* d_bias = nullptr;
+  GradMode d_src_mode = GradMode::kSkip, d_weight_mode = GradMode::kSkip;
+  void* workspace = nullptr;  // WorkspaceBytes(), 64-byte aligned
+};
+
+class ConvPlan {
+ public:
+  virtual ~ConvPlan() = default;
+  virtual int64_t WorkspaceBytes() const { return 0; }
+  virtual int64_t PackedWeightBytes() const { return 0; }
+  virtual void PackWeights(Context&, const float* /*weight*/, void* /*packed*/) const {}
+  virtual void Run(Context& context, const ConvArgs& args) const = 0;
+};
+
+struct ConvEngine {
+  std::string name;  // "onednn", "onednn_winograd", "pointwise", "reference"
+  bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+  std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+};
+
+// All engines of a device in order of preference.
+const std::vector<ConvEngine>& ConvEngines(Device device);
+
+// Names of the engines that support a case, in order of preference; never empty on the CPU.
+std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,
+                                             ConvDirection direction, ConvFormats formats);
+
+// engine "": the first eligible one. A named engine that does not support the case is an Error.
+std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams& params,
+                                       ConvDirection direction, ConvFormats formats,
+                                       const std::string& engine = "");
+
+// Times the eligible engines other than "reference" (one warm-up run, then
+// the best of three, on zeros in memory of its own) and names the fastest. One eligible: no timing.
+std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDirection direction,
+                              ConvFormats formats);
+
+}  // namespace lseg

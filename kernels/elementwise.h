@@ -1,0 +1,24 @@
+// Element by element: ReLU, sigmoid, and sums of arrays. Format-blind: they see `count` floats of
+// storage, channel padding included (which stays zero through ReLU; sigmoid takes NCHW only).
+// dst may be src. d_src may be d_dst unless the mode is kAdd.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/runtime/context.h"
+
+namespace lseg {
+
+// dst = src > 0 ? src : slope * src, Caffe's negative_slope (0: the plain ReLU).
+void ReluForward(Context& context, int64_t count, float slope, const float* src, float* dst);
+// From the output: for slope >= 0, dst > 0 exactly where src > 0.
+void ReluBackward(Context& context, int64_t count, float slope, const float* dst,
+                  const float* d_dst, float* d_src, GradMode d_src_mode);
+
+// dst = 1 / (1 + exp(-src)); accurate to 2 ulp, never NaN for finite src.
+void SigmoidForward(Context& context, int64_t count, const float* src, float* dst);
+// d_src = d_dst * dst * (1 - dst)
+void SigmoidBackward(Context& context, int64_t count, const float* dst, const float* d_dst,
+                     float* d_src, GradMode d_src_mode);
+
+}  // namespace lseg

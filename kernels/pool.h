@@ -1,0 +1,38 @@
+// 2-d pooling, maximum or average, with Caffe's output size (rounded up) and padding rules, in any
+// dense or blocked format (src and dst have the same).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/runtime/context.h"
+#include "kernels/runtime/shape.h"
+
+namespace lseg {
+
+struct PoolParams {
+  enum class Method { kMax, kAverage };
+  Shape src;
+  Method method = Method::kMax;
+  int64_t kernel_h = 2, kernel_w = 2;
+  int64_t stride_h = 2, stride_w = 2;
+  int64_t pad_h = 0, pad_w = 0;
+  bool round_up = true;  // Caffe's ceil mode; round_mode: FLOOR in the prototxt gives false
+  Format format = Format::kNCHW;
+
+  void Validate() const;
+  // ceil((in + 2 pad - kernel) / stride) + 1; with padding, a last window that would start beyond
+  // in + pad is dropped.
+  Shape Dst() const;
+  RowRange SrcRows(RowRange dst_rows) const;
+};
+
+// Maximum: argmax (one int32 a dst element, laid out as dst; may be null in inference) receives the
+// position within the window, r * kernel_w + s, of the first maximum in row order; padding takes no
+// part. Average: the divisor counts padding that lies within in + pad, as Caffe; argmax is unused.
+void PoolForward(Context& context, const PoolParams& params, const float* src, float* dst,
+                 int32_t* argmax);
+// d_src by mode, as a gather over the windows that hold a source element (fixed order).
+void PoolBackward(Context& context, const PoolParams& params, const float* d_dst,
+                  const int32_t* argmax, float* d_src, GradMode d_src_mode);
+
+}  // namespace lseg

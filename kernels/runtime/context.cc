@@ -1,0 +1,59 @@
+#include "kernels/runtime/context.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+namespace lseg {
+namespace {
+
+// CPUs this process may use: the affinity mask, cut down to a container's CPU quota (cgroup v2).
+int UsableCpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
+  double quota, period;
+  if (quota_file >> quota >> period && period > 0) {  // "max 100000" leaves quota unread
+    cpus = std::min(cpus, static_cast<int>(std::ceil(quota / period)));
+  }
+  return std::max(cpus, 1);
+}
+
+std::string ProcessorName() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+bool HasAvx512() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+Context::Context(Device device, int threads)
+    : device_(device),
+      threads_(threads > 0 ? threads : UsableCpus()),
+      blocked_format_(HasAvx512() ? Format::kNChw16c : Format::kNChw8c) {
+  omp_set_num_threads(threads_);
+}
+
+std::string Context::Describe() const {
+  std::ostringstream out;
+  out << ProcessorName() << ", " << (HasAvx512() ? "AVX-512" : "no AVX-512") << ", " << threads_
+      << (threads_ == 1 ? " thread" : " threads");
+  return out.str();
+}
+
+}  // namespace lseg

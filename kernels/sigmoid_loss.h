@@ -1,0 +1,31 @@
+// Sigmoid cross-entropy loss of Caffe: loss = sum over elements of
+//   max(z,0) - z t + log(1 + exp(-|z|)),  divided by a normaliser.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/runtime/context.h"
+
+namespace lseg {
+
+struct SigmoidLossParams {
+  int64_t count = 0;  // elements of logits and of target, NCHW
+  int64_t batch = 1;
+  enum class Normalization { kFull, kValid, kBatchSize, kNone };  // of Caffe's LossParameter
+  Normalization normalization = Normalization::kBatchSize;
+  bool has_ignore = false;  // targets equal to `ignore` take no part
+  int ignore = 0;
+
+  void Validate() const;
+};
+
+// Writes loss[0] and normalizer[0] (at least 1, as Caffe). Sums in double, in an order that does not
+// depend on the number of threads.
+void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
+                        const float* target, float* normalizer, float* loss);
+// d_logits = (sigmoid(z) - t) * loss_weight / normalizer
+void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
+                         const float* target, const float* normalizer, float loss_weight,
+                         float* d_logits, GradMode d_logits_mode);
+
+}  // namespace lseg
