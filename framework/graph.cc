@@ -1,0 +1,93 @@
+#include "framework/graph.h"
+
+namespace lseg {
+
+void Op::ChooseFormats(const Context&, std::span<TensorDesc> in, std::span<TensorDesc> out) const {
+  for (TensorDesc& desc : in) desc.format = Format::kNCHW;
+  for (TensorDesc& desc : out) desc.format = Format::kNCHW;
+}
+
+void Op::AddGradient(GradientBuilder& builder) const {
+  for (int i = 0; i < builder.inputs(); ++i) {
+    LSEG_CHECK(!builder.Wanted(i), Name() << " has no gradient, but one is wanted through it");
+  }
+}
+
+TensorId Graph::AddTensor(GraphTensor tensor) {
+  tensors.push_back(std::move(tensor));
+  return static_cast<TensorId>(tensors.size()) - 1;
+}
+
+Node& Graph::AddNode(std::string layer, std::unique_ptr<Op> op, std::vector<TensorId> inputs,
+                     std::vector<TensorId> outputs, Stage stage) {
+  Node node{std::move(layer), std::move(op), std::move(inputs), std::move(outputs), {}, stage};
+  node.modes.assign(node.outputs.size(), GradMode::kWrite);
+  nodes.push_back(std::move(node));
+  return nodes.back();
+}
+
+const Node* Graph::Writer(TensorId id) const {
+  for (const Node& node : nodes) {
+    for (TensorId output : node.outputs) {
+      if (output == id) return &node;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<TensorDesc> Graph::Descs(const std::vector<TensorId>& ids) const {
+  std::vector<TensorDesc> descs;
+  for (TensorId id : ids) descs.push_back(id == kNoTensor ? TensorDesc{} : tensors[id].desc);
+  return descs;
+}
+
+TensorId GradientBuilder::OutputGradient(int i) const {
+  const auto found = graph_.gradient_of.find(output(i));
+  return found == graph_.gradient_of.end() ? kNoTensor : found->second;
+}
+
+bool GradientBuilder::Wanted(int i) const { return wanted_[input(i)]; }
+
+TensorId GradientBuilder::AddTemporary(TensorId like) {
+  const GraphTensor& original = graph_.tensors[like];
+  return graph_.AddTensor({"gradient before " + original.name, original.desc});
+}
+
+void GradientBuilder::AddNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs,
+                              std::vector<TensorId> outputs) {
+  graph_.AddNode(graph_.nodes[node_].layer, std::move(op), std::move(inputs), std::move(outputs),
+                 Stage::kBackward);
+}
+
+void GradientBuilder::AddGradientNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs,
+                                      const std::vector<int>& gradients_of) {
+  std::vector<TensorId> outputs;
+  std::vector<GradMode> modes;
+  for (int i : gradients_of) {
+    const TensorId primal = input(i);
+    if (!wanted_[primal]) {
+      outputs.push_back(kNoTensor);
+      modes.push_back(GradMode::kSkip);
+      continue;
+    }
+    const auto found = graph_.gradient_of.find(primal);
+    if (found != graph_.gradient_of.end()) {
+      outputs.push_back(found->second);
+      modes.push_back(GradMode::kAdd);
+      continue;
+    }
+    const GraphTensor& tensor = graph_.tensors[primal];
+    const TensorId gradient = graph_.AddTensor(
+        {"gradient of " + tensor.name, tensor.desc,
+         tensor.kind == TensorKind::kParam ? TensorKind::kParamGrad : TensorKind::kActivation,
+         tensor.kind == TensorKind::kInput});
+    graph_.gradient_of[primal] = gradient;
+    outputs.push_back(gradient);
+    modes.push_back(GradMode::kWrite);
+  }
+  Node& node = graph_.AddNode(graph_.nodes[node_].layer, std::move(op), std::move(inputs),
+                              std::move(outputs), Stage::kBackward);
+  node.modes = std::move(modes);
+}
+
+}  // namespace lseg

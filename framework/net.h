@@ -1,0 +1,117 @@
+// Net: a definition made runnable. Builds the graph from the layers, runs the passes over it, plans
+// memory, and then runs the flat list of nodes.
+//
+//   auto parameters = std::make_shared<ParameterSet>();
+//   Net net(NetDefinition::FromFile("net.prototxt"), registry, context, parameters, options);
+//   std::copy(..., net.Input("data"));
+//   net.Forward();
+//   const float* answer = net.Output("prob");
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/data_source.h"
+#include "framework/layer.h"
+#include "framework/passes/passes.h"
+
+namespace lseg {
+
+struct NetOptions {
+  caffe::Phase phase = caffe::TEST;
+  int level = 0;
+  std::vector<std::string> stages;
+  // With a solver the net is trainable: gradients of all losses, and the update, are part of it.
+  const caffe::SolverParameter* solver = nullptr;
+  uint64_t seed = 1;  // of the fillers and data layers
+  std::map<std::string, Shape> input_shapes;   // in place of what Input layers say
+  std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
+  std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
+  bool measure_engines = false;
+};
+
+class Net {
+ public:
+  // Errors of the definition name file, line, layer and rule.
+  Net(const NetDefinition& definition, const LayerRegistry& registry, Context& context,
+      std::shared_ptr<ParameterSet> parameters, const NetOptions& options);
+  ~Net();
+
+  // Memory of an input, NCHW in the dtype of its desc; write it before Forward.
+  void* Input(const std::string& blob);
+  float* InputF32(const std::string& blob) { return static_cast<float*>(Input(blob)); }
+  bool HasInput(const std::string& blob) const;
+  // Feeds inputs from a source of the caller's (which outlives the net) instead.
+  void AttachSource(DataSource* source, const std::vector<std::string>& blobs);
+  // Takes the batch of an iteration from all sources: those of data layers and those attached.
+  void Fetch(int64_t iteration);
+
+  void Forward();
+  // Gradients of sum over losses of weight * loss. accumulate: parameter gradients are added to
+  // those of the last call (iter_size).
+  void Backward(bool accumulate = false);
+  // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
+  // is not finite nothing is updated.
+  float Update(float learning_rate, int64_t iteration);
+
+  // Sum over losses of weight * loss after Forward; each loss by name in losses().
+  double Loss() const;
+  float LossValue(int i) const;
+  const std::vector<NetLoss>& losses() const { return parts_.losses; }
+
+  // A blob after a run, as dense NCHW f32: an output, or one named in options.keep.
+  std::vector<float> Read(const std::string& blob) const;
+  // The same without a copy; an Error unless it is NCHW f32.
+  const float* Output(const std::string& blob) const;
+  const TensorDesc& Desc(const std::string& blob) const;
+  bool HasBlob(const std::string& blob) const { return parts_.blobs.count(blob) > 0; }
+  // Tops that no layer takes as a bottom, in the order of the definition.
+  const std::vector<std::string>& outputs() const { return outputs_; }
+
+  const std::vector<NetParam>& params() const { return parts_.params; }
+  // Gradient of a parameter or of an input (force_backward) after Backward, dense, by key or name.
+  std::vector<float> Gradient(const std::string& key) const;
+  // The solver's memory by name ("conv1_1.weight:1"): read and write it to checkpoint and resume.
+  std::map<std::string, std::span<float>> SolverState();
+  // Parameters were changed from outside: packed copies are made anew before the next run.
+  void ParametersChanged() { packs_stale_ = true; }
+
+  // Where the first value that is not finite stands, after a run that gave one: runs forward (and
+  // backward) again, node by node. "layer 'conv3_1' (conv_forward)"; empty where all is finite.
+  std::string FindNonFinite();
+
+  const std::vector<std::string>& notes() const { return parts_.notes; }
+  const std::map<std::string, std::string>& engines() const { return engines_; }
+  const MemoryPlan& memory() const { return plan_; }
+  const Graph& graph() const { return parts_.graph; }
+
+ private:
+  void FindOutputs(const NetDefinition& definition);
+  void Allocate();
+  void RunNode(const Node& node, bool accumulate);
+  void Run(Stage stage, bool accumulate = false);
+  TensorId BlobTensor(const std::string& blob) const;
+  std::vector<float> ReadTensor(TensorId id) const;
+
+  Context& context_;
+  std::shared_ptr<ParameterSet> parameters_;
+  NetParts parts_;
+  std::vector<std::string> outputs_;
+  std::map<std::string, std::string> engines_;
+  UpdateTensors update_;
+  MemoryPlan plan_;
+  Buffer arena_, workspace_;
+  std::vector<Tensor> owned_;     // inputs, parameter gradients, state
+  std::vector<void*> memory_;     // by tensor id
+  bool packs_stale_ = true;
+
+  struct Feed {
+    std::unique_ptr<Prefetcher> prefetcher;
+    std::vector<TensorId> tensors;
+  };
+  std::vector<Feed> feeds_;
+};
+
+}  // namespace lseg

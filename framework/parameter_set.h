@@ -1,0 +1,42 @@
+// ParameterSet: the learned tensors of a model by key ("conv1_1.weight"), f32, dense. Several nets
+// (training and validation, one a size) share one set.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "framework/tensor.h"
+#include "framework/weights.h"
+
+namespace lseg {
+
+// What became of the tensors on loading, for the log.
+struct LoadReport {
+  std::vector<std::string> loaded;   // keys found in both
+  std::vector<std::string> skipped;  // in the file, not in the set
+  std::vector<std::string> missing;  // in the set, not in the file: left as filled
+  std::string Summary() const;       // a few lines
+};
+
+class ParameterSet {
+ public:
+  // Null where the key is unknown.
+  Tensor* Find(const std::string& key);
+  const Tensor* Find(const std::string& key) const;
+  // Added uninitialised; the key is new.
+  Tensor& Add(const std::string& key, const Shape& shape);
+
+  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
+
+  // Copies what the file has for these keys. A shape that differs is an Error that names both; a
+  // file tensor of the same count whose leading dimensions are 1 (a bias stored as 1x1x1xN) fits.
+  LoadReport Load(const WeightsFile& file);
+  // All tensors into a file, biases as one dimension. Metadata is left to the caller.
+  void Store(WeightsFile& file) const;
+
+ private:
+  std::map<std::string, Tensor> tensors_;
+};
+
+}  // namespace lseg
