@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "framework/file.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -51,19 +52,19 @@ constexpr char kOldLayers[] =
                              const std::string& name) {
   if (read.layers_size() > 0) {
     const int first = parsed.lines.Line("layers");
-    LSEG_FAIL(name << ":" << (first > 0 ? first : parsed.error->line) << ": " << kOldLayers);
+    LSEG_FAIL(TextPosition(name, first > 0 ? first : parsed.error->line) << ": " << kOldLayers);
   }
   const int last = read.layer_size() - 1;
   const bool inside = last >= 0 && !parsed.lines.Complete("layer", last);
-  LSEG_FAIL(name << ":" << parsed.error->line << ": "
-                 << (inside ? DescribeLayer(read.layer(last)) + ": " : "")
-                 << parsed.error->message);
+  LSEG_FAIL(TextPosition(name, parsed.error->line)
+            << ": " << (inside ? DescribeLayer(read.layer(last)) + ": " : "")
+            << parsed.error->message);
 }
 
 }  // namespace
 
 NetDefinition NetDefinition::FromFile(const std::string& path) {
-  return FromText(ReadTextFile(path), path);
+  return FromText(ReadFile(path), path);
 }
 
 NetDefinition NetDefinition::FromText(const std::string& text, const std::string& name) {
@@ -176,7 +177,7 @@ int NetDefinition::LineOf(int layer, const std::string& field, int index) const 
   return line > 0 ? line : layers_[layer].line;
 }
 
-std::string NetDefinition::At(int line) const { return name_ + ":" + std::to_string(line); }
+std::string NetDefinition::At(int line) const { return TextPosition(name_, line); }
 
 std::string NetDefinition::Where(int layer) const {
   return At(LineOf(layer)) + ": " + Describe(layer);

@@ -4,13 +4,6 @@
 
 #include <google/protobuf/io/tokenizer.h>
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <system_error>
-
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -95,23 +88,8 @@ ParsedText ParseProtoText(const std::string& text, google::protobuf::Message* me
   return parsed;
 }
 
-std::string ReadTextFile(const std::string& path) {
-  std::error_code ignored;
-  LSEG_CHECK(!std::filesystem::is_directory(path, ignored), path << ": is a folder, not a file");
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  LSEG_CHECK(file, path << ": cannot be read: " << std::strerror(errno));
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  LSEG_CHECK(!file.bad(), path << ": cannot be read: " << std::strerror(errno));
-  return text;
-}
-
-std::string ResolvePath(const std::string& path, const std::string& definition_file) {
-  namespace fs = std::filesystem;
-  if (path.empty() || fs::path(path).is_absolute()) return path;
-  const fs::path beside = fs::path(definition_file).parent_path() / path;
-  std::error_code ignored;
-  return fs::exists(beside, ignored) ? beside.string() : path;
+std::string TextPosition(const std::string& name, int line) {
+  return line > 0 ? name + ":" + std::to_string(line) : name;
 }
 
 }  // namespace lseg

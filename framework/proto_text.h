@@ -54,11 +54,7 @@ struct ParsedText {
 // value and a singular field given twice are errors, as in Caffe.
 ParsedText ParseProtoText(const std::string& text, google::protobuf::Message* message);
 
-// The content of a file. Throws Error with the path and the system's reason.
-std::string ReadTextFile(const std::string& path);
-
-// Where a relative path inside a definition points: into the folder of the definition's file where
-// such a file or folder is there, else (as in Caffe) it is left relative to the working directory.
-std::string ResolvePath(const std::string& path, const std::string& definition_file);
+// "net.prototxt:12"; the name alone where the line is not known (0).
+std::string TextPosition(const std::string& name, int line);
 
 }  // namespace lseg

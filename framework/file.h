@@ -1,0 +1,22 @@
+// Whole files, in and out. Writing never leaves half a file under the final name.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lseg {
+
+// The content of a file. Throws Error with the path and the system's reason.
+std::string ReadFile(const std::string& path);
+
+// Writes beside the final name (`path`.partial), forces the bytes to the disk, then renames: a
+// reader, and a run after a power cut, find the old file or the new one. Throws Error with the path
+// and the system's reason (no space, no such folder); the old file is then untouched and the
+// partial one gone.
+void WriteFile(const std::string& path, std::string_view bytes);
+
+// Where a relative path inside a definition points: into the folder of the definition's file where
+// such a file or folder is there, else (as in Caffe) it is left relative to the working directory.
+std::string ResolvePath(const std::string& path, const std::string& definition_file);
+
+}  // namespace lseg

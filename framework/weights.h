@@ -1,0 +1,48 @@
+// WeightsFile: named float tensors and a few strings, in the safetensors format.
+//
+// The format: 8 bytes length of the header, little endian; the header, JSON, one object
+// {"<key>": {"dtype", "shape", "data_offsets": [begin, end)}, ..., "__metadata__": {string:
+// string}}; then the data, which the tensors cover without gap or overlap.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lseg {
+
+struct WeightTensor {
+  std::string key;             // "conv1_1.weight"
+  std::vector<int64_t> shape;  // empty: one value
+  std::vector<float> data;     // dense, last dimension fastest
+};
+
+class WeightsFile {
+ public:
+  // F32, F16 and BF16 are read, all into float. The file is not trusted: lengths, offsets, shapes
+  // and text are checked against each other and against the file's size before memory is taken.
+  // Throws Error "path: rule, values" in one line.
+  static WeightsFile Read(const std::string& path);
+  // The same on bytes in memory; `name` stands for the path.
+  static WeightsFile Parse(std::string_view bytes, const std::string& name);
+
+  // F32. The same tensors and metadata give the same bytes, in whatever order they were added:
+  // tensors lie sorted by key, and nothing but them is stored. Written as WriteFile (file.h) does.
+  void Write(const std::string& path) const;
+  std::string Serialize() const;
+
+  // Throws Error where the key is there already, is reserved, or data does not fill shape.
+  void Add(WeightTensor tensor);
+  // Null where the key is unknown.
+  const WeightTensor* Find(const std::string& key) const;
+  const std::vector<WeightTensor>& tensors() const { return tensors_; }  // sorted by key
+
+  std::map<std::string, std::string> metadata;  // UTF-8
+
+ private:
+  std::vector<WeightTensor> tensors_;
+};
+
+}  // namespace lseg
