@@ -1,6 +1,7 @@
 // 2-d convolution (cross-correlation, as everywhere in deep learning), all three directions.
 //
-//   dst[n,o,y,x] = bias[o] + sum over i,r,s of weight[o,i,r,s] * src[n, g(o)+i, y*stride_h - pad_h +
+//   dst[n,o,y,x] = bias[o] + sum over i,r,s of weight[o,i,r,s] * src[n, g(o)+i, y*stride_h - pad_h
+//   +
 //                  r*dilation_h, x*stride_w - pad_w + s*dilation_w], zero outside src
 //
 // A ConvPlan is made once per shape, direction and memory formats by the first engine of the table
@@ -68,14 +69,18 @@ struct ConvArgs {
 class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
-  virtual int64_t WorkspaceBytes() const { return 0; }
+  // Bytes of ConvArgs::workspace for runs whose gradient mode is `mode`; writing may need less.
+  virtual int64_t WorkspaceBytes(GradMode /*mode*/) const { return 0; }
+  // Enough for every mode.
+  int64_t WorkspaceBytes() const { return WorkspaceBytes(GradMode::kAdd); }
   virtual int64_t PackedWeightBytes() const { return 0; }
   virtual void PackWeights(Context&, const float* /*weight*/, void* /*packed*/) const {}
+  // One plan is run by one thread at a time: it may hold handles that a run sets.
   virtual void Run(Context& context, const ConvArgs& args) const = 0;
 };
 
 struct ConvEngine {
-  std::string name;  // "onednn", "onednn_winograd", "pointwise", "reference"
+  std::string name;  // "pointwise", "onednn", "onednn_winograd", "reference"
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 };

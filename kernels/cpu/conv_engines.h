@@ -1,0 +1,28 @@
+// What stands in the table of the CPU's convolution engines: one pair of functions an engine.
+#pragma once
+
+#include <memory>
+
+#include "kernels/conv.h"
+
+namespace lseg {
+
+// Throws where a pointer that the direction needs is null.
+void CheckConvArgs(const ConvParams& params, ConvDirection direction, const ConvArgs& args);
+
+// 1x1, stride 1, no padding, one group, to at most 8 channels in NCHW: bound by memory bandwidth.
+bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,
+                                            ConvFormats);
+
+// oneDNN's direct algorithms (or its GEMM-based ones, as it sees fit).
+bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,
+                                         ConvFormats);
+
+// Plain loops, every case.
+bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvReference(const Context&, const ConvParams&, ConvDirection,
+                                            ConvFormats);
+
+}  // namespace lseg

@@ -1,0 +1,298 @@
+// Convolution by oneDNN. Primitives, reorders and memory objects are made once in the plan; a run
+// sets pointers and executes. The library chooses the layout of weights; activations keep the
+// format they come in, so that nothing is reordered between two convolutions.
+#include <unordered_map>
+
+#include "kernels/cpu/conv_engines.h"
+#include "kernels/cpu/onednn.h"
+
+namespace lseg {
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+
+Tag ToTag(Format format) {
+  switch (format) {
+    case Format::kNCHW:
+      return Tag::nchw;
+    case Format::kNHWC:
+      return Tag::nhwc;
+    case Format::kNChw8c:
+      return Tag::nChw8c;
+    case Format::kNChw16c:
+      return Tag::nChw16c;
+    case Format::kOpaque:
+      break;
+  }
+  LSEG_FAIL("oneDNN: no tag for format " << ToString(format));
+}
+
+memory::desc Activation(const Shape& s, Format format) {
+  return {{s.n, s.c, s.h, s.w}, memory::data_type::f32, ToTag(format)};
+}
+
+// Weights in the library's own layout (Tag::any) or as this project stores them.
+memory::desc Weights(const ConvParams& p, bool plain) {
+  const Shape w = p.Weight();
+  if (p.group == 1) {
+    return {{w.n, w.c, w.h, w.w}, memory::data_type::f32, plain ? Tag::oihw : Tag::any};
+  }
+  return {{p.group, w.n / p.group, w.c, w.h, w.w},
+          memory::data_type::f32,
+          plain ? Tag::goihw : Tag::any};
+}
+
+onednn::ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvFormats formats,
+                          dnnl::algorithm algorithm) {
+  const Shape dst = p.Dst();
+  onednn::ConvCase c;
+  c.algorithm = algorithm;
+  c.src = Activation(p.src, formats.src);
+  c.dst = Activation(dst, formats.dst);
+  c.weight = Weights(p, /*plain=*/false);
+  if (p.bias && direction != ConvDirection::kBackwardData) {
+    c.bias = {{p.out_channels}, memory::data_type::f32, Tag::x};
+  }
+  c.strides = {p.stride_h, p.stride_w};
+  c.dilates = {p.dilation_h - 1, p.dilation_w - 1};  // oneDNN counts the gaps
+  c.pad_l = {p.pad_h, p.pad_w};
+  c.pad_r = c.pad_l;
+  c.relu = p.relu && direction == ConvDirection::kForward;
+  return c;
+}
+
+int64_t Align(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+float* At(void* workspace, int64_t offset) {
+  return reinterpret_cast<float*>(static_cast<char*>(workspace) + offset);
+}
+
+void Add(int64_t count, const float* from, float* to) {
+#pragma omp parallel for simd
+  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+// A primitive with the memory objects it reads and writes. Pointers are set before Execute.
+class Bound {
+ public:
+  Bound() = default;
+  Bound(const dnnl::engine& engine, dnnl::primitive primitive,
+        std::unordered_map<int, memory::desc> descs)
+      : primitive_(std::move(primitive)) {
+    for (const auto& [name, desc] : descs) {
+      if (desc.get_size() > 0) args_[name] = memory(desc, engine, DNNL_MEMORY_NONE);
+    }
+  }
+
+  void Set(int name, const void* data) {
+    const auto found = args_.find(name);
+    if (found != args_.end()) found->second.set_data_handle(const_cast<void*>(data));
+  }
+  void Execute(dnnl::stream& stream) {
+    primitive_.execute(stream, args_);
+    stream.wait();
+  }
+
+ private:
+  dnnl::primitive primitive_;
+  std::unordered_map<int, memory> args_;
+};
+
+// What the three directions share: engine, stream, and weights between layouts.
+class OnednnConv : public ConvPlan {
+ public:
+  OnednnConv(const ConvParams& params, ConvDirection direction)
+      : p_(params),
+        direction_(direction),
+        engine_(dnnl::engine::kind::cpu, 0),
+        stream_(engine_),
+        plain_(Weights(params, /*plain=*/true)) {}
+
+  int64_t PackedWeightBytes() const override {
+    const bool reads_weights = direction_ != ConvDirection::kBackwardWeights;
+    return reads_weights && weight_ != plain_ ? static_cast<int64_t>(weight_.get_size()) : 0;
+  }
+
+  void PackWeights(Context&, const float* weight, void* packed) const override {
+    if (PackedWeightBytes() == 0) return;
+    Bound pack = MakeReorder(plain_, weight_, /*add=*/false);
+    pack.Set(DNNL_ARG_FROM, weight);
+    pack.Set(DNNL_ARG_TO, packed);
+    pack.Execute(stream_);
+  }
+
+ protected:
+  Bound MakeReorder(const memory::desc& from, const memory::desc& to, bool add) const {
+    const auto pd = onednn::Reorder(engine_, from, to, add);
+    LSEG_CHECK(pd.scratchpad_desc().get_size() == 0,
+               "oneDNN: reordering weights wants a scratchpad, which no release did so far");
+    return Bound(engine_, dnnl::reorder(pd), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  }
+
+  ConvParams p_;
+  ConvDirection direction_;
+  dnnl::engine engine_;
+  mutable dnnl::stream stream_;
+  memory::desc plain_, weight_;
+};
+
+class OnednnForward : public OnednnConv {
+ public:
+  OnednnForward(const ConvParams& params, const onednn::ConvCase& c)
+      : OnednnConv(params, ConvDirection::kForward) {
+    const auto pd = onednn::Forward(engine_, c);
+    weight_ = pd.weights_desc();
+    scratch_bytes_ = pd.scratchpad_desc().get_size();
+    conv_ = Bound(engine_, dnnl::convolution_forward(pd),
+                  {{DNNL_ARG_SRC, pd.src_desc()},
+                   {DNNL_ARG_WEIGHTS, weight_},
+                   {DNNL_ARG_BIAS, c.bias},
+                   {DNNL_ARG_DST, pd.dst_desc()},
+                   {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}});
+  }
+
+  int64_t WorkspaceBytes(GradMode) const override { return scratch_bytes_; }
+
+  void Run(Context&, const ConvArgs& args) const override {
+    CheckConvArgs(p_, direction_, args);
+    conv_.Set(DNNL_ARG_SRC, args.src);
+    conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
+    conv_.Set(DNNL_ARG_BIAS, args.bias);
+    conv_.Set(DNNL_ARG_DST, args.dst);
+    conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
+    conv_.Execute(stream_);
+  }
+
+ private:
+  mutable Bound conv_;
+  int64_t scratch_bytes_ = 0;
+};
+
+// oneDNN writes d_src; where it is to be added, it goes through the workspace.
+class OnednnBackwardData : public OnednnConv {
+ public:
+  OnednnBackwardData(const ConvParams& params, const onednn::ConvCase& c)
+      : OnednnConv(params, ConvDirection::kBackwardData) {
+    const auto pd = onednn::BackwardData(engine_, c);
+    weight_ = pd.weights_desc();
+    scratch_bytes_ = Align(pd.scratchpad_desc().get_size());
+    d_src_bytes_ = pd.diff_src_desc().get_size();
+    conv_ = Bound(engine_, dnnl::convolution_backward_data(pd),
+                  {{DNNL_ARG_DIFF_DST, pd.diff_dst_desc()},
+                   {DNNL_ARG_WEIGHTS, weight_},
+                   {DNNL_ARG_DIFF_SRC, pd.diff_src_desc()},
+                   {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}});
+  }
+
+  int64_t WorkspaceBytes(GradMode mode) const override {
+    return scratch_bytes_ + (mode == GradMode::kAdd ? d_src_bytes_ : 0);
+  }
+
+  void Run(Context&, const ConvArgs& args) const override {
+    if (args.d_src_mode == GradMode::kSkip) return;
+    CheckConvArgs(p_, direction_, args);
+    const bool add = args.d_src_mode == GradMode::kAdd;
+    float* written = add ? At(args.workspace, scratch_bytes_) : args.d_src;
+    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
+    conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
+    conv_.Set(DNNL_ARG_DIFF_SRC, written);
+    conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
+    conv_.Execute(stream_);
+    if (add) Add(d_src_bytes_ / 4, written, args.d_src);
+  }
+
+ private:
+  mutable Bound conv_;
+  int64_t scratch_bytes_ = 0, d_src_bytes_ = 0;
+};
+
+// The gradient comes out in the library's layout into the workspace, and is unpacked from there.
+class OnednnBackwardWeights : public OnednnConv {
+ public:
+  OnednnBackwardWeights(const ConvParams& params, const onednn::ConvCase& c)
+      : OnednnConv(params, ConvDirection::kBackwardWeights) {
+    const auto pd = onednn::BackwardWeights(engine_, c);
+    weight_ = pd.diff_weights_desc();
+    bias_at_ = Align(pd.scratchpad_desc().get_size());
+    weight_at_ = bias_at_ + (p_.bias ? Align(p_.out_channels * 4) : 0);
+    conv_ = Bound(engine_, dnnl::convolution_backward_weights(pd),
+                  {{DNNL_ARG_SRC, pd.src_desc()},
+                   {DNNL_ARG_DIFF_DST, pd.diff_dst_desc()},
+                   {DNNL_ARG_DIFF_WEIGHTS, weight_},
+                   {DNNL_ARG_DIFF_BIAS, c.bias},
+                   {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}});
+    write_ = MakeReorder(weight_, plain_, /*add=*/false);
+    add_ = MakeReorder(weight_, plain_, /*add=*/true);
+  }
+
+  int64_t WorkspaceBytes(GradMode) const override { return weight_at_ + weight_.get_size(); }
+
+  void Run(Context&, const ConvArgs& args) const override {
+    if (args.d_weight_mode == GradMode::kSkip) return;
+    CheckConvArgs(p_, direction_, args);
+    const bool add = args.d_weight_mode == GradMode::kAdd;
+    float* d_bias = add ? At(args.workspace, bias_at_) : args.d_bias;
+    const bool direct = !add && weight_ == plain_;
+    float* d_weight = direct ? args.d_weight : At(args.workspace, weight_at_);
+    conv_.Set(DNNL_ARG_SRC, args.src);
+    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
+    conv_.Set(DNNL_ARG_DIFF_WEIGHTS, d_weight);
+    conv_.Set(DNNL_ARG_DIFF_BIAS, d_bias);
+    conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
+    conv_.Execute(stream_);
+    if (p_.bias && add) Add(p_.out_channels, d_bias, args.d_bias);
+    if (direct) return;
+    Bound& unpack = add ? add_ : write_;
+    unpack.Set(DNNL_ARG_FROM, d_weight);
+    unpack.Set(DNNL_ARG_TO, args.d_weight);
+    unpack.Execute(stream_);
+  }
+
+ private:
+  mutable Bound conv_, write_, add_;
+  int64_t bias_at_ = 0, weight_at_ = 0;
+};
+
+bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats formats,
+              dnnl::algorithm algorithm) {
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
+  switch (direction) {
+    case ConvDirection::kForward:
+      return static_cast<bool>(onednn::Forward(engine, c));
+    case ConvDirection::kBackwardData:
+      return static_cast<bool>(onednn::BackwardData(engine, c));
+    case ConvDirection::kBackwardWeights:
+      return static_cast<bool>(onednn::BackwardWeights(engine, c));
+  }
+  return false;
+}
+
+std::unique_ptr<ConvPlan> Make(const ConvParams& params, ConvDirection direction,
+                               ConvFormats formats, dnnl::algorithm algorithm) {
+  const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
+  switch (direction) {
+    case ConvDirection::kForward:
+      return std::make_unique<OnednnForward>(params, c);
+    case ConvDirection::kBackwardData:
+      return std::make_unique<OnednnBackwardData>(params, c);
+    case ConvDirection::kBackwardWeights:
+      return std::make_unique<OnednnBackwardWeights>(params, c);
+  }
+  LSEG_FAIL("unknown convolution direction " << static_cast<int>(direction));
+}
+
+}  // namespace
+
+bool SupportsConvOnednn(const Context&, const ConvParams& params, ConvDirection direction,
+                        ConvFormats formats) {
+  return Supports(params, direction, formats, dnnl::algorithm::convolution_direct);
+}
+
+std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams& params,
+                                         ConvDirection direction, ConvFormats formats) {
+  return Make(params, direction, formats, dnnl::algorithm::convolution_direct);
+}
+
+}  // namespace lseg

@@ -1,0 +1,218 @@
+#include "tests/kernels/conv_check.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/runtime/buffer.h"
+#include "kernels/runtime/random.h"
+#include "tests/reference/conv.h"
+
+namespace lseg {
+namespace {
+
+using Floats = std::vector<float>;
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// (blocks, block size) of the channels of a format.
+std::pair<int64_t, int64_t> Blocks(const Shape& s, Format format) {
+  const int64_t block = format == Format::kNCHW     ? 1
+                        : format == Format::kNHWC   ? s.c
+                        : format == Format::kNChw8c ? 8
+                                                    : 16;
+  return {(s.c + block - 1) / block, block};
+}
+
+// Calls each(plain index or -1 for padding, stored index).
+template <typename Each>
+void ForEachStored(const Shape& s, Format format, Each each) {
+  const auto [blocks, block] = Blocks(s, format);
+  int64_t stored = 0;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t b = 0; b < blocks; ++b)
+      for (int64_t at = 0; at < s.h * s.w; ++at)
+        for (int64_t k = 0; k < block; ++k) {
+          const int64_t c = b * block + k;
+          each(c < s.c ? (n * s.c + c) * s.h * s.w + at : -1, stored++);
+        }
+}
+
+Floats Draw(uint64_t seed, uint64_t stream, int64_t count) {
+  Random random(seed, stream);
+  Floats values(count);
+  for (float& value : values) value = random.Uniform(-1, 1);
+  return values;
+}
+
+Floats Absolute(Floats values) {
+  for (float& value : values) value = std::fabs(value);
+  return values;
+}
+
+// Seeded inputs in plain layout; `before` is what the outputs hold before the run.
+struct Data {
+  explicit Data(const ConvCheck& c) {
+    const ConvParams& p = c.params;
+    src = Draw(c.seed, 1, p.src.Count());
+    weight = Draw(c.seed, 2, p.Weight().Count());
+    if (p.bias) bias = Draw(c.seed, 3, p.out_channels);
+    d_dst = Draw(c.seed, 4, p.Dst().Count());
+    src_before = Draw(c.seed, 5, p.src.Count());
+    weight_before = Draw(c.seed, 6, p.Weight().Count());
+    bias_before = Draw(c.seed, 7, p.out_channels);
+  }
+  Floats src, weight, bias, d_dst, src_before, weight_before, bias_before;
+};
+
+Floats Before(const ConvCheck& c, const Shape& shape, Format format, const Floats& plain) {
+  if (c.mode == GradMode::kAdd) return FromPlain(shape, format, plain);
+  return Floats(StorageCount(shape, format), kNan);
+}
+
+// The output of a run in plain layout; d_weight is followed by d_bias.
+Floats Run(const ConvCheck& c, const Data& data) {
+  const ConvParams& p = c.params;
+  Context context(Device::kCpu, c.threads);
+  const auto plan = MakeConvPlan(context, p, c.direction, c.formats, c.engine);
+  const Buffer packed(Device::kCpu, plan->PackedWeightBytes());
+  const Buffer workspace(Device::kCpu, plan->WorkspaceBytes(c.mode));
+  std::fill_n(static_cast<char*>(workspace.data()), workspace.bytes(), '\xff');  // NaNs
+  ConvArgs args;
+  args.workspace = workspace.data();
+  args.weight = data.weight.data();
+  if (packed.bytes() > 0) {
+    plan->PackWeights(context, data.weight.data(), packed.data());
+    args.weight = packed.data();
+  }
+  const Floats src = FromPlain(p.src, c.formats.src, data.src);
+  const Floats d_dst = FromPlain(p.Dst(), c.formats.dst, data.d_dst);
+  args.d_src_mode = args.d_weight_mode = c.mode;
+  Floats out;
+  if (c.direction == ConvDirection::kForward) {
+    out.assign(StorageCount(p.Dst(), c.formats.dst), kNan);
+    args.src = src.data();
+    args.bias = p.bias ? data.bias.data() : nullptr;
+    args.dst = out.data();
+    plan->Run(context, args);
+    return ToPlain(p.Dst(), c.formats.dst, out);
+  }
+  args.d_dst = d_dst.data();
+  if (c.direction == ConvDirection::kBackwardData) {
+    out = Before(c, p.src, c.formats.src, data.src_before);
+    args.d_src = out.data();
+    plan->Run(context, args);
+    return ToPlain(p.src, c.formats.src, out);
+  }
+  out = Before(c, p.Weight(), Format::kNCHW, data.weight_before);
+  Floats d_bias = Before(c, {1, p.out_channels, 1, 1}, Format::kNCHW, data.bias_before);
+  args.src = src.data();
+  args.d_weight = out.data();
+  args.d_bias = p.bias ? d_bias.data() : nullptr;
+  plan->Run(context, args);
+  if (p.bias) out.insert(out.end(), d_bias.begin(), d_bias.end());
+  return out;
+}
+
+// What the oracle says of the same run (relu not applied); with absolute inputs, the scale.
+std::vector<double> Expected(const ConvCheck& c, const Data& data) {
+  const ConvParams& p = c.params;
+  std::vector<double> out, d_bias;
+  Floats before;
+  switch (c.direction) {
+    case ConvDirection::kForward:
+      return reference::ConvForward(p, data.src, data.weight, data.bias);
+    case ConvDirection::kBackwardData:
+      out = reference::ConvBackwardData(p, data.d_dst, data.weight);
+      before = data.src_before;
+      break;
+    case ConvDirection::kBackwardWeights:
+      out = reference::ConvBackwardWeights(p, data.src, data.d_dst);
+      before = data.weight_before;
+      if (p.bias) {
+        d_bias = reference::ConvBackwardBias(p, data.d_dst);
+        out.insert(out.end(), d_bias.begin(), d_bias.end());
+        before.insert(before.end(), data.bias_before.begin(), data.bias_before.end());
+      }
+      break;
+  }
+  for (size_t i = 0; c.mode == GradMode::kAdd && i < out.size(); ++i) out[i] += before[i];
+  return out;
+}
+
+int64_t LongestSum(const ConvCheck& c) {
+  const ConvParams& p = c.params;
+  const int64_t taps = p.kernel_h * p.kernel_w;
+  if (c.direction == ConvDirection::kForward) return p.src.c / p.group * taps;
+  if (c.direction == ConvDirection::kBackwardData) return p.out_channels / p.group * taps;
+  return p.Dst().n * p.Dst().h * p.Dst().w;
+}
+
+}  // namespace
+
+std::vector<float> FromPlain(const Shape& shape, Format format, const std::vector<float>& plain) {
+  Floats stored(StorageCount(shape, format));
+  ForEachStored(shape, format,
+                [&](int64_t from, int64_t to) { stored[to] = from < 0 ? 0 : plain[from]; });
+  return stored;
+}
+
+std::vector<float> ToPlain(const Shape& shape, Format format, const std::vector<float>& stored) {
+  Floats plain(shape.Count());
+  int64_t dirty = 0;
+  ForEachStored(shape, format, [&](int64_t to, int64_t from) {
+    if (to >= 0) plain[to] = stored[from];
+    if (to < 0 && stored[from] != 0) ++dirty;
+  });
+  EXPECT_EQ(dirty, 0) << "padding channels that are not zero";
+  return plain;
+}
+
+std::string Describe(const ConvCheck& c) {
+  const ConvParams& p = c.params;
+  std::ostringstream out;
+  out << c.engine << ' ' << ToString(c.direction) << ' ' << ToString(p.src) << " -> "
+      << p.out_channels << " kernel " << p.kernel_h << 'x' << p.kernel_w << " stride " << p.stride_h
+      << ',' << p.stride_w << " pad " << p.pad_h << ',' << p.pad_w << " dilation " << p.dilation_h
+      << ',' << p.dilation_w << " group " << p.group << (p.bias ? " bias" : "")
+      << (p.relu ? " relu " : " ") << ToString(c.formats.src) << " to " << ToString(c.formats.dst)
+      << (c.mode == GradMode::kAdd ? " add" : "");
+  return out.str();
+}
+
+std::vector<float> RunConv(const ConvCheck& check) { return Run(check, Data(check)); }
+
+ConvError RunConvCheck(const ConvCheck& check) {
+  SCOPED_TRACE(Describe(check));
+  const Data data(check);
+  Data absolute(check);
+  for (Floats* values : {&absolute.src, &absolute.weight, &absolute.bias, &absolute.d_dst,
+                         &absolute.src_before, &absolute.weight_before, &absolute.bias_before}) {
+    *values = Absolute(*values);
+  }
+  const Floats actual = Run(check, data);
+  const std::vector<double> expected = Expected(check, data), scale = Expected(check, absolute);
+  EXPECT_EQ(actual.size(), expected.size());
+  ConvError error{0, LongestSum(check)};
+  const bool relu = check.params.relu && check.direction == ConvDirection::kForward;
+  int64_t not_finite = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double wanted = relu ? std::max(expected[i], 0.0) : expected[i];
+    if (!std::isfinite(actual[i])) ++not_finite;
+    if (scale[i] == 0) {
+      EXPECT_EQ(actual[i], 0) << "element " << i << " reads padding only";
+      continue;
+    }
+    error.units = std::max(error.units, std::fabs(actual[i] - wanted) / scale[i] * 0x1p24);
+  }
+  EXPECT_EQ(not_finite, 0) << "elements that are not finite";
+  return error;
+}
+
+void ExpectConvExact(const ConvCheck& check) {
+  const ConvError error = RunConvCheck(check);
+  EXPECT_LE(error.units, error.products + 3) << Describe(check);
+}
+
+}  // namespace lseg

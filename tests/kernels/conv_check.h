@@ -1,0 +1,51 @@
+// Runs a convolution engine on seeded data and compares every element with the double oracle.
+//
+// The tolerance is relative to the sum of the absolute values of the products that make up an
+// element, which the oracle computes from absolute inputs: a sum of k products in f32, in any
+// order, is off by at most (k + 1) 2^-24 times that sum to first order (Higham, Accuracy and
+// Stability of Numerical Algorithms, section 3.1). Engines that transform their data state a factor
+// of their own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/conv.h"
+
+namespace lseg {
+
+struct ConvCheck {
+  ConvParams params;
+  ConvDirection direction = ConvDirection::kForward;
+  ConvFormats formats;
+  GradMode mode = GradMode::kWrite;  // of the gradients
+  std::string engine;
+  uint64_t seed = 1;
+  int threads = 2;
+};
+
+// Largest error of an element over its sum of absolute products, in units of 2^-24, and the number
+// of products of the longest sum.
+struct ConvError {
+  double units = 0;
+  int64_t products = 0;
+};
+
+// Runs and compares. Reports (as GoogleTest failures) padding channels that are not zero and values
+// that are not finite.
+ConvError RunConvCheck(const ConvCheck& check);
+
+// The check for engines that only sum products: fails where units > products + 3 (bias and the
+// final addition to memory included).
+void ExpectConvExact(const ConvCheck& check);
+
+// All output floats of a run in one vector (for comparisons bit by bit).
+std::vector<float> RunConv(const ConvCheck& check);
+
+std::string Describe(const ConvCheck& check);
+
+// Conversions between plain NCHW and a memory format, written here anew; padding channels zero.
+std::vector<float> FromPlain(const Shape& shape, Format format, const std::vector<float>& plain);
+std::vector<float> ToPlain(const Shape& shape, Format format, const std::vector<float>& stored);
+
+}  // namespace lseg

@@ -1,0 +1,210 @@
+// Every engine that sums products as they are, in all directions, formats and gradient modes,
+// against the double oracle. A case that an engine does not support is left out for that engine;
+// CoverageIsWhole says which combinations must be there.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "tests/kernels/conv_check.h"
+
+namespace lseg {
+namespace {
+
+constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData,
+                                         ConvDirection::kBackwardWeights};
+constexpr Format kFormats[] = {Format::kNCHW, Format::kNHWC, Format::kNChw8c, Format::kNChw16c};
+constexpr ConvFormats kPairs[] = {
+    {Format::kNCHW, Format::kNCHW},     {Format::kNHWC, Format::kNHWC},
+    {Format::kNChw8c, Format::kNChw8c}, {Format::kNChw16c, Format::kNChw16c},
+    {Format::kNCHW, Format::kNChw8c},   {Format::kNCHW, Format::kNChw16c},
+    {Format::kNHWC, Format::kNCHW},     {Format::kNChw8c, Format::kNCHW},
+    {Format::kNChw16c, Format::kNCHW}};
+
+// Odd sizes, batch 2, channel counts that are no multiple of a block.
+std::vector<ConvParams> Cases() {
+  std::vector<ConvParams> cases = {
+      // first layer of the net, a middle one, a wide one
+      {.src = {2, 3, 13, 17},
+       .out_channels = 16,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1},
+      {.src = {2, 16, 9, 7},
+       .out_channels = 32,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1},
+      {.src = {1, 40, 5, 6},
+       .out_channels = 24,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1,
+       .bias = false},
+      {.src = {2, 5, 9, 7},
+       .out_channels = 11,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1},
+      // strides, pads, dilations and kernels that differ between the axes
+      {.src = {2, 8, 12, 15},
+       .out_channels = 8,
+       .kernel_h = 3,
+       .kernel_w = 5,
+       .stride_h = 2,
+       .stride_w = 3,
+       .pad_h = 0,
+       .pad_w = 2},
+      {.src = {1, 6, 14, 11},
+       .out_channels = 10,
+       .kernel_h = 2,
+       .kernel_w = 4,
+       .pad_h = 2,
+       .pad_w = 1,
+       .dilation_h = 3,
+       .dilation_w = 2},
+      {.src = {1, 8, 30, 30},
+       .out_channels = 8,
+       .kernel_h = 7,
+       .kernel_w = 7,
+       .stride_h = 4,
+       .stride_w = 4,
+       .pad_h = 3,
+       .pad_w = 3},
+      // groups, down to one channel each
+      {.src = {2, 16, 7, 8},
+       .out_channels = 32,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1,
+       .group = 2},
+      {.src = {2, 6, 9, 7},
+       .out_channels = 6,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .pad_h = 1,
+       .pad_w = 1,
+       .group = 6},
+      {.src = {1, 20, 6, 7},
+       .out_channels = 10,
+       .kernel_h = 3,
+       .kernel_w = 1,
+       .pad_h = 1,
+       .pad_w = 0,
+       .group = 5},
+      // 1x1, many outputs
+      {.src = {2, 24, 5, 9}, .out_channels = 17},
+  };
+  // 1x1 to few outputs: score and fusion layers, and every count the pointwise engine has code for
+  int64_t in = 1;
+  for (const int64_t out : {1, 2, 3, 4, 5, 8, 4, 1, 8}) {
+    cases.push_back({.src = {2, in, 5, 31}, .out_channels = out, .bias = out != 2});
+    in = in * 5 % 37;  // 1 5 25 14 33 17 11 18 16
+  }
+  cases.push_back({.src = {1, 16, 40, 41}, .out_channels = 4});  // several chunks of pixels
+  return cases;
+}
+
+class ConvEngineTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  // Calls check(ConvCheck) for all that the engine supports.
+  template <typename Each>
+  void ForEachCheck(Each each) {
+    const Context context;
+    for (const ConvParams& params : Cases()) {
+      for (const ConvDirection direction : kDirections) {
+        for (const ConvFormats formats : kPairs) {
+          const auto names = EligibleConvEngines(context, params, direction, formats);
+          if (std::find(names.begin(), names.end(), GetParam()) == names.end()) continue;
+          each(ConvCheck{params, direction, formats, GradMode::kWrite, GetParam()});
+        }
+      }
+    }
+  }
+};
+
+TEST_P(ConvEngineTest, MatchesTheOracle) {
+  ForEachCheck([](const ConvCheck& check) { ExpectConvExact(check); });
+}
+
+TEST_P(ConvEngineTest, AddsToGradients) {
+  ForEachCheck([](ConvCheck check) {
+    if (check.direction == ConvDirection::kForward) return;
+    check.mode = GradMode::kAdd;
+    check.threads = 1;
+    ExpectConvExact(check);
+  });
+}
+
+TEST_P(ConvEngineTest, FusesRelu) {
+  ForEachCheck([](ConvCheck check) {
+    if (check.direction != ConvDirection::kForward) return;
+    check.params.relu = true;
+    check.threads = 1;
+    ExpectConvExact(check);
+  });
+}
+
+TEST_P(ConvEngineTest, RepeatsBitForBit) {
+  ForEachCheck([](const ConvCheck& check) {
+    if (check.formats.src != Format::kNChw8c || check.params.group > 1) return;
+    EXPECT_EQ(RunConv(check), RunConv(check)) << Describe(check);
+  });
+}
+
+TEST_P(ConvEngineTest, CoverageIsWhole) {
+  std::map<ConvDirection, std::map<Format, int>> seen;
+  ForEachCheck([&](const ConvCheck& check) { ++seen[check.direction][check.formats.src]; });
+  for (const ConvDirection direction : kDirections) {
+    for (const Format format : kFormats) {
+      EXPECT_GT(seen[direction][format], 0) << ToString(direction) << " " << ToString(format);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, ConvEngineTest, ::testing::Values("pointwise", "onednn", "reference"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// The formats the net runs in must not fall back to the reference.
+TEST(ConvEngines, OnednnTakesTheFormatsOfTheNet) {
+  const Context context;
+  const Format blocked = context.blocked_format();
+  const ConvParams first = {.src = {1, 3, 33, 29},
+                            .out_channels = 64,
+                            .kernel_h = 3,
+                            .kernel_w = 3,
+                            .pad_h = 1,
+                            .pad_w = 1};
+  ConvParams second = first;
+  second.src.c = 64;
+  for (const ConvDirection direction : kDirections) {
+    EXPECT_EQ(EligibleConvEngines(context, first, direction, {Format::kNCHW, blocked}).front(),
+              "onednn");
+    EXPECT_EQ(EligibleConvEngines(context, second, direction, {blocked, blocked}).front(),
+              "onednn");
+  }
+}
+
+TEST(ConvPointwise, DoesNotDependOnTheNumberOfThreads) {
+  for (const ConvDirection direction : kDirections) {
+    ConvCheck check{{.src = {2, 21, 50, 53}, .out_channels = 4},
+                    direction,
+                    {Format::kNChw8c, Format::kNCHW},
+                    GradMode::kWrite,
+                    "pointwise"};
+    check.threads = 1;
+    const std::vector<float> one = RunConv(check);
+    for (const int threads : {2, 3}) {
+      check.threads = threads;
+      EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << threads << " threads";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lseg
