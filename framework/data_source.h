@@ -1,5 +1,5 @@
-// DataSource: where a net's inputs come from; Prefetcher: runs it one iteration ahead on a thread of
-// its own, into memory that the net then reads in place.
+// DataSource: where a net's inputs come from; Prefetcher: runs it one iteration ahead on a thread
+// of its own, into memory that the net then reads in place.
 #pragma once
 
 #include <condition_variable>
@@ -36,9 +36,9 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  // The blobs of an iteration; valid until the next call. Starts filling iteration + 1 meanwhile, so
-  // consecutive calls do not wait unless the source is slower than the caller. Rethrows what Fill
-  // threw for this iteration.
+  // The blobs of an iteration; valid until the next call. Starts filling iteration + 1 meanwhile,
+  // so consecutive calls do not wait unless the source is slower than the caller. Rethrows what
+  // Fill threw for this iteration.
   std::span<void* const> Get(int64_t iteration);
 
  private:

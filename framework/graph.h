@@ -26,7 +26,7 @@ enum class TensorKind {
   kActivation,  // lives in the arena from its writer to its last reader; gradients of such, too
   kParam,       // learned; owned by the ParameterSet
   kParamGrad,   // gradient of a param: kept between runs, accumulated over iter_size of them
-  kState,       // kept between runs: the solver's memory, packed weights, the step's number and rate
+  kState,  // kept between runs: the solver's memory, packed weights, the step's number and rate
 };
 
 struct GraphTensor {
@@ -143,8 +143,8 @@ class GradientBuilder {
   // A tensor for gradients on their way, described like `like`.
   TensorId AddTemporary(TensorId like);
   void AddNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs, std::vector<TensorId> outputs);
-  // Adds a node whose outputs are the gradients of the named inputs of this node: written where they
-  // are the first, added where others came before, skipped where nobody wants them.
+  // Adds a node whose outputs are the gradients of the named inputs of this node: written where
+  // they are the first, added where others came before, skipped where nobody wants them.
   void AddGradientNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs,
                        const std::vector<int>& gradients_of);
 

@@ -1,4 +1,5 @@
-// Layer: a type of the prototxt. It does not run: it adds nodes to the graph, through a LayerBuilder.
+// Layer: a type of the prototxt. It does not run: it adds nodes to the graph, through a
+// LayerBuilder.
 //
 // To add a type: write framework/layers/<type>.cc with a build function, declare it in
 // framework/layers/layers.h, and name it in the table of BuiltinLayers() (framework/layer.cc).
@@ -14,6 +15,7 @@
 #include "framework/definition.h"
 #include "framework/graph.h"
 #include "framework/parameter_set.h"
+#include "kernels/runtime/random.h"
 
 namespace lseg {
 
@@ -49,7 +51,7 @@ struct NetParam {
 
 // A loss top and its weight in the objective.
 struct NetLoss {
-  std::string name;  // of the top
+  std::string name;             // of the top
   TensorId tensor = kNoTensor;  // one f32
   float weight = 1;
 };
@@ -62,7 +64,8 @@ struct NetSource {
 // What a net is while layers add themselves to it, and afterwards.
 struct NetParts {
   Graph graph;
-  std::map<std::string, TensorId> blobs;  // name -> its latest version (in-place layers make new ones)
+  std::map<std::string, TensorId>
+      blobs;  // name -> its latest version (in-place layers make new ones)
   std::vector<NetParam> params;
   std::vector<NetLoss> losses;
   std::vector<NetSource> sources;
@@ -73,7 +76,7 @@ struct NetParts {
 class LayerBuilder {
  public:
   LayerBuilder(const NetDefinition& definition, int layer, Context& context, uint64_t seed,
-               ParameterSet& parameters, const std::map<std::string, Shape>& input_shapes,
+               ParameterSet& parameters, const std::map<std::string, TensorDesc>& inputs,
                NetParts& parts);
 
   const caffe::LayerParameter& param() const { return param_; }
@@ -102,8 +105,8 @@ class LayerBuilder {
   void AddSource(std::unique_ptr<DataSource> source, std::vector<TensorId> tensors);
   void Note(const std::string& text);
 
-  // Shape that the caller of the net asks for in an input's place, else `shape`.
-  Shape InputShape(int top, const Shape& shape) const;
+  // What the caller of the net asks for in an input's place, else f32 of `shape`.
+  TensorDesc InputDesc(int top, const Shape& shape) const;
   // Learning-rate multiplier of the layer's tensor `index`, as Caffe: 1 where not given.
   float LrMult(int index) const;
   // Coordinates of `to` in terms of `from` (centres), through their nearest common ancestor.
@@ -119,7 +122,7 @@ class LayerBuilder {
   Context& context_;
   uint64_t seed_;
   ParameterSet& parameters_;
-  const std::map<std::string, Shape>& input_shapes_;
+  const std::map<std::string, TensorDesc>& inputs_;
   NetParts& parts_;
 };
 
@@ -136,6 +139,6 @@ class LayerBuilder {
 // Builds all layers of a definition that is filtered for its phase already.
 NetParts BuildLayers(const NetDefinition& definition, const LayerRegistry& registry,
                      Context& context, uint64_t seed, ParameterSet& parameters,
-                     const std::map<std::string, Shape>& input_shapes);
+                     const std::map<std::string, TensorDesc>& inputs);
 
 }  // namespace lseg

@@ -25,8 +25,8 @@ struct NetOptions {
   std::vector<std::string> stages;
   // With a solver the net is trainable: gradients of all losses, and the update, are part of it.
   const caffe::SolverParameter* solver = nullptr;
-  uint64_t seed = 1;  // of the fillers and data layers
-  std::map<std::string, Shape> input_shapes;   // in place of what Input layers say
+  uint64_t seed = 1;                           // of the fillers and data layers
+  std::map<std::string, TensorDesc> inputs;    // in place of what Input layers say (f32)
   std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
@@ -103,8 +103,8 @@ class Net {
   UpdateTensors update_;
   MemoryPlan plan_;
   Buffer arena_, workspace_;
-  std::vector<Tensor> owned_;     // inputs, parameter gradients, state
-  std::vector<void*> memory_;     // by tensor id
+  std::vector<Tensor> owned_;  // inputs, parameter gradients, state
+  std::vector<void*> memory_;  // by tensor id
   bool packs_stale_ = true;
 
   struct Feed {

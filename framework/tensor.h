@@ -1,5 +1,5 @@
-// Tensor: a logical shape, an element type and a memory format, with memory of its own on one device.
-// TensorDesc is the same without the memory: what the graph and its passes reason about.
+// Tensor: a logical shape, an element type and a memory format, with memory of its own on one
+// device. TensorDesc is the same without the memory: what the graph and its passes reason about.
 #pragma once
 
 #include <cstdint>

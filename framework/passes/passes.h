@@ -1,5 +1,5 @@
-// Passes: graph -> graph, each with one job, in the order in which the Net runs them. Each leaves the
-// numbers as they are, but for rounding where it says so.
+// Passes: graph -> graph, each with one job, in the order in which the Net runs them. Each leaves
+// the numbers as they are, but for rounding where it says so.
 #pragma once
 
 #include <map>
@@ -14,8 +14,8 @@ namespace lseg {
 // A ReLU whose input nobody else reads becomes part of the op that writes it.
 void FuseConvRelu(Graph& graph);
 
-// Settles the memory format of every activation: each op says what it takes and gives, and a reorder
-// is put where two differ. Blocked formats run from convolution to convolution without one.
+// Settles the memory format of every activation: each op says what it takes and gives, and a
+// reorder is put where two differ. Blocked formats run from convolution to convolution without one.
 void AssignFormats(Graph& graph, const Context& context);
 
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
@@ -25,8 +25,8 @@ void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
 
 // The tensors by which the Net steers the update nodes and reads their outcome.
 struct UpdateTensors {
-  TensorId step = kNoTensor;  // StepState: rate and iteration, written before a step
-  TensorId norm = kNoTensor;  // f32: norm of the gradient
+  TensorId step = kNoTensor;              // StepState: rate and iteration, written before a step
+  TensorId norm = kNoTensor;              // f32: norm of the gradient
   std::map<std::string, TensorId> state;  // solver's memory: "conv1_1.weight:1"
 };
 
@@ -37,8 +37,8 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
 // Ops make their plans.
 void PrepareOps(Graph& graph, PrepareContext& prepare);
 
-// Ops that take a weight in packed form get a node that packs it: once a change of the parameters in
-// inference (the packed copy stays), or just before use in training (it lives in the arena).
+// Ops that take a weight in packed form get a node that packs it: once a change of the parameters
+// in inference (the packed copy stays), or just before use in training (it lives in the arena).
 void PackWeights(Graph& graph, bool training);
 
 // Where everything lies. All sizes in bytes.
@@ -47,12 +47,12 @@ struct MemoryPlan {
   int64_t arena = 0;             // activations and their gradients, overlapped by lifetime
   int64_t workspace = 0;         // the largest of any node
   int64_t parameters = 0, gradients = 0, states = 0, inputs = 0;
-  int64_t without_reuse = 0;     // what the arena would be if nothing were overlapped
+  int64_t without_reuse = 0;  // what the arena would be if nothing were overlapped
   int64_t Total() const { return arena + workspace + parameters + gradients + states + inputs; }
 };
 
-// Lifetimes along the list, then offsets: larger tensors first, each at the lowest place that is free
-// for its whole life. Outputs in place where the op allows it and the input dies there.
+// Lifetimes along the list, then offsets: larger tensors first, each at the lowest place that is
+// free for its whole life. Outputs in place where the op allows it and the input dies there.
 MemoryPlan PlanMemory(const Graph& graph);
 
 }  // namespace lseg

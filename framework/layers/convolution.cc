@@ -1,0 +1,239 @@
+// Convolution, with its bias and, after the fuse pass, its ReLU. Its plans are made by the engines
+// of kernels/conv.h; which one, is settled in Prepare.
+#include <algorithm>
+
+#include "framework/filler.h"
+#include "framework/layers/layers.h"
+#include "kernels/conv.h"
+#include "kernels/elementwise.h"
+
+namespace lseg {
+namespace {
+
+// An engine's name for a case: the one that was chosen before, the fastest, or the first.
+std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const ConvParams& params,
+                         ConvDirection direction, ConvFormats formats) {
+  const auto known = prepare.engines.find(key);
+  if (known != prepare.engines.end()) return known->second;
+  std::string engine;
+  if (prepare.measure) {
+    // Fewer rows tell the same story sooner: engines differ by channels, width and cache use.
+    constexpr int64_t kRows = 64;
+    ConvParams sample = params;
+    sample.src.h = std::min(sample.src.h, std::max(kRows, sample.kernel_h * sample.dilation_h));
+    sample.src.n = 1;
+    engine = FastestConvEngine(prepare.context, sample, direction, formats);
+  } else {
+    engine = EligibleConvEngines(prepare.context, params, direction, formats).front();
+  }
+  prepare.engines[key] = engine;
+  return engine;
+}
+
+// What the three directions share.
+class ConvOpBase : public Op {
+ public:
+  ConvOpBase(std::string layer, const ConvParams& params, ConvDirection direction)
+      : layer_(std::move(layer)), params_(params), direction_(direction) {}
+  std::string Name() const override { return "conv_" + ToString(direction_); }
+  int64_t WorkspaceBytes() const override { return plan_->WorkspaceBytes(); }
+
+ protected:
+  void MakePlan(PrepareContext& prepare, Format src, Format dst) {
+    const ConvFormats formats{src, dst};
+    const std::string key = layer_ + " " + ToString(direction_);
+    plan_ = MakeConvPlan(prepare.context, params_, direction_, formats,
+                         ChooseEngine(prepare, key, params_, direction_, formats));
+  }
+
+  std::string layer_;
+  ConvParams params_;
+  ConvDirection direction_;
+  std::unique_ptr<ConvPlan> plan_;
+};
+
+// Inputs: d_dst, weight. Output: d_src.
+class ConvBackwardDataOp : public ConvOpBase {
+ public:
+  ConvBackwardDataOp(std::string layer, const ConvParams& params)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardData) {}
+  void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
+               std::span<const TensorDesc> out) override {
+    MakePlan(prepare, out[0].format, in[0].format);
+  }
+  int64_t PackedBytes(int input) const override {
+    return input == 1 ? plan_->PackedWeightBytes() : 0;
+  }
+  void Pack(Context& context, const void* plain, void* packed) const override {
+    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
+  }
+  void Run(Context& context, const OpArgs& args) const override {
+    ConvArgs conv;
+    conv.d_dst = args.f32_in(0);
+    conv.weight = args.in[1];
+    conv.d_src = args.f32_out(0);
+    conv.d_src_mode = args.modes[0];
+    conv.workspace = args.workspace;
+    plan_->Run(context, conv);
+  }
+};
+
+// Inputs: src, d_dst. Outputs: d_weight, then d_bias where the layer has a bias.
+class ConvBackwardWeightsOp : public ConvOpBase {
+ public:
+  ConvBackwardWeightsOp(std::string layer, const ConvParams& params)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardWeights) {}
+  void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
+               std::span<const TensorDesc>) override {
+    MakePlan(prepare, in[0].format, in[1].format);
+  }
+  void Run(Context& context, const OpArgs& args) const override {
+    ConvArgs conv;
+    conv.src = args.f32_in(0);
+    conv.d_dst = args.f32_in(1);
+    conv.d_weight = args.f32_out(0);
+    conv.d_weight_mode = args.modes[0];
+    conv.d_bias = params_.bias ? args.f32_out(1) : nullptr;
+    conv.workspace = args.workspace;
+    plan_->Run(context, conv);
+  }
+};
+
+// Inputs: output of the fused ReLU, its gradient. Output: gradient of what the ReLU saw.
+class FusedReluBackwardOp : public Op {
+ public:
+  std::string Name() const override { return "relu_backward"; }
+  void Prepare(PrepareContext&, std::span<const TensorDesc> in,
+               std::span<const TensorDesc>) override {
+    count_ = StorageCount(in[0].shape, in[0].format);
+  }
+  bool InPlace(int, int input) const override { return input == 1; }
+  void Run(Context& context, const OpArgs& args) const override {
+    ReluBackward(context, count_, 0, args.f32_in(0), args.f32_in(1), args.f32_out(0),
+                 args.modes[0]);
+  }
+
+ private:
+  int64_t count_ = 0;
+};
+
+// Inputs: src, weight, bias (where the layer has one). Output: dst.
+class ConvForwardOp : public ConvOpBase {
+ public:
+  ConvForwardOp(std::string layer, const ConvParams& params)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kForward) {}
+
+  // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
+  // few of a score map leave plainly; other channel counts and groups stay plain on both sides.
+  void ChooseFormats(const Context& context, std::span<TensorDesc> in,
+                     std::span<TensorDesc> out) const override {
+    const Format blocked = context.blocked_format();
+    const int64_t block = ChannelBlock(blocked, 0);
+    const bool in_fits = params_.src.c % block == 0 && params_.group == 1;
+    const bool image = params_.src.c <= 4 && params_.group == 1;
+    const bool out_fits = params_.out_channels % block == 0 && params_.group == 1;
+    in[0].format = in_fits ? blocked : Format::kNCHW;
+    out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
+    const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
+    if (in_fits && !out_fits && !pointwise) in[0].format = Format::kNCHW;
+  }
+  void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
+               std::span<const TensorDesc> out) override {
+    MakePlan(prepare, in[0].format, out[0].format);
+  }
+  int64_t PackedBytes(int input) const override {
+    return input == 1 ? plan_->PackedWeightBytes() : 0;
+  }
+  void Pack(Context& context, const void* plain, void* packed) const override {
+    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
+  }
+  bool AbsorbRelu() override {
+    params_.relu = true;
+    return true;
+  }
+  std::optional<AxisMap> Map(bool vertical) const override {
+    const ConvParams& p = params_;
+    if (vertical) {
+      return AxisMap{double(p.stride_h), p.dilation_h * (p.kernel_h - 1) / 2.0 - p.pad_h};
+    }
+    return AxisMap{double(p.stride_w), p.dilation_w * (p.kernel_w - 1) / 2.0 - p.pad_w};
+  }
+  RowRange InputRows(int, RowRange rows) const override { return params_.SrcRows(rows); }
+
+  void AddGradient(GradientBuilder& builder) const override {
+    TensorId d_dst = builder.OutputGradient(0);
+    const bool parameters = builder.Wanted(1) || (params_.bias && builder.Wanted(2));
+    if (d_dst == kNoTensor || (!parameters && !builder.Wanted(0))) return;
+    ConvParams plain = params_;
+    plain.relu = false;
+    if (params_.relu) {
+      const TensorId before_relu = builder.AddTemporary(d_dst);
+      builder.AddNode(std::make_unique<FusedReluBackwardOp>(), {builder.output(0), d_dst},
+                      {before_relu});
+      d_dst = before_relu;
+    }
+    if (parameters) {
+      LSEG_CHECK(builder.Wanted(1) && (!params_.bias || builder.Wanted(2)),
+                 "layer '" << layer_
+                           << "': weight and bias learn together or not at all "
+                              "(lr_mult 0 on one of them only)");
+      builder.AddGradientNode(std::make_unique<ConvBackwardWeightsOp>(layer_, plain),
+                              {builder.input(0), d_dst},
+                              params_.bias ? std::vector<int>{1, 2} : std::vector<int>{1});
+    }
+    if (builder.Wanted(0)) {
+      builder.AddGradientNode(std::make_unique<ConvBackwardDataOp>(layer_, plain),
+                              {d_dst, builder.input(1)}, {0});
+    }
+  }
+
+  void Run(Context& context, const OpArgs& args) const override {
+    ConvArgs conv;
+    conv.src = args.f32_in(0);
+    conv.weight = args.in[1];
+    conv.bias = params_.bias ? args.f32_in(2) : nullptr;
+    conv.dst = args.f32_out(0);
+    conv.workspace = args.workspace;
+    plan_->Run(context, conv);
+  }
+};
+
+}  // namespace
+
+void BuildConvolution(LayerBuilder& builder) {
+  const caffe::ConvolutionParameter& param = builder.param().convolution_param();
+  const Geometry g = ReadGeometry(builder, param);
+  ConvParams conv;
+  conv.src = builder.BottomShape(0);
+  conv.out_channels = param.num_output();
+  conv.kernel_h = g.kernel_h;
+  conv.kernel_w = g.kernel_w;
+  conv.stride_h = g.stride_h;
+  conv.stride_w = g.stride_w;
+  conv.pad_h = g.pad_h;
+  conv.pad_w = g.pad_w;
+  conv.dilation_h = g.dilation_h;
+  conv.dilation_w = g.dilation_w;
+  conv.group = param.group();
+  conv.bias = param.bias_term();
+  try {
+    conv.Validate();
+  } catch (const Error& error) {
+    builder.Fail(error.what(), "convolution_param");
+  }
+  std::vector<TensorId> inputs = {builder.Bottom(0)};
+  inputs.push_back(builder.AddParam(0, "weight", conv.Weight(), [&](float* data, Random& random) {
+    Fill(param.weight_filler(), conv.Weight(), data, random);
+  }));
+  if (conv.bias) {
+    const Shape shape{1, 1, 1, conv.out_channels};
+    inputs.push_back(builder.AddParam(1, "bias", shape, [&](float* data, Random& random) {
+      Fill(param.bias_filler(), shape, data, random);
+    }));
+  }
+  const TensorId top = builder.AddTop(0, conv.Dst());
+  builder.AddNode(std::make_unique<ConvForwardOp>(builder.param().name(), conv), std::move(inputs),
+                  {top});
+}
+
+}  // namespace lseg

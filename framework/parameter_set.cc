@@ -1,0 +1,93 @@
+#include "framework/parameter_set.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace lseg {
+namespace {
+
+std::string ToString(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (int64_t dim : shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text.empty() ? "scalar" : text;
+}
+
+// Shapes without their leading ones: a bias of 64 is 1x1x1x64 in old files, 64 in new ones.
+std::vector<int64_t> Stripped(const std::vector<int64_t>& shape) {
+  const auto first = std::find_if(shape.begin(), shape.end(), [](int64_t d) { return d != 1; });
+  return {first, shape.end()};
+}
+
+std::vector<int64_t> Dims(const Shape& shape) { return {shape.n, shape.c, shape.h, shape.w}; }
+
+bool IsBias(const std::string& key) {
+  return key.size() >= 5 && key.compare(key.size() - 5, 5, ".bias") == 0;
+}
+
+std::string Join(const std::vector<std::string>& keys) {
+  std::string text;
+  for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
+  return text;
+}
+
+}  // namespace
+
+std::string LoadReport::Summary() const {
+  std::ostringstream out;
+  out << "loaded " << loaded.size() << " tensors";
+  if (!loaded.empty()) out << " (" << loaded.front() << " .. " << loaded.back() << ")";
+  if (!skipped.empty()) out << "\nnot in this net, skipped: " << Join(skipped);
+  if (!missing.empty()) out << "\nnot in the file, left to their filler: " << Join(missing);
+  return out.str();
+}
+
+Tensor* ParameterSet::Find(const std::string& key) {
+  const auto found = tensors_.find(key);
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+const Tensor* ParameterSet::Find(const std::string& key) const {
+  const auto found = tensors_.find(key);
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+Tensor& ParameterSet::Add(const std::string& key, const Shape& shape) {
+  const auto [place, added] = tensors_.try_emplace(key, Device::kCpu, TensorDesc{shape});
+  LSEG_CHECK(added, "parameter '" << key << "' is there already");
+  return place->second;
+}
+
+LoadReport ParameterSet::Load(const WeightsFile& file) {
+  LoadReport report;
+  for (const WeightTensor& tensor : file.tensors()) {
+    Tensor* target = Find(tensor.key);
+    if (target == nullptr) {
+      report.skipped.push_back(tensor.key);
+      continue;
+    }
+    const std::vector<int64_t> wanted = Dims(target->desc().shape);
+    LSEG_CHECK(tensor.shape == wanted || Stripped(tensor.shape) == Stripped(wanted),
+               "weights '" << tensor.key << "' are " << ToString(tensor.shape)
+                           << " in the file and " << lseg::ToString(target->desc().shape)
+                           << " in the net");
+    std::copy(tensor.data.begin(), tensor.data.end(), target->f32());
+    report.loaded.push_back(tensor.key);
+  }
+  for (const auto& [key, tensor] : tensors_) {
+    if (std::find(report.loaded.begin(), report.loaded.end(), key) == report.loaded.end()) {
+      report.missing.push_back(key);
+    }
+  }
+  return report;
+}
+
+void ParameterSet::Store(WeightsFile& file) const {
+  for (const auto& [key, tensor] : tensors_) {
+    const Shape& shape = tensor.desc().shape;
+    std::vector<int64_t> dims = Dims(shape);
+    if (IsBias(key)) dims = {shape.Count()};
+    file.Add({key, std::move(dims), {tensor.f32(), tensor.f32() + shape.Count()}});
+  }
+}
+
+}  // namespace lseg

@@ -1,0 +1,105 @@
+// The solver's step as two nodes: the norm of the whole gradient, and the update of all parameters.
+// Rate and iteration are read from memory when the step runs, so a recorded iteration can be
+// replayed.
+#include "framework/passes/passes.h"
+#include "kernels/update.h"
+
+namespace lseg {
+namespace {
+
+// Inputs: gradients. Output: norm.
+class GradientNormOp : public Op {
+ public:
+  std::string Name() const override { return "gradient_norm"; }
+  void Prepare(PrepareContext&, std::span<const TensorDesc> in,
+               std::span<const TensorDesc>) override {
+    for (const TensorDesc& desc : in) tensors_.push_back({.count = desc.shape.Count()});
+  }
+  void Run(Context& context, const OpArgs& args) const override {
+    std::vector<UpdateTensor> tensors = tensors_;
+    for (size_t i = 0; i < tensors.size(); ++i) tensors[i].grad = args.f32_in(static_cast<int>(i));
+    GradientNorm(context, tensors, args.f32_out(0));
+  }
+
+ private:
+  std::vector<UpdateTensor> tensors_;
+};
+
+// Inputs: step, norm, gradients. Outputs: values, then the solver's memory, tensor by tensor.
+class UpdateOp : public Op {
+ public:
+  UpdateOp(UpdateParams params, std::vector<UpdateTensor> tensors, int states)
+      : params_(params), tensors_(std::move(tensors)), states_(states) {}
+  std::string Name() const override { return "update"; }
+  void Run(Context& context, const OpArgs& args) const override {
+    std::vector<UpdateTensor> tensors = tensors_;
+    const int count = static_cast<int>(tensors.size());
+    for (int i = 0; i < count; ++i) {
+      tensors[i].grad = args.f32_in(2 + i);
+      tensors[i].value = args.f32_out(i);
+      tensors[i].state1 = args.f32_out(count + i * states_);
+      if (states_ > 1) tensors[i].state2 = args.f32_out(count + i * states_ + 1);
+    }
+    Update(context, params_, tensors, static_cast<const StepState*>(args.in[0]), args.f32_in(1));
+  }
+
+ private:
+  UpdateParams params_;
+  std::vector<UpdateTensor> tensors_;
+  int states_;
+};
+
+UpdateParams ToUpdateParams(const caffe::SolverParameter& solver) {
+  UpdateParams params;
+  params.method =
+      solver.type() == "Adam" ? UpdateParams::Method::kAdam : UpdateParams::Method::kSgd;
+  params.regularization = solver.regularization_type() == "L1" ? UpdateParams::Regularization::kL1
+                                                               : UpdateParams::Regularization::kL2;
+  params.momentum = solver.momentum();
+  params.momentum2 = solver.momentum2();
+  params.delta = solver.delta();
+  params.weight_decay = solver.weight_decay();
+  params.clip_gradients = solver.clip_gradients();
+  params.iter_size = static_cast<int>(solver.iter_size());
+  params.Validate();
+  return params;
+}
+
+}  // namespace
+
+UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
+                        const caffe::SolverParameter& solver) {
+  const UpdateParams update = ToUpdateParams(solver);
+  const int states = update.method == UpdateParams::Method::kAdam ? 2 : 1;
+  UpdateTensors tensors;
+  tensors.step =
+      graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
+  tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});
+  std::vector<TensorId> gradients, values, memory;
+  std::vector<UpdateTensor> updates;
+  for (const NetParam& param : params) {
+    const auto gradient = graph.gradient_of.find(param.tensor);
+    if (gradient == graph.gradient_of.end()) continue;
+    const TensorDesc desc = graph.tensors[param.tensor].desc;
+    gradients.push_back(gradient->second);
+    values.push_back(param.tensor);
+    updates.push_back(
+        {.count = desc.shape.Count(), .lr_mult = param.lr_mult, .decay_mult = param.decay_mult});
+    for (int s = 1; s <= states; ++s) {
+      const std::string name = param.key + ":" + std::to_string(s);
+      tensors.state[name] = graph.AddTensor({name, desc, TensorKind::kState});
+      memory.push_back(tensors.state[name]);
+    }
+  }
+  LSEG_CHECK(!values.empty(), "nothing learns: no loss reaches a parameter whose lr_mult is not 0");
+  graph.AddNode("solver", std::make_unique<GradientNormOp>(), gradients, {tensors.norm},
+                Stage::kUpdate);
+  std::vector<TensorId> inputs = {tensors.step, tensors.norm};
+  inputs.insert(inputs.end(), gradients.begin(), gradients.end());
+  values.insert(values.end(), memory.begin(), memory.end());
+  graph.AddNode("solver", std::make_unique<UpdateOp>(update, std::move(updates), states),
+                std::move(inputs), std::move(values), Stage::kUpdate);
+  return tensors;
+}
+
+}  // namespace lseg

@@ -1,0 +1,44 @@
+// Solver: steps a trainable Net as a SolverParameter says. One step is iter_size batches forward
+// and backward, their gradients added up, and one update in Caffe's order of operations
+// (kernels/update.h).
+#pragma once
+
+#include <cstdint>
+
+#include "framework/net.h"
+#include "framework/proto/caffe.pb.h"
+#include "framework/weights.h"
+
+namespace lseg {
+
+class Solver {
+ public:
+  // `net` was built with `param` in NetOptions.solver; both outlive the solver.
+  Solver(Net& net, const caffe::SolverParameter& param) : net_(net), param_(param) {}
+
+  struct Step {
+    int64_t iteration;  // from 0
+    float learning_rate;
+    double loss;                // mean over the batches of the step
+    std::vector<float> losses;  // each loss top, likewise
+    float gradient_norm;        // before clipping and division by iter_size
+  };
+
+  // One step on the batches iteration * iter_size + 0, 1, ...; where the loss or the gradient is
+  // not finite the parameters stay as they are and an Error names the layer and the iteration.
+  Step Run();
+
+  int64_t iteration() const { return iteration_; }
+
+  // The solver's memory and iteration, into and from a checkpoint that holds the parameters as
+  // well.
+  void Store(WeightsFile& file);
+  void Load(const WeightsFile& file);
+
+ private:
+  Net& net_;
+  const caffe::SolverParameter& param_;
+  int64_t iteration_ = 0;
+};
+
+}  // namespace lseg
