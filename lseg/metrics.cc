@@ -1,0 +1,255 @@
+// Histograms at fixed thresholds, the curves made from them, and the evaluator that fills them.
+#include "lseg/metrics.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "kernels/runtime/check.h"
+
+namespace lseg {
+namespace {
+
+constexpr int kMmsegThresholds = 11;
+constexpr size_t kExactPoints = 1000;  // of a pooled curve: finer than a picture shows
+
+std::optional<double> Ratio(int64_t part, int64_t whole) {
+  if (whole == 0) return std::nullopt;
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// One pixel of a map counts for gray g in 0..255. In double 255 p is exact, and only p = 0.5 lies
+// half-way between two grays: it becomes 128 by every rule of rounding in use.
+int Gray(float p) { return static_cast<int>(255.0 * p + 0.5); }
+
+// The number of mmseg11's thresholds that p exceeds. The thresholds are rounded to float32, since
+// that is what probabilities are compared in: 0.3f does not exceed 0.3.
+int ThresholdsBelow(float p) {
+  static constexpr std::array<float, kMmsegThresholds> kThresholds = {
+      0.0f, 0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f};
+  int count = std::min(static_cast<int>(p * 10.0f), kMmsegThresholds - 1);
+  while (count < kMmsegThresholds && p > kThresholds[count]) ++count;
+  while (count > 0 && !(p > kThresholds[count - 1])) --count;
+  return count;
+}
+
+// Adds the point at `threshold` to a curve whose thresholds come in descending order.
+void AddPoint(PrCurve* curve, double threshold, int64_t hits, int64_t predicted,
+              int64_t positives) {
+  const double recall = static_cast<double>(hits) / static_cast<double>(positives);
+  const double precision = Ratio(hits, predicted).value_or(1);
+  if (curve->points.empty()) {
+    curve->aupr = 0;
+  } else {
+    const PrPoint& last = curve->points.back();
+    *curve->aupr += (recall - last.recall) * (precision + last.precision) / 2;
+  }
+  curve->points.push_back({threshold, recall, precision});
+}
+
+PrCurve Mmseg11Curve(const std::array<int64_t, 12>& positives,
+                     const std::array<int64_t, 12>& negatives) {
+  PrCurve curve;
+  const int64_t all = std::accumulate(positives.begin(), positives.end(), int64_t{0});
+  if (all == 0) return curve;
+  int64_t hits = 0, predicted = 0;
+  for (int k = kMmsegThresholds - 1; k >= 0;
+       --k) {  // a pixel exceeds t_k if it exceeds k + 1 of them
+    hits += positives[k + 1];
+    predicted += positives[k + 1] + negatives[k + 1];
+    AddPoint(&curve, k / 10.0, hits, predicted, all);
+  }
+  return curve;
+}
+
+bool Has(const std::vector<Protocol>& protocols, Protocol protocol) {
+  return std::find(protocols.begin(), protocols.end(), protocol) != protocols.end();
+}
+
+// Mean of the values that exist, over the lesions present in the truth.
+template <typename Value>
+std::optional<double> MeanOver(const std::vector<LesionReport>& lesions, Value value) {
+  double sum = 0;
+  int count = 0;
+  for (const LesionReport& lesion : lesions) {
+    const std::optional<double> v = value(lesion);
+    if (lesion.at_threshold.positives == 0 || !v) continue;
+    sum += *v;
+    ++count;
+  }
+  if (count == 0) return std::nullopt;
+  return sum / count;
+}
+
+}  // namespace
+
+std::string ToString(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kIdrid33:
+      return "idrid33";
+    case Protocol::kMmseg11:
+      return "mmseg11";
+    case Protocol::kExact:
+      return "exact";
+  }
+  LSEG_FAIL("no such protocol: " << static_cast<int>(protocol));
+}
+
+std::optional<double> PointScore::Prevalence() const { return Ratio(positives, pixels); }
+std::optional<double> PointScore::Dice() const { return Ratio(2 * hits, positives + predicted); }
+std::optional<double> PointScore::Iou() const { return Ratio(hits, positives + predicted - hits); }
+std::optional<double> PointScore::Precision() const { return Ratio(hits, predicted); }
+std::optional<double> PointScore::Recall() const { return Ratio(hits, positives); }
+
+std::optional<double> Report::MeanAupr(Protocol protocol) const {
+  return MeanOver(lesions, [&](const LesionReport& lesion) -> std::optional<double> {
+    const auto found = lesion.curves.find(protocol);
+    return found == lesion.curves.end() ? std::nullopt : found->second.aupr;
+  });
+}
+
+std::optional<double> Report::Mean(std::optional<double> (PointScore::*ratio)() const) const {
+  return MeanOver(lesions, [&](const LesionReport& l) { return (l.at_threshold.*ratio)(); });
+}
+
+PrCurve Idrid33Curve(const GrayHistogram& positives, const GrayHistogram& negatives) {
+  PrCurve curve;
+  const int64_t all = std::accumulate(positives.begin(), positives.end(), int64_t{0});
+  if (all == 0) return curve;
+  int64_t hits = 0, predicted = 0;
+  int gray = 256;
+  for (int threshold = 256; threshold >= 0; threshold -= 8) {
+    while (gray > threshold) {
+      --gray;
+      hits += positives[gray];
+      predicted += positives[gray] + negatives[gray];
+    }
+    AddPoint(&curve, threshold / 255.0, hits, predicted, all);
+  }
+  return curve;
+}
+
+void PrEvaluator::Tally::Merge(const Tally& other) {
+  point.pixels += other.point.pixels;
+  point.positives += other.point.positives;
+  point.predicted += other.point.predicted;
+  point.hits += other.point.hits;
+  for (int t = 0; t < 2; ++t) {
+    for (size_t i = 0; i < gray[t].size(); ++i) gray[t][i] += other.gray[t][i];
+    for (size_t i = 0; i < above[t].size(); ++i) above[t][i] += other.above[t][i];
+  }
+}
+
+PrEvaluator::PrEvaluator(PrOptions options) : options_(std::move(options)) {
+  const size_t count = options_.lesions.size();
+  LSEG_CHECK(count > 0, "evaluation needs at least one lesion");
+  LSEG_CHECK(options_.thresholds.size() == 1 || options_.thresholds.size() == count,
+             options_.thresholds.size()
+                 << " thresholds for " << count << " lesions: give one for all or one a lesion");
+  for (float threshold : options_.thresholds) {
+    LSEG_CHECK(threshold >= 0 && threshold <= 1,
+               "threshold " << threshold << " is not a probability: give one from 0 to 1");
+  }
+  options_.thresholds.resize(count, options_.thresholds.front());
+  gray_ = Has(options_.protocols, Protocol::kIdrid33);
+  mmseg_ = Has(options_.protocols, Protocol::kMmseg11);
+  exact_ = Has(options_.protocols, Protocol::kExact);
+  tallies_.resize(count);
+  exacts_.resize(count);
+}
+
+void PrEvaluator::CheckRange(const std::string& name, const float* prob, int64_t height,
+                             int64_t width) const {
+  const int64_t pixels = height * width;
+  for (size_t c = 0; c < options_.lesions.size(); ++c) {
+    const float* plane = prob + static_cast<int64_t>(c) * pixels;
+    const float* bad =
+        std::find_if_not(plane, plane + pixels, [](float p) { return p >= 0.0f && p <= 1.0f; });
+    LSEG_CHECK(bad == plane + pixels, name << ": " << options_.lesions[c] << " at x "
+                                           << (bad - plane) % width << ", y "
+                                           << (bad - plane) / width << " is " << *bad
+                                           << ": a probability lies from 0 to 1");
+  }
+}
+
+PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, int64_t pixels,
+                                      float threshold) const {
+  Tally tally;
+  PointScore& point = tally.point;
+  point.pixels = pixels;
+  for (int64_t i = 0; i < pixels; ++i) {
+    const int lesion = truth[i] != 0, found = prob[i] >= threshold;
+    point.positives += lesion;
+    point.predicted += found;
+    point.hits += lesion & found;
+  }
+  if (gray_) {
+    for (int64_t i = 0; i < pixels; ++i) ++tally.gray[truth[i] != 0][Gray(prob[i])];
+  }
+  if (mmseg_) {
+    for (int64_t i = 0; i < pixels; ++i) ++tally.above[truth[i] != 0][ThresholdsBelow(prob[i])];
+  }
+  return tally;
+}
+
+LesionReport PrEvaluator::ReportOf(const Tally& tally, const ExactAp& exact) const {
+  LesionReport report{.at_threshold = tally.point, .curves = {}};
+  if (gray_) report.curves[Protocol::kIdrid33] = Idrid33Curve(tally.gray[1], tally.gray[0]);
+  if (mmseg_) report.curves[Protocol::kMmseg11] = Mmseg11Curve(tally.above[1], tally.above[0]);
+  if (exact_) report.curves[Protocol::kExact] = exact.Curve(kExactPoints);
+  return report;
+}
+
+Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_t* truth,
+                        int64_t height, int64_t width) {
+  LSEG_CHECK(second_pass_pixels_ == 0, name << ": images cannot be added during the second pass");
+  CheckRange(name, prob, height, width);
+  const int64_t pixels = height * width;
+  const int count = static_cast<int>(options_.lesions.size());
+  Report report;
+  report.lesions.resize(count);
+#pragma omp parallel for schedule(dynamic)
+  for (int c = 0; c < count; ++c) {
+    const float* plane = prob + c * pixels;
+    const uint8_t* mask = truth + c * pixels;
+    const Tally tally = Count(plane, mask, pixels, options_.thresholds[c]);
+    tallies_[c].Merge(tally);
+    ExactAp exact;
+    if (exact_) {
+      exacts_[c].AddPositives(plane, mask, pixels);
+      exact.AddPositives(plane, mask, pixels);
+      exact.AddNegatives(plane, mask, pixels);
+    }
+    report.lesions[c] = ReportOf(tally, exact);
+    for (auto& [protocol, curve] : report.lesions[c].curves) curve.points.clear();
+  }
+  return report;
+}
+
+bool PrEvaluator::NeedsSecondPass() const { return exact_; }
+
+void PrEvaluator::AddSecondPass(const float* prob, const uint8_t* truth, int64_t height,
+                                int64_t width) {
+  if (!exact_) return;
+  const int64_t pixels = height * width;
+  const int count = static_cast<int>(options_.lesions.size());
+#pragma omp parallel for schedule(dynamic)
+  for (int c = 0; c < count; ++c) {
+    exacts_[c].AddNegatives(prob + c * pixels, truth + c * pixels, pixels);
+  }
+  second_pass_pixels_ += pixels;
+}
+
+Report PrEvaluator::Pooled() const {
+  LSEG_CHECK(!exact_ || second_pass_pixels_ == tallies_.front().point.pixels,
+             "average precision wants every image shown twice: "
+                 << tallies_.front().point.pixels << " pixels in the first pass, "
+                 << second_pass_pixels_ << " in the second");
+  Report report;
+  for (size_t c = 0; c < tallies_.size(); ++c) {
+    report.lesions.push_back(ReportOf(tallies_[c], exacts_[c]));
+  }
+  return report;
+}
+
+}  // namespace lseg
