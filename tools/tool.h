@@ -1,0 +1,70 @@
+// What the programs share: flags, --help and --version, exit codes, and one-line errors. A program
+// is a body that throws; RunTool is its main.
+//
+//   int Body(int argc, char** argv) {
+//     cxxopts::Options options("lseg_eval", "Scores lesion maps against the truth.");
+//     options.add_options()("prob", "folder of probability maps", cxxopts::value<std::string>(),
+//                           "DIR");
+//     const auto flags = ParseFlags(options, argc, argv, kExamples);
+//     if (!flags) return kExitOk;
+//     ...
+//   }
+//   int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }
+#pragma once
+
+#include <cstdint>
+#include <cxxopts.hpp>
+#include <optional>
+#include <string>
+
+#include "kernels/runtime/check.h"
+
+namespace lseg {
+
+// Stated at the end of every --help (ParseFlags appends it).
+enum ExitCode {
+  kExitOk = 0,      // everything that was asked for is done
+  kExitFailed = 1,  // an error; or some inputs failed, each named on stderr, and the rest is done
+  kExitUsage = 2,   // the command line is wrong; nothing was done
+};
+
+// A command line that cannot be obeyed. RunTool adds a hint at --help and returns kExitUsage.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Calls body(argc, argv) and returns its exit code. What it throws becomes one line on stderr that
+// starts with the program's name: UsageError kExitUsage, anything else kExitFailed.
+int RunTool(int argc, char** argv, int (*body)(int argc, char** argv));
+
+// "0.1.0", of the build.
+std::string Version();
+
+// Adds --help and --version to `options` and parses. Answers these two on stdout and returns
+// nothing; `help_end` (examples, notes) stands below the flags in the help. Throws UsageError for
+// flags that are unknown, given twice or without their value, and for stray arguments.
+std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int argc,
+                                               const char* const* argv,
+                                               const std::string& help_end);
+
+// Values of flags declared as std::string (cxxopts' own conversion does not name the flag at fault,
+// and takes neither bounds nor WxH). Throw UsageError naming flag, value and rule.
+std::string RequiredFlag(const cxxopts::ParseResult& flags, const std::string& name);
+int64_t IntegerFlag(const cxxopts::ParseResult& flags, const std::string& name, int64_t min,
+                    int64_t max);
+double NumberFlag(const cxxopts::ParseResult& flags, const std::string& name, double min,
+                  double max);
+struct FlagSize {
+  int width, height;
+};
+FlagSize SizeFlag(const cxxopts::ParseResult& flags, const std::string& name, int min,
+                  int max);  // "1440x960"
+
+// One line of progress on stdout, flushed; for problems that do not stop the work, one line on
+// stderr behind the program's name. Whole lines, from any thread. Line ends within the text become
+// spaces.
+void Say(const std::string& line);
+void Complain(const std::string& line);
+
+}  // namespace lseg
