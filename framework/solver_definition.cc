@@ -217,8 +217,8 @@ void SolverDefinition::CheckNets() const {
                                            << " is given for more than one test net: one is "
                                               "supported");
   }
-  LSEG_CHECK(solver_.test_iter_size() == 0 || solver_.test_iter(0) > 0,
-             Where("test_iter") << ": test_iter " << solver_.test_iter(0) << " must be positive");
+  LSEG_CHECK(solver_.test_iter_size() == 0 || solver_.test_iter(0) >= 0,
+             Where("test_iter") << ": test_iter " << solver_.test_iter(0) << " must be 0 or more");
   LSEG_CHECK(!solver_.train_state().has_phase() || solver_.train_state().phase() == caffe::TRAIN,
              Where("train_state.phase") << ": the phase of train_state must be TRAIN");
   LSEG_CHECK(solver_.test_state_size() == 0 || solver_.test_state(0).phase() == caffe::TEST,

@@ -1,0 +1,84 @@
+// Writing whole files: the old file or the new one, never half of one.
+#include "framework/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+#include "framework/weights.h"
+#include "tests/framework/error_of.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileTest : public testing::Test {
+ protected:
+  FileTest() : folder_(testing::TempDir() + "/file_test_" + std::to_string(getpid())) {
+    fs::create_directory(folder_);
+  }
+  ~FileTest() override { fs::remove_all(folder_); }
+
+  const std::string folder_;
+};
+
+TEST_F(FileTest, ReadsBackWhatWasWritten) {
+  const std::string path = folder_ + "/a", bytes("\0\n\r\xff text", 9);
+  WriteFile(path, bytes);
+  EXPECT_EQ(ReadFile(path), bytes);
+  WriteFile(path, "");
+  EXPECT_EQ(ReadFile(path), "");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FileTest, NamesFileAndReason) {
+  EXPECT_EQ(ErrorOf([&] { WriteFile(folder_ + "/none/a", "x"); }),
+            folder_ + "/none/a: cannot be written: No such file or directory");
+  EXPECT_EQ(ErrorOf([&] { ReadFile(folder_ + "/none"); }),
+            folder_ + "/none: cannot be read: No such file or directory");
+  EXPECT_EQ(ErrorOf([&] { ReadFile(folder_); }), folder_ + ": is a folder, not a file");
+  fs::create_directory(folder_ + "/taken");
+  EXPECT_EQ(ErrorOf([&] { WriteFile(folder_ + "/taken", "x"); }),
+            folder_ + "/taken: cannot be written: Is a directory");
+  EXPECT_FALSE(fs::exists(folder_ + "/taken.partial"));
+}
+
+// A limit on file size stands in for a full disk: the write fails part of the way.
+TEST_F(FileTest, KeepsTheOldFileWhereThereIsNoSpaceForTheNew) {
+  const std::string path = folder_ + "/w.safetensors";
+  WeightsFile small, large;
+  small.Add({"w", {1}, {1}});
+  large.Add({"w", {100000}, std::vector<float>(100000, 2.0f)});
+  small.Write(path);
+
+  rlimit old_limit;
+  getrlimit(RLIMIT_FSIZE, &old_limit);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit = {65536, old_limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  const std::string error = ErrorOf([&] { large.Write(path); });
+  setrlimit(RLIMIT_FSIZE, &old_limit);
+  std::signal(SIGXFSZ, old_handler);
+
+  EXPECT_EQ(error, path + ": cannot be written: File too large");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+  EXPECT_EQ(WeightsFile::Read(path).Find("w")->data, std::vector<float>{1});
+  large.Write(path);
+  EXPECT_EQ(WeightsFile::Read(path).Find("w")->data.size(), 100000u);
+}
+
+TEST_F(FileTest, ResolvesPathsBesideTheDefinitionFirst) {
+  WriteFile(folder_ + "/net.prototxt", "");
+  EXPECT_EQ(ResolvePath("net.prototxt", folder_ + "/solver.prototxt"), folder_ + "/net.prototxt");
+  EXPECT_EQ(ResolvePath("other.prototxt", folder_ + "/solver.prototxt"), "other.prototxt");
+  EXPECT_EQ(ResolvePath("/abs/net.prototxt", folder_ + "/solver.prototxt"), "/abs/net.prototxt");
+  EXPECT_EQ(ResolvePath("", folder_ + "/solver.prototxt"), "");
+}
+
+}  // namespace
+}  // namespace lseg
