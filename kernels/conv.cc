@@ -94,6 +94,7 @@ const std::vector<ConvEngine>& ConvEngines(Device) {
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
+      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3},
       {"reference", SupportsConvReference, MakeConvReference},
   };
   return kCpuEngines;

@@ -15,10 +15,15 @@ bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, Con
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,
                                             ConvFormats);
 
-// oneDNN's direct algorithms (or its GEMM-based ones, as it sees fit).
+// oneDNN's direct or GEMM-based algorithms, as it sees fit, but not its reference.
 bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,
                                          ConvFormats);
+
+// F(4x4, 3x3) by own code, forward and backward data.
+bool SupportsConvWinograd4x3(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context&, const ConvParams&, ConvDirection,
+                                              ConvFormats);
 
 // Plain loops, every case.
 bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats);

@@ -22,6 +22,11 @@ struct ConvCheck {
   std::string engine;
   uint64_t seed = 1;
   int threads = 2;
+  // Factor of one element in 50 of src and of d_dst.
+  float spike = 1;
+  // Scale of the error: each input counts as the largest within so many pixels, for algorithms whose
+  // errors leak from a pixel to its neighbours.
+  int64_t reach = 0;
 };
 
 // Largest error of an element over its sum of absolute products, in units of 2^-24, and the number

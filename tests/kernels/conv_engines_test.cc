@@ -162,6 +162,11 @@ TEST_P(ConvEngineTest, CoverageIsWhole) {
   ForEachCheck([&](const ConvCheck& check) { ++seen[check.direction][check.formats.src]; });
   for (const ConvDirection direction : kDirections) {
     for (const Format format : kFormats) {
+      // oneDNN has code for the blocks of this processor only.
+      const bool blocked = format == Format::kNChw8c || format == Format::kNChw16c;
+      if (GetParam() == std::string("onednn") && blocked && format != Context().blocked_format()) {
+        continue;
+      }
       EXPECT_GT(seen[direction][format], 0) << ToString(direction) << " " << ToString(format);
     }
   }
@@ -183,9 +188,10 @@ TEST(ConvEngines, OnednnTakesTheFormatsOfTheNet) {
   ConvParams second = first;
   second.src.c = 64;
   for (const ConvDirection direction : kDirections) {
-    EXPECT_EQ(EligibleConvEngines(context, first, direction, {Format::kNCHW, blocked}).front(),
-              "onednn");
     EXPECT_EQ(EligibleConvEngines(context, second, direction, {blocked, blocked}).front(),
+              "onednn");
+    if (direction == ConvDirection::kBackwardData) continue;  // nobody wants the image's gradient
+    EXPECT_EQ(EligibleConvEngines(context, first, direction, {Format::kNCHW, blocked}).front(),
               "onednn");
   }
 }

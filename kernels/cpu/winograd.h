@@ -1,0 +1,67 @@
+// Winograd's minimal filtering F(4x4, 3x3) in two dimensions (Lavin and Gray, "Fast algorithms for
+// convolutional neural networks", CVPR 2016): 36 products where the definition has 144.
+//
+// A tile of 4x4 outputs needs 6x6 inputs. With matrices A (6x4), G (6x3), B (6x6) of the
+// interpolation points 0, +-3/4, +-3/2, infinity:   Y = A^T [ (G g G^T) .* (B^T d B) ] A.
+// Points that are each other's inverse, more or less, keep the intermediate values small: the usual
+// +-1, +-2 loses two more bits. These are exact in binary, and so are all entries of A and B.
+//
+// Summed over input channels, each of the 36 positions is a matrix product of its own, tiles by
+// input channels times input channels by output channels. Functions here work on a block of tiles
+// so small that its transformed data stay in the caches of one core.
+#pragma once
+
+#include <cstdint>
+
+namespace lseg {
+
+// A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format.
+struct WinogradShape {
+  int64_t block;  // 8 (nChw8c) or 16 (nChw16c)
+  int64_t batch, height, width;
+  int64_t in, out;  // channels
+
+  int64_t InBlocks() const { return (in + block - 1) / block; }
+  int64_t OutBlocks() const { return (out + block - 1) / block; }
+  int64_t TilesX() const { return (width + 3) / 4; }
+  int64_t TilesY() const { return (height + 3) / 4; }
+  int64_t Tiles() const { return batch * TilesY() * TilesX(); }
+};
+
+// Output channels are worked on in chunks of this many, so that their products stay in the cache
+// until they are transformed.
+constexpr int64_t kWinogradChunk = 64;
+
+// What one thread works on: tiles [tile, tile + tiles), chunks [chunk, chunk_end) of outputs, and
+// its own memory of WinogradScratchCount(shape, tiles) floats. Values do not depend on the
+// division.
+struct WinogradJob {
+  int64_t tile, tiles, chunk, chunk_end;
+  float* scratch;
+};
+
+// Packed weights come in panels of output channels: two vectors of this processor.
+int64_t WinogradPanels(const WinogradShape& shape);
+// Tiles that are multiplied together: a multiple of it wastes nothing.
+int64_t WinogradTileRows();
+
+// Floats of packed weights and of a thread's scratch.
+int64_t WinogradPackedCount(const WinogradShape& shape);
+int64_t WinogradScratchCount(const WinogradShape& shape, int64_t tiles);
+
+// Transforms the weights of one panel. weight is OIHW: (out, in, 3, 3) or, with
+// `transposed`, (in, out, 3, 3) whose taps are reversed as well: the weights of a convolution whose
+// gradient with respect to its source this one is.
+void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
+                         int64_t panel, float* packed);
+
+struct WinogradArgs {
+  const float* src;
+  const float* packed;
+  const float* bias;  // may be null
+  bool relu, add;     // add: dst += instead of dst =
+  float* dst;
+};
+void WinogradConvolve(const WinogradShape& shape, const WinogradArgs& args, const WinogradJob& job);
+
+}  // namespace lseg

@@ -1,0 +1,363 @@
+// See winograd.h. Layouts, innermost last:
+//   packed weights  (panel, position, input channel, 2 vectors)
+//   transformed src (position, input block, tile, block)
+//   products        (position, output block, tile, block)
+// Planes of positions are padded by a cache line or so, since strides that are a power of two would
+// put the 36 streams of a transform into the same sets of the L1 cache.
+#include <algorithm>
+
+#include "kernels/cpu/simd_targets.h"
+#include "kernels/cpu/winograd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/winograd_simd.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/winograd_transform-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lseg {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Two vectors a row of the product: 6 rows fill 16 registers, 12 fill 32.
+#if HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM
+constexpr int kTileRows = 12;
+#else
+constexpr int kTileRows = 6;
+#endif
+constexpr int64_t kPlanePadding = 16;
+constexpr int64_t kDepth = 256;  // input channels a pass: a panel of them stays in L1
+constexpr int64_t kChunk = kWinogradChunk;
+
+template <int kBlock>
+using Tag = hn::CappedTag<float, kBlock>;
+
+template <int kBlock>
+constexpr int64_t PanelSize() {
+  return 2 * static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
+}
+
+inline int64_t SrcPlane(const WinogradShape& s, int64_t tiles) {
+  return s.InBlocks() * tiles * s.block + kPlanePadding;
+}
+
+inline int64_t ProductPlane(int64_t tiles) { return kChunk * tiles + kPlanePadding; }
+
+struct TileAt {
+  TileAt(const WinogradShape& s, int64_t tile)
+      : n(tile / (s.TilesY() * s.TilesX())),
+        y(tile / s.TilesX() % s.TilesY() * 4),
+        x(tile % s.TilesX() * 4) {}
+  int64_t n, y, x;  // image, and the first row and column of outputs
+};
+
+// ---- Source ----
+
+// The 6x6 inputs of a tile, with zeros for what lies outside the image.
+template <int kBlock>
+void CopyPatch(const WinogradShape& s, const float* plane, const TileAt& at, float* patch) {
+  for (int64_t i = 0; i < 6; ++i) {
+    for (int64_t j = 0; j < 6; ++j, patch += kBlock) {
+      const int64_t y = at.y - 1 + i, x = at.x - 1 + j;
+      if (y >= 0 && y < s.height && x >= 0 && x < s.width) {
+        std::copy_n(plane + (y * s.width + x) * kBlock, kBlock, patch);
+      } else {
+        std::fill_n(patch, kBlock, 0.0f);
+      }
+    }
+  }
+}
+
+template <int kBlock>
+void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t plane_stride) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
+    V half[36];
+    for (int j = 0; j < 6; ++j) {
+      V column[6];
+      for (int i = 0; i < 6; ++i) {
+        column[i] = hn::LoadU(d, rows + i * row_stride + j * kBlock + k);
+      }
+      TransformInput(d, column, half + j, 6);
+    }
+    for (int i = 0; i < 6; ++i) {
+      V row[6];
+      TransformInput(d, half + i * 6, row, 1);
+      for (int j = 0; j < 6; ++j) hn::StoreU(row[j], d, out + (i * 6 + j) * plane_stride + k);
+    }
+  }
+}
+
+template <int kBlock>
+void TransformSrc(const WinogradShape& s, const float* src, int64_t tile, int64_t tiles,
+                  float* out) {
+  const int64_t plane = SrcPlane(s, tiles), blocks = s.InBlocks();
+  const int64_t image = s.height * s.width * kBlock;
+  HWY_ALIGN float patch[36 * kBlock];
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int64_t t = 0; t < tiles; ++t) {
+      const TileAt at(s, tile + t);
+      const float* from = src + (at.n * blocks + b) * image;
+      int64_t row_stride = s.width * kBlock;
+      if (at.y > 0 && at.x > 0 && at.y + 5 <= s.height && at.x + 5 <= s.width) {
+        from += ((at.y - 1) * s.width + at.x - 1) * kBlock;
+      } else {
+        CopyPatch<kBlock>(s, from, at, patch);
+        from = patch;
+        row_stride = 6 * kBlock;
+      }
+      TransformSrcTile<kBlock>(from, row_stride, out + (b * tiles + t) * kBlock, plane);
+    }
+  }
+}
+
+// ---- Products ----
+
+// Rows [0, kRows) of a panel: c = (or +=) a b over `blocks` blocks of input channels.
+template <int kBlock, int kRows>
+void MultiplyRows(const float* a, int64_t a_stride, int64_t blocks, const float* b, bool add,
+                  float* c0, float* c1) {
+  const Tag<kBlock> d;
+  constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
+  hn::Vec<Tag<kBlock>> sum0[kRows], sum1[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    sum0[r] = add ? hn::LoadU(d, c0 + r * kBlock) : hn::Zero(d);
+    sum1[r] = add ? hn::LoadU(d, c1 + r * kBlock) : hn::Zero(d);
+  }
+  for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
+    for (int k = 0; k < kBlock; ++k, b += 2 * kLanes) {
+      const auto b0 = hn::LoadU(d, b), b1 = hn::LoadU(d, b + kLanes);
+      for (int r = 0; r < kRows; ++r) {
+        const auto factor = hn::Set(d, a[r * kBlock + k]);
+        sum0[r] = hn::MulAdd(factor, b0, sum0[r]);
+        sum1[r] = hn::MulAdd(factor, b1, sum1[r]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    hn::StoreU(sum0[r], d, c0 + r * kBlock);
+    hn::StoreU(sum1[r], d, c1 + r * kBlock);
+  }
+}
+
+// The same for a number of rows below kRows that is known at run time only.
+template <int kBlock, int kRows>
+void MultiplyRest(int64_t rows, const float* a, int64_t a_stride, int64_t blocks, const float* b,
+                  bool add, float* c0, float* c1) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows - 1) {
+      return MultiplyRest<kBlock, kRows - 1>(rows, a, a_stride, blocks, b, add, c0, c1);
+    }
+    MultiplyRows<kBlock, kRows - 1>(a, a_stride, blocks, b, add, c0, c1);
+  }
+}
+
+// One position, one panel, all tiles of the job.
+template <int kBlock>
+void MultiplyPanel(const WinogradShape& s, int64_t tiles, const float* a, const float* b, float* c0,
+                   float* c1) {
+  const int64_t a_stride = tiles * kBlock, blocks = s.InBlocks();
+  for (int64_t first = 0; first < blocks; first += kDepth / kBlock) {
+    const int64_t count = std::min(kDepth / kBlock, blocks - first);
+    const float* from = a + first * a_stride;
+    const float* with = b + first * kBlock * PanelSize<kBlock>();
+    int64_t t = 0;
+    for (; t + kTileRows <= tiles; t += kTileRows) {
+      MultiplyRows<kBlock, kTileRows>(from + t * kBlock, a_stride, count, with, first > 0,
+                                      c0 + t * kBlock, c1 + t * kBlock);
+    }
+    if (t < tiles) {
+      MultiplyRest<kBlock, kTileRows>(tiles - t, from + t * kBlock, a_stride, count, with,
+                                      first > 0, c0 + t * kBlock, c1 + t * kBlock);
+    }
+  }
+}
+
+template <int kBlock>
+void MultiplyChunk(const WinogradShape& s, const float* packed, const WinogradJob& job,
+                   int64_t panel, int64_t panel_end, const float* src, float* products) {
+  constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
+  const int64_t position_size = s.InBlocks() * kBlock * kPanel;
+  const int64_t src_plane = SrcPlane(s, job.tiles), plane = ProductPlane(job.tiles);
+  for (int64_t position = 0; position < 36; ++position) {
+    for (int64_t p = panel; p < panel_end; ++p) {
+      const auto at = [&](int64_t channel) {  // counted from the first of the chunk
+        return products + position * plane + channel / kBlock * job.tiles * kBlock +
+               channel % kBlock;
+      };
+      const int64_t channel = (p - panel) * kPanel;
+      MultiplyPanel<kBlock>(s, job.tiles, src + position * src_plane,
+                            packed + (p * 36 + position) * position_size, at(channel),
+                            at(channel + kLanes));
+    }
+  }
+}
+
+// ---- Destination ----
+
+template <int kBlock>
+void TransformDst(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job,
+                  int64_t first_block, int64_t end_block, const float* products) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
+  const int64_t plane = ProductPlane(job.tiles), image = s.height * s.width * kBlock;
+  for (int64_t b = first_block; b < end_block; ++b) {
+    HWY_ALIGN float bias[kBlock] = {};
+    if (args.bias) {
+      std::copy_n(args.bias + b * kBlock, std::min<int64_t>(kBlock, s.out - b * kBlock), bias);
+    }
+    for (int64_t t = 0; t < job.tiles; ++t) {
+      const TileAt at(s, job.tile + t);
+      const int64_t rows = std::min<int64_t>(4, s.height - at.y);
+      const int64_t columns = std::min<int64_t>(4, s.width - at.x);
+      const float* from = products + ((b - first_block) * job.tiles + t) * kBlock;
+      float* to = args.dst + (at.n * s.OutBlocks() + b) * image + (at.y * s.width + at.x) * kBlock;
+      for (int64_t k = 0; k < kBlock; k += kLanes) {
+        V half[24];
+        for (int j = 0; j < 6; ++j) {
+          V column[6];
+          for (int i = 0; i < 6; ++i) {
+            column[i] = hn::LoadU(d, from + (i * 6 + j) * plane + k);
+          }
+          TransformOutput(d, column, half + j, 6);
+        }
+        const V offset = hn::LoadU(d, bias + k);
+        for (int64_t i = 0; i < rows; ++i) {
+          V row[4];
+          TransformOutput(d, half + i * 6, row, 1);
+          float* out = to + i * s.width * kBlock + k;
+          for (int64_t j = 0; j < columns; ++j) {
+            V value = hn::Add(row[j], offset);
+            if (args.add) value = hn::Add(value, hn::LoadU(d, out + j * kBlock));
+            if (args.relu) value = hn::Max(value, hn::Zero(d));
+            hn::StoreU(value, d, out + j * kBlock);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <int kBlock>
+void ConvolveBlock(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job) {
+  constexpr int64_t kPanel = PanelSize<kBlock>(), kPanels = kChunk / kPanel;
+  const int64_t panels = (s.out + kPanel - 1) / kPanel;
+  float* src = job.scratch;
+  float* products = src + 36 * SrcPlane(s, job.tiles);
+  TransformSrc<kBlock>(s, args.src, job.tile, job.tiles, src);
+  for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
+    MultiplyChunk<kBlock>(s, args.packed, job, chunk * kPanels,
+                          std::min((chunk + 1) * kPanels, panels), src, products);
+    TransformDst<kBlock>(s, args, job, chunk * kChunk / kBlock,
+                         std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
+  }
+}
+
+// ---- Weights ----
+
+// Taps of one input channel and a panel's outputs, zero beyond the last.
+template <int64_t kPanel>
+void GatherTaps(const WinogradShape& s, const float* weight, bool transposed, int64_t first_out,
+                int64_t i, float (*taps)[kPanel]) {
+  std::fill_n(taps[0], 9 * kPanel, 0.0f);
+  const int64_t count = i < s.in ? std::min(kPanel, s.out - first_out) : 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t o = first_out + k;
+    const float* from = weight + (transposed ? i * s.out + o : o * s.in + i) * 9;
+    for (int tap = 0; tap < 9; ++tap) taps[tap][k] = from[transposed ? 8 - tap : tap];
+  }
+}
+
+template <int kBlock>
+void PackBlock(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
+               float* packed) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
+  const int64_t rows = s.InBlocks() * kBlock;
+  float* to = packed + panel * 36 * rows * kPanel;
+  for (int64_t i = 0; i < rows; ++i, to += kPanel) {
+    HWY_ALIGN float taps[9][kPanel];
+    GatherTaps<kPanel>(s, weight, transposed, panel * kPanel, i, taps);
+    for (int64_t k = 0; k < kPanel; k += kLanes) {
+      V half[18];
+      for (int c = 0; c < 3; ++c) {
+        const V column[3] = {hn::Load(d, taps[c] + k), hn::Load(d, taps[3 + c] + k),
+                             hn::Load(d, taps[6 + c] + k)};
+        TransformWeight(d, column, half + c, 3);
+      }
+      for (int r = 0; r < 6; ++r) {
+        V row[6];
+        TransformWeight(d, half + r * 3, row, 1);
+        for (int c = 0; c < 6; ++c) {
+          hn::StoreU(row[c], d, to + (r * 6 + c) * rows * kPanel + k);
+        }
+      }
+    }
+  }
+}
+
+void Convolve(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job) {
+  if (s.block == 8) return ConvolveBlock<8>(s, args, job);
+  ConvolveBlock<16>(s, args, job);
+}
+
+void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
+          float* packed) {
+  if (s.block == 8) return PackBlock<8>(s, weight, transposed, panel, packed);
+  PackBlock<16>(s, weight, transposed, panel, packed);
+}
+
+int64_t Panel(int64_t block) { return block == 8 ? PanelSize<8>() : PanelSize<16>(); }
+
+int64_t TileRows() { return kTileRows; }
+
+int64_t ScratchCount(const WinogradShape& s, int64_t tiles) {
+  return 36 * (SrcPlane(s, tiles) + ProductPlane(tiles));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lseg
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lseg {
+
+HWY_EXPORT(Convolve);
+HWY_EXPORT(Pack);
+HWY_EXPORT(Panel);
+HWY_EXPORT(TileRows);
+HWY_EXPORT(ScratchCount);
+
+int64_t WinogradPanels(const WinogradShape& shape) {
+  const int64_t panel = HWY_DYNAMIC_DISPATCH(Panel)(shape.block);
+  return (shape.out + panel - 1) / panel;
+}
+
+int64_t WinogradTileRows() { return HWY_DYNAMIC_DISPATCH(TileRows)(); }
+
+int64_t WinogradPackedCount(const WinogradShape& shape) {
+  return WinogradPanels(shape) * HWY_DYNAMIC_DISPATCH(Panel)(shape.block) * 36 * shape.InBlocks() *
+         shape.block;
+}
+
+int64_t WinogradScratchCount(const WinogradShape& shape, int64_t tiles) {
+  return HWY_DYNAMIC_DISPATCH(ScratchCount)(shape, tiles);
+}
+
+void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
+                         int64_t panel, float* packed) {
+  HWY_DYNAMIC_DISPATCH(Pack)(shape, weight, transposed, panel, packed);
+}
+
+void WinogradConvolve(const WinogradShape& shape, const WinogradArgs& args,
+                      const WinogradJob& job) {
+  HWY_DYNAMIC_DISPATCH(Convolve)(shape, args, job);
+}
+
+}  // namespace lseg
+#endif

@@ -1,0 +1,72 @@
+// The one-dimensional transforms of F(4, 3) and of its adjoint on vectors of channels. See
+// winograd.h for the points. Included once per instruction set, by the sources that use Highway.
+
+#if defined(LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
+#undef LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
+#else
+#define LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace lseg {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The points +-kP and +-kQ, and the denominators of G's rows: product of differences to the others.
+constexpr float kP = 0.75f, kQ = 1.5f, kP2 = kP * kP, kQ2 = kQ * kQ;
+constexpr double kNormZero = 1.0 / (double{kP2} * kQ2);
+constexpr double kNormP = 1.0 / (2.0 * kP2 * (double{kP2} - kQ2));
+constexpr double kNormQ = 1.0 / (2.0 * kQ2 * (double{kQ2} - kP2));
+
+// out = B^T in, 6 to 6. Elements of `out` are `stride` apart.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void TransformInput(D d, const V* in, V* out, int stride) {
+  const V p = hn::Set(d, kP), q = hn::Set(d, kQ), p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2);
+  const V sum = hn::Set(d, kP2 + kQ2);
+  const V even_p = hn::NegMulAdd(q2, in[2], in[4]), odd_p = hn::NegMulAdd(q2, in[1], in[3]);
+  const V even_q = hn::NegMulAdd(p2, in[2], in[4]), odd_q = hn::NegMulAdd(p2, in[1], in[3]);
+  const V product = hn::Set(d, kP2 * kQ2);
+  out[0 * stride] = hn::MulAdd(product, in[0], hn::NegMulAdd(sum, in[2], in[4]));
+  out[1 * stride] = hn::MulAdd(p, odd_p, even_p);
+  out[2 * stride] = hn::NegMulAdd(p, odd_p, even_p);
+  out[3 * stride] = hn::MulAdd(q, odd_q, even_q);
+  out[4 * stride] = hn::NegMulAdd(q, odd_q, even_q);
+  out[5 * stride] = hn::MulAdd(product, in[1], hn::NegMulAdd(sum, in[3], in[5]));
+}
+
+// out = A^T in, 6 to 4.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void TransformOutput(D d, const V* in, V* out, int stride) {
+  const V p = hn::Set(d, kP), q = hn::Set(d, kQ), p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2);
+  const V p3 = hn::Set(d, kP * kP2), q3 = hn::Set(d, kQ * kQ2);
+  const V even_p = hn::Add(in[1], in[2]), odd_p = hn::Sub(in[1], in[2]);
+  const V even_q = hn::Add(in[3], in[4]), odd_q = hn::Sub(in[3], in[4]);
+  out[0 * stride] = hn::Add(in[0], hn::Add(even_p, even_q));
+  out[1 * stride] = hn::MulAdd(p, odd_p, hn::Mul(q, odd_q));
+  out[2 * stride] = hn::MulAdd(p2, even_p, hn::Mul(q2, even_q));
+  out[3 * stride] = hn::MulAdd(p3, odd_p, hn::MulAdd(q3, odd_q, in[5]));
+}
+
+// out = G in, 3 to 6.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
+  const auto set = [&](double value) { return hn::Set(d, static_cast<float>(value)); };
+  const V even_p = hn::MulAdd(set(kNormP * kP2), in[2], hn::Mul(set(kNormP), in[0]));
+  const V even_q = hn::MulAdd(set(kNormQ * kQ2), in[2], hn::Mul(set(kNormQ), in[0]));
+  const V odd_p = hn::Mul(set(kNormP * kP), in[1]), odd_q = hn::Mul(set(kNormQ * kQ), in[1]);
+  out[0 * stride] = hn::Mul(set(kNormZero), in[0]);
+  out[1 * stride] = hn::Add(even_p, odd_p);
+  out[2 * stride] = hn::Sub(even_p, odd_p);
+  out[3 * stride] = hn::Add(even_q, odd_q);
+  out[4 * stride] = hn::Sub(even_q, odd_q);
+  out[5 * stride] = in[2];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lseg
+HWY_AFTER_NAMESPACE();
+
+#endif
