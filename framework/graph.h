@@ -140,6 +140,8 @@ class GradientBuilder {
   TensorId OutputGradient(int i) const;
   // Whether anybody wants the gradient of an input.
   bool Wanted(int i) const;
+  // Whether an input is fed from outside: nothing learns behind it.
+  bool IsNetInput(int i) const { return graph_.tensors[input(i)].kind == TensorKind::kInput; }
   // A tensor for gradients on their way, described like `like`.
   TensorId AddTemporary(TensorId like);
   void AddNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs, std::vector<TensorId> outputs);

@@ -1,6 +1,7 @@
 // The Net's life: build, transform, plan, allocate (constructor); then run lists of nodes.
 #include "framework/net.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -139,7 +140,11 @@ void Net::RunNode(const Node& node, bool accumulate) {
       modes[i] = GradMode::kAdd;
     }
   }
+  const auto start = std::chrono::steady_clock::now();
   node.op->Run(context_, {in, out, modes, workspace_.data()});
+  if (times_ == nullptr) return;
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+  times_->push_back({node.layer, node.op->Name(), passed.count()});
 }
 
 void Net::Run(Stage stage, bool accumulate) {
@@ -159,7 +164,7 @@ void Net::Forward() {
 void Net::Backward(bool accumulate) { Run(Stage::kBackward, accumulate); }
 
 float Net::Update(float learning_rate, int64_t iteration) {
-  LSEG_CHECK(update_.step != kNoTensor, "this net was built without a solver");
+  LSEG_CHECK(Learns(), "nothing learns in this net");
   const StepState step{learning_rate, static_cast<int32_t>(iteration)};
   std::memcpy(memory_[update_.step], &step, sizeof(step));
   Run(Stage::kUpdate);

@@ -32,6 +32,12 @@ struct NetOptions {
   bool measure_engines = false;
 };
 
+// How long one run of a node took.
+struct NodeTime {
+  std::string layer, op;
+  double seconds = 0;
+};
+
 class Net {
  public:
   // Errors of the definition name file, line, layer and rule.
@@ -52,6 +58,8 @@ class Net {
   // Gradients of sum over losses of weight * loss. accumulate: parameter gradients are added to
   // those of the last call (iter_size).
   void Backward(bool accumulate = false);
+  // Whether a loss reaches a parameter whose lr_mult is not 0, and there is a solver.
+  bool Learns() const { return update_.step != kNoTensor; }
   // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
   // is not finite nothing is updated.
   float Update(float learning_rate, int64_t iteration);
@@ -82,6 +90,9 @@ class Net {
   // backward) again, node by node. "layer 'conv3_1' (conv_forward)"; empty where all is finite.
   std::string FindNonFinite();
 
+  // Every node that runs from now on adds its time, in the order in which they run; null: no more.
+  void RecordTimes(std::vector<NodeTime>* times) { times_ = times; }
+
   const std::vector<std::string>& notes() const { return parts_.notes; }
   const std::map<std::string, std::string>& engines() const { return engines_; }
   const MemoryPlan& memory() const { return plan_; }
@@ -106,6 +117,7 @@ class Net {
   std::vector<Tensor> owned_;  // inputs, parameter gradients, state
   std::vector<void*> memory_;  // by tensor id
   bool packs_stale_ = true;
+  std::vector<NodeTime>* times_ = nullptr;
 
   struct Feed {
     std::unique_ptr<Prefetcher> prefetcher;

@@ -12,6 +12,10 @@ constexpr char kIterationKey[] = "solver_iteration";
 
 }  // namespace
 
+Solver::Solver(Net& net, const caffe::SolverParameter& param) : net_(net), param_(param) {
+  LSEG_CHECK(net.Learns(), "nothing learns: no loss reaches a parameter whose lr_mult is not 0");
+}
+
 Solver::Step Solver::Run() {
   Step step{iteration_, LearningRate(param_, iteration_), 0, {}, 0};
   step.losses.assign(net_.losses().size(), 0);

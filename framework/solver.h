@@ -13,8 +13,9 @@ namespace lseg {
 
 class Solver {
  public:
-  // `net` was built with `param` in NetOptions.solver; both outlive the solver.
-  Solver(Net& net, const caffe::SolverParameter& param) : net_(net), param_(param) {}
+  // `net` was built with `param` in NetOptions.solver; both outlive the solver. An Error where
+  // nothing in the net learns.
+  Solver(Net& net, const caffe::SolverParameter& param);
 
   struct Step {
     int64_t iteration;  // from 0

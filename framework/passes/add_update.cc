@@ -91,7 +91,10 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
       memory.push_back(tensors.state[name]);
     }
   }
-  LSEG_CHECK(!values.empty(), "nothing learns: no loss reaches a parameter whose lr_mult is not 0");
+  if (values.empty()) return tensors;
+  tensors.step =
+      graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
+  tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});
   graph.AddNode("solver", std::make_unique<GradientNormOp>(), gradients, {tensors.norm},
                 Stage::kUpdate);
   std::vector<TensorId> inputs = {tensors.step, tensors.norm};

@@ -30,7 +30,8 @@ struct UpdateTensors {
   std::map<std::string, TensorId> state;  // solver's memory: "conv1_1.weight:1"
 };
 
-// Adds the norm of the gradient and the solver's step over all parameters that learn.
+// Adds the norm of the gradient and the solver's step over all parameters that learn; no nodes, and
+// no tensors in the result, where none does.
 UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
                         const caffe::SolverParameter& solver);
 
