@@ -1,11 +1,12 @@
-// The multi-channel bin sigmoid cross-entropy loss of L-Seg (Guo et al., Neurocomputing 2019), fused:
-// one pass over the logits for all counts and sums, a second for the gradient.
+// The multi-channel bin sigmoid cross-entropy loss of L-Seg (Guo et al., Neurocomputing 2019),
+// fused: one pass over the logits for all counts and sums, a second for the gradient.
 //
-// For one image and channel c, with p = sigmoid(z): P_c positives; negatives fall into five bins by p
+// For one image and channel c, with p = sigmoid(z): P_c positives; negatives fall into five bins by
+// p
 // ([0,.2) [.2,.4) [.4,.6) [.6,.8) [.8,1]), decided by comparing z with the logits of the edges, so
-// that every device and precision agrees. From the hardest bin down, bins are taken whole until their
-// count reaches key * P_c (all five where P_c = 0 or where they do not reach it). With n_c negatives
-// taken, count_pos = sum P_c, count_neg = sum floor(n_c / num_label) over channels:
+// that every device and precision agrees. From the hardest bin down, bins are taken whole until
+// their count reaches key * P_c (all five where P_c = 0 or where they do not reach it). With n_c
+// negatives taken, count_pos = sum P_c, count_neg = sum floor(n_c / num_label) over channels:
 //   loss = sum_c ( sum_pos log(1+exp(-z)) * count_neg + sum_taken log(1+exp(z)) * count_pos )
 //          / (count_pos + count_neg)
 //   d loss / dz = (p - 1) count_neg / (count_pos + count_neg) on positives,
@@ -33,7 +34,8 @@ struct BinLossParams {
   float scale = 1;  // multiplies loss and gradient (loss normalisation)
 
   void Validate() const;
-  // Bytes of `stats`: what forward finds out and backward needs.
+  // Bytes of `stats`: what forward finds out and backward needs, and behind it the place where
+  // forward gathers its partial sums.
   int64_t StatsBytes() const;
 };
 
@@ -43,12 +45,13 @@ struct BinLossStats {
   int64_t negatives[5];  // by bin, easiest first
   double loss_positive;  // sum of log(1+exp(-z)) over positives
   double loss_negative[5];
-  int32_t first_bin;     // bins first_bin..4 are taken
+  int32_t first_bin;                       // bins first_bin..4 are taken
   float weight_positive, weight_negative;  // factors of the gradient, scale and 1/N included
 };
 
-// Writes loss[0] and stats (StatsBytes()). The same for any number of threads: partial
-// sums are per row and are added in row order.
+// Writes loss[0] and stats (StatsBytes()). The same for any number of threads: the partial sums are
+// of bands of rows that depend on the shape only, and are added in their order. A NaN among the
+// logits makes the loss one, whether its bin is taken or not.
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss);
 // d_logits by mode, times loss_weight (the gradient of the loss' top).
@@ -56,10 +59,12 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
                      float* d_logits, GradMode d_logits_mode);
 
-// The bin, 0..4, of a logit.
+// The logits ln p/(1-p) of .2 .4 .6 .8, at which bins 1 to 4 begin: -ln 4, -ln 1.5, ln 1.5, ln 4.
+inline constexpr float kBinEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};
+
+// The bin, 0..4, of a logit; 0 for a NaN.
 inline int BinOf(float z) {
-  constexpr float kEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};  // ln p/(1-p)
-  return (z >= kEdges[0]) + (z >= kEdges[1]) + (z >= kEdges[2]) + (z >= kEdges[3]);
+  return (z >= kBinEdges[0]) + (z >= kBinEdges[1]) + (z >= kBinEdges[2]) + (z >= kBinEdges[3]);
 }
 
 }  // namespace lseg

@@ -1,5 +1,5 @@
-// Copies a box of one NCHW tensor to a box of another, writing or adding. Crop, Slice and Concat are
-// this op forward; their gradients are this op with source and destination exchanged.
+// Copies a box of one NCHW tensor to a box of another, writing or adding. Crop, Slice and Concat
+// are this op forward; their gradients are this op with source and destination exchanged.
 #pragma once
 
 #include "kernels/runtime/context.h"
@@ -8,8 +8,8 @@
 namespace lseg {
 
 struct BoxCopyParams {
-  Shape src, dst;       // whole tensors
-  Shape box;            // extent of what is copied
+  Shape src, dst;                                // whole tensors
+  Shape box;                                     // extent of what is copied
   Shape src_at{0, 0, 0, 0}, dst_at{0, 0, 0, 0};  // first element in each
 
   void Validate() const;

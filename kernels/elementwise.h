@@ -9,7 +9,8 @@
 
 namespace lseg {
 
-// dst = src > 0 ? src : slope * src, Caffe's negative_slope (0: the plain ReLU).
+// dst = src > 0 ? src : slope * src, Caffe's negative_slope (0: the plain ReLU). A NaN stays one.
+// A negative slope is an Error, here and below.
 void ReluForward(Context& context, int64_t count, float slope, const float* src, float* dst);
 // From the output: for slope >= 0, dst > 0 exactly where src > 0.
 void ReluBackward(Context& context, int64_t count, float slope, const float* dst,

@@ -20,18 +20,22 @@ struct PoolParams {
   Format format = Format::kNCHW;
 
   void Validate() const;
-  // ceil((in + 2 pad - kernel) / stride) + 1; with padding, a last window that would start beyond
-  // in + pad is dropped.
+  // ceil((in + 2 pad - kernel) / stride) + 1; a last window that would start behind the source's end
+  // is dropped (by Caffe only where there is padding: without it such a window, possible where
+  // stride > kernel, would be empty).
   Shape Dst() const;
+  // Source rows that dst rows [begin, end) read, cut to the image.
   RowRange SrcRows(RowRange dst_rows) const;
 };
 
 // Maximum: argmax (one int32 a dst element, laid out as dst; may be null in inference) receives the
 // position within the window, r * kernel_w + s, of the first maximum in row order; padding takes no
-// part. Average: the divisor counts padding that lies within in + pad, as Caffe; argmax is unused.
+// part, and a NaN counts as larger than any number. Average: the divisor counts padding that lies
+// within in + pad, as Caffe; argmax is unused.
 void PoolForward(Context& context, const PoolParams& params, const float* src, float* dst,
                  int32_t* argmax);
-// d_src by mode, as a gather over the windows that hold a source element (fixed order).
+// d_src by mode, as a gather over the windows that hold a source element (fixed order). Padding
+// channels of d_src get what those of d_dst hold: zeros.
 void PoolBackward(Context& context, const PoolParams& params, const float* d_dst,
                   const int32_t* argmax, float* d_src, GradMode d_src_mode);
 

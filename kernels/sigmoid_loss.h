@@ -19,11 +19,11 @@ struct SigmoidLossParams {
   void Validate() const;
 };
 
-// Writes loss[0] and normalizer[0] (at least 1, as Caffe). Sums in double, in an order that does not
-// depend on the number of threads.
+// Writes loss[0] and normalizer[0] (at least 1, as Caffe). Sums in double, in an order that does
+// not depend on the number of threads.
 void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
                         const float* target, float* normalizer, float* loss);
-// d_logits = (sigmoid(z) - t) * loss_weight / normalizer
+// d_logits = (sigmoid(z) - t) * loss_weight / normalizer, 0 where ignored
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
                          float* d_logits, GradMode d_logits_mode);

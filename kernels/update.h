@@ -34,9 +34,9 @@ struct UpdateParams {
 struct UpdateTensor {
   int64_t count = 0;
   float* value = nullptr;
-  const float* grad = nullptr;
-  float* state1 = nullptr;  // SGD's velocity, Adam's m
-  float* state2 = nullptr;  // Adam's v; null for SGD
+  const float* grad = nullptr;  // null: takes no part, neither in the norm nor in the step
+  float* state1 = nullptr;      // SGD's velocity, Adam's m
+  float* state2 = nullptr;      // Adam's v; null for SGD
   float lr_mult = 1, decay_mult = 1;
 };
 
@@ -51,8 +51,8 @@ struct StepState {
 // order; NaN or infinity shows in the norm.
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm);
 
-// One step of all tensors. `norm` is GradientNorm's; read only when clipping. Not finite: nothing is
-// updated, so that the weights before the accident stay.
+// One step of all tensors. `norm` is GradientNorm's and may be null when not clipping. Where it is
+// given and not finite, nothing is updated, so that the weights before the accident stay.
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
             const StepState* step, const float* norm);
 

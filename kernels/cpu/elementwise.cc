@@ -1,0 +1,95 @@
+// One pass over memory each; limited by its bandwidth.
+#include "kernels/elementwise.h"
+
+#include "kernels/cpu/loops.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace lseg {
+namespace {
+
+LSEG_MULTIVERSION void ReluChunk(int64_t count, float slope, const float* src, float* dst) {
+  if (slope == 0) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) dst[i] = 0.0f > src[i] ? 0.0f : src[i];  // keeps a NaN
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      const float scaled = slope * src[i];
+      dst[i] = src[i] > 0 ? src[i] : scaled;
+    }
+  }
+}
+
+LSEG_MULTIVERSION void ReluGradientChunk(int64_t count, float slope, const float* dst,
+                                         const float* d_dst, float* d_src, bool add) {
+  if (add) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) d_src[i] += d_dst[i] * (dst[i] > 0 ? 1.0f : slope);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) d_src[i] = d_dst[i] * (dst[i] > 0 ? 1.0f : slope);
+  }
+}
+
+LSEG_MULTIVERSION void SigmoidChunk(int64_t count, const float* src, float* dst) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) dst[i] = Sigmoid(src[i]);
+}
+
+LSEG_MULTIVERSION void SigmoidGradientChunk(int64_t count, const float* dst, const float* d_dst,
+                                            float* d_src, bool add) {
+  if (add) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) d_src[i] += d_dst[i] * (dst[i] * (1.0f - dst[i]));
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) d_src[i] = d_dst[i] * (dst[i] * (1.0f - dst[i]));
+  }
+}
+
+void CheckCount(const char* op, int64_t count) {
+  LSEG_CHECK(count >= 0, op << ": " << count << " elements were asked for; it must be 0 or more");
+}
+
+void CheckSlope(float slope) {
+  LSEG_CHECK(slope >= 0, "ReLU: negative_slope " << slope << " must be 0 or more: its gradient is "
+                                                 << "found from its output");
+}
+
+}  // namespace
+
+void ReluForward(Context& context, int64_t count, float slope, const float* src, float* dst) {
+  CheckCount("ReLU", count);
+  CheckSlope(slope);
+  ForChunks(context, count,
+            [=](int64_t begin, int64_t size) { ReluChunk(size, slope, src + begin, dst + begin); });
+}
+
+void ReluBackward(Context& context, int64_t count, float slope, const float* dst,
+                  const float* d_dst, float* d_src, GradMode d_src_mode) {
+  CheckCount("ReLU", count);
+  CheckSlope(slope);
+  if (d_src_mode == GradMode::kSkip) return;
+  ForChunks(context, count, [=](int64_t begin, int64_t size) {
+    ReluGradientChunk(size, slope, dst + begin, d_dst + begin, d_src + begin,
+                      d_src_mode == GradMode::kAdd);
+  });
+}
+
+void SigmoidForward(Context& context, int64_t count, const float* src, float* dst) {
+  CheckCount("sigmoid", count);
+  ForChunks(context, count,
+            [=](int64_t begin, int64_t size) { SigmoidChunk(size, src + begin, dst + begin); });
+}
+
+void SigmoidBackward(Context& context, int64_t count, const float* dst, const float* d_dst,
+                     float* d_src, GradMode d_src_mode) {
+  CheckCount("sigmoid", count);
+  if (d_src_mode == GradMode::kSkip) return;
+  ForChunks(context, count, [=](int64_t begin, int64_t size) {
+    SigmoidGradientChunk(size, dst + begin, d_dst + begin, d_src + begin,
+                         d_src_mode == GradMode::kAdd);
+  });
+}
+
+}  // namespace lseg
