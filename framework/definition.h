@@ -49,6 +49,11 @@ class NetDefinition {
                          const std::vector<std::string>& stages = {}) const;
   NetDefinition Filtered(const caffe::NetState& state) const;
 
+  // Puts another message in a layer's place (a data source that the caller chooses); its lines stay.
+  void ReplaceLayer(int layer, const caffe::LayerParameter& message) {
+    *net_.mutable_layer(layer) = message;
+  }
+
   // The line, from 1, on which the layer starts; with `field` that of its field, which may be
   // nested
   // ("param.lr_mult") and has an index where it repeats ("bottom", 1). A field that the text does

@@ -82,6 +82,8 @@ class LayerBuilder {
   const caffe::LayerParameter& param() const { return param_; }
   Context& context() { return context_; }
   uint64_t seed() const { return seed_; }
+  // The file of the definition: relative paths in it are looked for beside it (ResolvePath).
+  const std::string& file() const { return definition_.name(); }
   bool training_phase() const;
 
   int bottoms() const { return param_.bottom_size(); }
