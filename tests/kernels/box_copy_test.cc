@@ -1,0 +1,88 @@
+#include "kernels/box_copy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/kernels/op_check.h"
+
+namespace lseg {
+namespace {
+
+using testing::HasSubstr;
+
+size_t At(const Shape& s, int64_t n, int64_t c, int64_t y, int64_t x) {
+  return static_cast<size_t>(((n * s.c + c) * s.h + y) * s.w + x);
+}
+
+template <class Each>
+void ForBox(const Shape& box, const Each& each) {
+  for (int64_t n = 0; n < box.n; ++n)
+    for (int64_t c = 0; c < box.c; ++c)
+      for (int64_t y = 0; y < box.h; ++y)
+        for (int64_t x = 0; x < box.w; ++x) each(n, c, y, x);
+}
+
+// Copies element by element, and checks the whole of dst, with that outside the box untouched.
+void CheckBoxCopy(const BoxCopyParams& p, const std::string& what) {
+  Context context;
+  const std::vector<float> src = Draw(1, p.src.Count()), before = Draw(2, p.dst.Count());
+  for (const GradMode mode : {GradMode::kSkip, GradMode::kWrite, GradMode::kAdd}) {
+    std::vector<float> expected = before;
+    ForBox(p.box, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
+      const float from =
+          src[At(p.src, p.src_at.n + n, p.src_at.c + c, p.src_at.h + y, p.src_at.w + x)];
+      float& to =
+          expected[At(p.dst, p.dst_at.n + n, p.dst_at.c + c, p.dst_at.h + y, p.dst_at.w + x)];
+      if (mode == GradMode::kWrite) to = from;
+      if (mode == GradMode::kAdd) to += from;
+    });
+    std::vector<float> dst = before;
+    BoxCopy(context, p, src.data(), mode == GradMode::kSkip ? nullptr : dst.data(), mode);
+    EXPECT_EQ(dst, expected) << what << ", mode " << static_cast<int>(mode);
+  }
+}
+
+TEST(BoxCopyTest, CropSliceConcatAndAnyBox) {
+  CheckBoxCopy({{2, 4, 9, 11}, {2, 4, 5, 6}, {2, 4, 5, 6}, {0, 0, 1, 2}}, "crop");
+  CheckBoxCopy({{2, 4, 9, 11}, {2, 1, 9, 11}, {2, 1, 9, 11}, {0, 2, 0, 0}}, "slice");
+  CheckBoxCopy({{2, 1, 9, 11}, {2, 5, 9, 11}, {2, 1, 9, 11}, {0, 0, 0, 0}, {0, 3, 0, 0}}, "concat");
+  CheckBoxCopy({{3, 4, 5, 6}, {2, 7, 8, 9}, {2, 3, 2, 4}, {1, 0, 3, 1}, {0, 2, 1, 5}}, "any box");
+  CheckBoxCopy({{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1}}, "one element");
+  CheckBoxCopy({{1, 2, 300, 150}, {1, 3, 300, 150}, {1, 2, 299, 150}, {0, 0, 0, 0}, {0, 1, 1, 0}},
+               "several runs a channel");
+}
+
+TEST(BoxCopyTest, ZeroOutsideLeavesTheBox) {
+  Context context;
+  const BoxCopyParams p{{1, 2, 3, 2}, {2, 4, 6, 5}, {1, 2, 3, 2}, {0, 0, 0, 0}, {1, 1, 2, 3}};
+  const std::vector<float> before = Draw(1, p.dst.Count());
+  std::vector<float> dst = before, expected(before.size());
+  ForBox(p.box, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
+    const size_t at = At(p.dst, 1 + n, 1 + c, 2 + y, 3 + x);
+    expected[at] = before[at];
+  });
+  ZeroOutside(context, p, dst.data());
+  EXPECT_EQ(dst, expected);
+}
+
+TEST(BoxCopyTest, ABoxThatDoesNotFitIsRefused) {
+  Context context;
+  const auto message = [&](const BoxCopyParams& p) -> std::string {
+    try {
+      BoxCopy(context, p, nullptr, nullptr, GradMode::kSkip);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(message({{1, 1, 4, 4}, {1, 1, 4, 4}, {1, 1, 4, 3}, {0, 0, 0, 2}}),
+              HasSubstr("W 2..5 is not a part of src's 4"));
+  EXPECT_THAT(message({{1, 3, 4, 4}, {1, 2, 4, 4}, {1, 3, 4, 4}}),
+              HasSubstr("C 0..3 is not a part of dst's 2"));
+  EXPECT_THAT(message({{1, 1, 4, 4}, {1, 1, 4, 4}, {1, 1, 0, 4}}), HasSubstr("1 or more"));
+  EXPECT_THAT(message({{1, 1, 4, 4}, {1, 1, 4, 4}, {1, 1, 1, 1}, {-1, 0, 0, 0}}),
+              HasSubstr("N -1..0"));
+}
+
+}  // namespace
+}  // namespace lseg

@@ -1,0 +1,251 @@
+// Deconvolution against the oracle: group, stride, pad, dilation, batch, modes; and the case that
+// L-Seg is made of, bilinear weights from channel to like channel.
+#include "kernels/deconv.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/kernels/op_check.h"
+#include "tests/reference/ops.h"
+
+namespace lseg {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// A sum of k products in f32, in any order, is off by at most about (k + 1) 2^-24 times the sum of
+// their absolute values (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); one
+// more for the bias or what is added to.
+double Tolerance(int64_t products) { return static_cast<double>(products + 3) * 0x1p-24; }
+
+struct Case {
+  DeconvParams params;
+  std::string what;
+};
+
+std::vector<Case> Cases() {
+  const auto make = [](const char* what, Shape src, int64_t out, std::array<int64_t, 8> geometry,
+                       int64_t group, bool bias) {
+    const auto& g = geometry;
+    return Case{{src, out, g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], group, bias}, what};
+  };
+  return {
+      //                                           kernel stride pad dilation
+      make("plain", {2, 3, 5, 7}, 2, {3, 3, 1, 1, 0, 0, 1, 1}, 1, true),
+      make("upsampling 2", {2, 4, 7, 9}, 4, {4, 4, 2, 2, 0, 0, 1, 1}, 1, true),
+      make("upsampling 16", {1, 4, 3, 5}, 4, {32, 32, 16, 16, 0, 0, 1, 1}, 1, true),
+      make("padded", {2, 5, 6, 5}, 3, {4, 4, 2, 2, 1, 1, 1, 1}, 1, false),
+      make("grouped", {2, 6, 5, 4}, 4, {3, 5, 2, 3, 1, 2, 1, 1}, 2, true),
+      make("depthwise", {1, 5, 4, 6}, 5, {4, 4, 2, 2, 0, 1, 1, 1}, 5, false),
+      make("dilated", {2, 3, 6, 7}, 2, {3, 3, 2, 3, 2, 1, 2, 2}, 1, true),
+      make("dilated, common divisor", {1, 2, 5, 6}, 3, {3, 3, 4, 4, 0, 3, 2, 6}, 1, true),
+      make("kernel below stride", {1, 2, 4, 5}, 2, {1, 2, 3, 5, 0, 0, 1, 1}, 1, true),
+      make("1x1", {1, 6, 4, 5}, 9, {1, 1, 1, 1, 0, 0, 1, 1}, 3, true),
+      make("a row longer than a piece", {1, 6, 2, 300}, 1, {3, 3, 2, 2, 1, 1, 1, 1}, 1, true),
+  };
+}
+
+struct Data {
+  explicit Data(const DeconvParams& p)
+      : src(Draw(1, p.src.Count())),
+        weight(Draw(2, p.Weight().Count())),
+        bias(p.bias ? Draw(3, p.out_channels) : std::vector<float>()),
+        d_dst(Draw(4, p.Dst().Count())) {}
+  std::vector<float> src, weight, bias, d_dst;
+};
+
+std::vector<float> RunForward(const DeconvParams& p, const Data& data, int threads = 2) {
+  Context context(Device::kCpu, threads);
+  std::vector<float> dst(p.Dst().Count(), NAN);
+  DeconvForward(context, p, data.src.data(), data.weight.data(),
+                p.bias ? data.bias.data() : nullptr, dst.data());
+  return dst;
+}
+
+TEST(DeconvTest, ByHand) {
+  // One row: 2 and 3 upsampled by 2 with the weights 1 10 100: 2 20 200+3 30 300.
+  DeconvParams p;
+  p.src = {1, 1, 1, 2};
+  p.out_channels = 1;
+  p.kernel_w = 3;
+  p.stride_w = 2;
+  EXPECT_EQ(p.Dst(), (Shape{1, 1, 1, 5}));
+  Data data(p);
+  data.src = {2, 3};
+  data.weight = {1, 10, 100};
+  data.bias = {1000};
+  EXPECT_THAT(RunForward(p, data), ElementsAre(1002, 1020, 1203, 1030, 1300));
+}
+
+TEST(DeconvTest, ForwardAgreesWithTheOracle) {
+  for (const auto& [p, what] : Cases()) {
+    const Data data(p);
+    const reference::Sums expected = reference::DeconvForward(p, data.src, data.weight, data.bias);
+    ExpectNear(RunForward(p, data), expected.value, expected.scale,
+               Tolerance(p.src.c * p.kernel_h * p.kernel_w), 0, what);
+  }
+}
+
+TEST(DeconvTest, BackwardDataAgreesWithTheOracle) {
+  for (const auto& [p, what] : Cases()) {
+    const Data data(p);
+    const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
+    for (const bool add : {false, true}) {
+      Context context;
+      const std::vector<float> before = Before(add, 5, p.src.Count());
+      std::vector<float> d_src = before;
+      DeconvBackwardData(context, p, data.d_dst.data(), data.weight.data(), d_src.data(),
+                         add ? GradMode::kAdd : GradMode::kWrite);
+      ExpectNear(d_src, add ? Add(expected.value, before) : expected.value, expected.scale,
+                 Tolerance(p.out_channels * p.kernel_h * p.kernel_w), 1, what);
+    }
+  }
+}
+
+TEST(DeconvTest, BackwardWeightsAgreesWithTheOracle) {
+  for (const auto& [p, what] : Cases()) {
+    const Data data(p);
+    const reference::Sums weight = reference::DeconvBackwardWeight(p, data.src, data.d_dst);
+    const reference::Sums bias = reference::DeconvBackwardBias(p, data.d_dst);
+    for (const bool add : {false, true}) {
+      Context context;
+      const GradMode mode = add ? GradMode::kAdd : GradMode::kWrite;
+      const std::vector<float> weight_before = Before(add, 5, p.Weight().Count());
+      const std::vector<float> bias_before = Before(add, 6, p.out_channels);
+      std::vector<float> d_weight = weight_before, d_bias = bias_before;
+      DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), d_weight.data(), mode,
+                            p.bias ? d_bias.data() : nullptr, p.bias ? mode : GradMode::kSkip);
+      // Summed in double: one rounding, and one of the addition.
+      ExpectNear(d_weight, add ? Add(weight.value, weight_before) : weight.value, weight.scale,
+                 0x1p-23, 1, what);
+      if (!p.bias) continue;
+      ExpectNear(d_bias, add ? Add(bias.value, bias_before) : bias.value, bias.scale, 0x1p-23, 1,
+                 what);
+    }
+  }
+}
+
+TEST(DeconvTest, SkippedGradientsAreNotTouched) {
+  const DeconvParams p = Cases()[1].params;
+  const Data data(p);
+  Context context;
+  DeconvBackwardData(context, p, data.d_dst.data(), data.weight.data(), nullptr, GradMode::kSkip);
+  DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), nullptr, GradMode::kSkip,
+                        nullptr, GradMode::kSkip);
+  std::vector<float> d_bias(4, NAN);
+  DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), nullptr, GradMode::kSkip,
+                        d_bias.data(), GradMode::kWrite);
+  for (const float value : d_bias) EXPECT_FALSE(std::isnan(value));
+}
+
+// Bilinear weights from channel i to channel i, 0 elsewhere: interpolation. A source that is linear
+// in x and y comes back linear, away from the border, at the positions of the upsampled pixels:
+// output y lies at (y - (kernel - 1) / 2) / stride of the source.
+TEST(DeconvTest, BilinearWeightsInterpolateEachChannelByItself) {
+  for (const int64_t stride : {2, 4, 8, 16}) {
+    DeconvParams p;
+    p.src = {2, 4, 5, 6};
+    p.out_channels = 4;
+    p.kernel_h = p.kernel_w = 2 * stride;
+    p.stride_h = p.stride_w = stride;
+    Data data(p);
+    data.bias.assign(4, 0);
+    const auto plane = [](int64_t n, int64_t c, double y, double x) {
+      return 3.0 * static_cast<double>(n) + 2.0 * static_cast<double>(c) + (c % 2 ? y : -x);
+    };
+    for (int64_t at = 0; at < p.src.Count(); ++at) {
+      data.src[at] = static_cast<float>(plane(at / 120, at / 30 % 4, at / 6 % 5, at % 6));
+    }
+    const double middle = static_cast<double>(2 * stride - 1) / 2;
+    for (int64_t at = 0; at < p.Weight().Count(); ++at) {
+      const int64_t tap = at % (p.kernel_h * p.kernel_w), pair = at / (p.kernel_h * p.kernel_w);
+      const double y = std::fabs(tap / p.kernel_w - middle) / stride;
+      const double x = std::fabs(tap % p.kernel_w - middle) / stride;
+      data.weight[at] = static_cast<float>(pair % 5 == 0 ? (1 - y) * (1 - x) : 0);
+    }
+    const std::vector<float> dst = RunForward(p, data);
+    const Shape out = p.Dst();
+    for (int64_t at = 0; at < out.Count(); ++at) {
+      const int64_t y = at / out.w % out.h, x = at % out.w;
+      if (y < stride || y >= out.h - stride || x < stride || x >= out.w - stride) continue;
+      const int64_t channel = at / (out.h * out.w);
+      // Four products of numbers up to 15.
+      ASSERT_NEAR(dst[at],
+                  plane(channel / 4, channel % 4, (static_cast<double>(y) - middle) / stride,
+                        (static_cast<double>(x) - middle) / stride),
+                  1e-5)
+          << "stride " << stride << ", element " << at;
+    }
+  }
+}
+
+TEST(DeconvTest, AZeroWeightDoesNotHideANaN) {
+  DeconvParams p;
+  p.src = {1, 2, 3, 3};
+  p.out_channels = 2;
+  p.kernel_h = p.kernel_w = 4;
+  p.stride_h = p.stride_w = 2;
+  Data data(p);
+  for (size_t i = 0; i < data.weight.size(); ++i) data.weight[i] = i / 16 % 3 == 0;  // diagonal
+  data.src[4] = NAN;  // channel 0, in the middle
+  const std::vector<float> dst = RunForward(p, data);
+  EXPECT_TRUE(std::isnan(dst[64 + 3 * 8 + 3])) << "channel 1 sums 0 * NaN";
+  EXPECT_FALSE(std::isnan(dst[0]));
+}
+
+TEST(DeconvTest, TheSameBitsForAnyNumberOfThreads) {
+  for (const auto& [p, what] : Cases()) {
+    const Data data(p);
+    EXPECT_EQ(RunForward(p, data, 1), RunForward(p, data, 3)) << what;
+  }
+}
+
+TEST(DeconvTest, SourceRowsAreThoseThatOutputsNeed) {
+  for (const auto& [p, what] : Cases()) {
+    // By definition: row j reaches j * stride - pad + r * dilation.
+    const Shape dst = p.Dst();
+    for (int64_t begin = 0; begin < dst.h; ++begin)
+      for (int64_t end = begin + 1; end <= std::min(begin + 4, dst.h); ++end) {
+        const RowRange rows = p.SrcRows({begin, end});
+        EXPECT_LE(0, rows.begin);
+        EXPECT_LE(rows.end, p.src.h);
+        for (int64_t j = 0; j < p.src.h; ++j)
+          for (int64_t r = 0; r < p.kernel_h; ++r) {
+            const int64_t y = j * p.stride_h - p.pad_h + r * p.dilation_h;
+            if (y < begin || y >= end) continue;
+            EXPECT_TRUE(rows.begin <= j && j < rows.end) << what << ": row " << j;
+          }
+      }
+  }
+  DeconvParams p = Cases()[1].params;  // kernel 4, stride 2: two source rows an output row
+  EXPECT_EQ(p.SrcRows({4, 5}), (RowRange{1, 3}));
+  EXPECT_EQ(p.SrcRows({3, 3}), (RowRange{0, 0}));
+}
+
+TEST(DeconvTest, ImpossibleCasesAreRefused) {
+  const auto message = [](auto change) -> std::string {
+    DeconvParams p = Cases()[1].params;
+    change(&p);
+    try {
+      p.Validate();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(message([](DeconvParams* p) { p->group = 3; }), HasSubstr("group 3 must divide"));
+  EXPECT_THAT(message([](DeconvParams* p) { p->stride_w = 0; }), HasSubstr("stride 2x0"));
+  EXPECT_THAT(message([](DeconvParams* p) { p->pad_h = -1; }), HasSubstr("pad -1x0"));
+  EXPECT_THAT(message([](DeconvParams* p) { p->pad_h = 8; }), HasSubstr("leaves nothing"));
+  EXPECT_THAT(message([](DeconvParams* p) { p->src.h = 0; }), HasSubstr("is empty"));
+  const DeconvParams p = Cases()[1].params;
+  const Data data(p);
+  std::vector<float> dst(p.Dst().Count());
+  Context context;
+  EXPECT_THROW(DeconvForward(context, p, data.src.data(), data.weight.data(), nullptr, dst.data()),
+               Error);
+}
+
+}  // namespace
+}  // namespace lseg
