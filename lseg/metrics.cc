@@ -129,6 +129,19 @@ PrCurve Idrid33Curve(const GrayHistogram& positives, const GrayHistogram& negati
   return curve;
 }
 
+void CheckProbabilities(const std::string& name, const std::vector<std::string>& lesions,
+                        const float* prob, int64_t height, int64_t width) {
+  const int64_t pixels = height * width;
+  for (const std::string& lesion : lesions) {
+    const float* end = prob + pixels;
+    const float* bad = std::find_if_not(prob, end, [](float p) { return p >= 0.0f && p <= 1.0f; });
+    LSEG_CHECK(bad == end, name << ": " << lesion << " at x " << (bad - prob) % width << ", y "
+                                << (bad - prob) / width << " is " << *bad
+                                << ": a probability lies from 0 to 1");
+    prob = end;
+  }
+}
+
 void PrEvaluator::Tally::Merge(const Tally& other) {
   point.pixels += other.point.pixels;
   point.positives += other.point.positives;
@@ -156,20 +169,6 @@ PrEvaluator::PrEvaluator(PrOptions options) : options_(std::move(options)) {
   exact_ = Has(options_.protocols, Protocol::kExact);
   tallies_.resize(count);
   exacts_.resize(count);
-}
-
-void PrEvaluator::CheckRange(const std::string& name, const float* prob, int64_t height,
-                             int64_t width) const {
-  const int64_t pixels = height * width;
-  for (size_t c = 0; c < options_.lesions.size(); ++c) {
-    const float* plane = prob + static_cast<int64_t>(c) * pixels;
-    const float* bad =
-        std::find_if_not(plane, plane + pixels, [](float p) { return p >= 0.0f && p <= 1.0f; });
-    LSEG_CHECK(bad == plane + pixels, name << ": " << options_.lesions[c] << " at x "
-                                           << (bad - plane) % width << ", y "
-                                           << (bad - plane) / width << " is " << *bad
-                                           << ": a probability lies from 0 to 1");
-  }
 }
 
 PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, int64_t pixels,
@@ -203,7 +202,7 @@ LesionReport PrEvaluator::ReportOf(const Tally& tally, const ExactAp& exact) con
 Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_t* truth,
                         int64_t height, int64_t width) {
   LSEG_CHECK(second_pass_pixels_ == 0, name << ": images cannot be added during the second pass");
-  CheckRange(name, prob, height, width);
+  CheckProbabilities(name, options_.lesions, prob, height, width);
   const int64_t pixels = height * width;
   const int count = static_cast<int>(options_.lesions.size());
   Report report;

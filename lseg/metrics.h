@@ -66,6 +66,11 @@ struct Report {
 using GrayHistogram = std::array<int64_t, 256>;
 PrCurve Idrid33Curve(const GrayHistogram& positives, const GrayHistogram& negatives);
 
+// An Error names `name`, the lesion and the first pixel whose probability is NaN or outside [0, 1].
+// prob: lesions x height x width.
+void CheckProbabilities(const std::string& name, const std::vector<std::string>& lesions,
+                        const float* prob, int64_t height, int64_t width);
+
 struct PrOptions {
   std::vector<std::string> lesions = {"EX", "HE", "MA", "SE"};  // names of the channels, in order
   std::vector<Protocol> protocols = {Protocol::kIdrid33};       // may be empty: PointScore only
@@ -111,7 +116,6 @@ class PrEvaluator {
 
   Tally Count(const float* prob, const uint8_t* truth, int64_t pixels, float threshold) const;
   LesionReport ReportOf(const Tally& tally, const ExactAp& exact) const;
-  void CheckRange(const std::string& name, const float* prob, int64_t height, int64_t width) const;
 
   PrOptions options_;
   bool gray_ = false, mmseg_ = false, exact_ = false;

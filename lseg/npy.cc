@@ -9,8 +9,8 @@
 #include <limits>
 #include <string_view>
 
+#include "framework/file.h"
 #include "kernels/runtime/check.h"
-#include "lseg/image.h"
 
 namespace lseg {
 namespace {
@@ -195,7 +195,7 @@ void WriteNpy(const std::string& path, const std::vector<int64_t>& shape, const 
   bytes += {1, 0, static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
   bytes += header;
   bytes.append(reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(float));
-  WriteFileAtomically(path, bytes.data(), bytes.size());
+  WriteFile(path, bytes);
 }
 
 }  // namespace lseg

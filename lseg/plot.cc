@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "framework/file.h"
 #include "kernels/runtime/check.h"
-#include "lseg/image.h"
 
 namespace lseg {
 namespace {
@@ -336,8 +336,7 @@ std::string LineChartsSvg(const std::vector<Panel>& panels) {
 }
 
 void WriteLineCharts(const std::string& path, const std::vector<Panel>& panels) {
-  const std::string svg = LineChartsSvg(panels);
-  WriteFileAtomically(path, svg.data(), svg.size());
+  WriteFile(path, LineChartsSvg(panels));
 }
 
 void WriteLineChart(const std::string& path, const std::string& title, const Axes& axes,
