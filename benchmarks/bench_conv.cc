@@ -15,7 +15,6 @@
 
 #include "kernels/conv.h"
 #include "kernels/runtime/buffer.h"
-#include "kernels/runtime/random.h"
 
 namespace lseg {
 namespace {
@@ -33,11 +32,14 @@ constexpr Layer kLayers[] = {
     {"conv5_3", 512, 512, 16}, {"score_dsn1", 64, 4, 1},  {"score_dsn4", 512, 4, 8},
 };
 
+// Values in [-1, 1), by a linear congruential generator: quick, and quality does not matter.
 Buffer Noise(int64_t bytes) {
   Buffer buffer(Device::kCpu, bytes);
-  Random random(1, 1);
-  std::generate_n(static_cast<float*>(buffer.data()), bytes / 4,
-                  [&] { return random.Uniform(-1, 1); });
+  uint32_t state = 1;
+  std::generate_n(static_cast<float*>(buffer.data()), bytes / 4, [&] {
+    state = state * 1664525 + 1013904223;
+    return static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+  });
   return buffer;
 }
 

@@ -20,10 +20,13 @@ bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFo
 std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,
                                          ConvFormats);
 
-// F(4x4, 3x3) by own code, forward and backward data.
+// F(4x4, 3x3) and its adjoint by own code, all directions.
 bool SupportsConvWinograd4x3(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context&, const ConvParams&, ConvDirection,
                                               ConvFormats);
+
+// Its part for backward weights.
+std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats);
 
 // Plain loops, every case.
 bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats);

@@ -15,6 +15,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Where channel `c` of pixel 0 lies.
@@ -307,6 +308,7 @@ void BackwardWeights(const PointwiseRange& r, const float* src, const float* d_d
   });
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lseg
 HWY_AFTER_NAMESPACE();

@@ -1,6 +1,7 @@
-// The "winograd4x3" engine: forward and backward data of 3x3 convolutions in a blocked format by
-// F(4x4, 3x3), see winograd.h. The gradient with respect to the source is the same convolution of
-// the destination's gradient with the weights transposed and reversed.
+// The "winograd4x3" engine (backward weights elsewhere): forward and backward data of 3x3
+// convolutions in a blocked format by F(4x4, 3x3), see winograd.h. The gradient with respect to the
+// source is the same convolution of the destination's gradient with the weights transposed and
+// reversed.
 //
 // Work is divided into blocks of tiles, and, where there are few of those, into groups of output
 // channels too (each group transforms the source anew: a few per cent of the products' cost).
@@ -93,13 +94,13 @@ class WinogradConv : public ConvPlan {
   int64_t ScratchCount() const { return RoundUp(WinogradScratchCount(shape_, tiles_), 16); }
 
   // Sets tiles_ and chunks_ of a job. The transformed source of a job should take half the L2
-  // cache; but every job reads all weights, at two operations a tile for each of them, so that
-  // below some 48 tiles the memory they come from cannot keep up.
+  // cache, but every job reads all weights, at two operations a tile for each of them: weights too
+  // many for a share of the L3 cache come from memory, which keeps up only if many tiles use them.
   void Divide() {
     const int64_t tiles = shape_.Tiles(), rows = WinogradTileRows();
     const int64_t tile_bytes = 36 * shape_.InBlocks() * shape_.block * 4;
-    int64_t wanted = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, 48, 192);
-    if (getenv("WT")) wanted = atoi(getenv("WT"));
+    const int64_t least = PackedWeightBytes() > (int64_t{4} << 20) ? 96 : 24;
+    const int64_t wanted = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
     const int64_t blocks = (tiles + wanted - 1) / wanted;
     tiles_ = RoundUp((tiles + blocks - 1) / blocks, rows);
     // At least four jobs a thread, as far as there are chunks to divide.
@@ -116,16 +117,19 @@ class WinogradConv : public ConvPlan {
 
 }  // namespace
 
-bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection direction,
+bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection,
                              ConvFormats formats) {
-  return direction != ConvDirection::kBackwardWeights && p.kernel_h == 3 && p.kernel_w == 3 &&
-         p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 && p.pad_w == 1 && p.dilation_h == 1 &&
-         p.dilation_w == 1 && p.group == 1 && formats.src == formats.dst &&
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
+         p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1 &&
+         formats.src == formats.dst &&
          (formats.src == Format::kNChw8c || formats.src == Format::kNChw16c);
 }
 
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
+  if (direction == ConvDirection::kBackwardWeights) {
+    return MakeConvWinogradWeights(context, params, formats);
+  }
   return std::make_unique<WinogradConv>(context, params, direction, formats);
 }
 

@@ -28,6 +28,13 @@ struct WinogradShape {
   int64_t Tiles() const { return batch * TilesY() * TilesX(); }
 };
 
+// Floats from one of the 36 positions to the next in transformed tensors, whose layout is
+// (position, block of channels, tile, channel of the block). Padded by a cache line: strides that
+// are a power of two would put the 36 streams of a transform into the same sets of the L1 cache.
+inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t tiles) {
+  return blocks * tiles * shape.block + 16;
+}
+
 // Output channels are worked on in chunks of this many, so that their products stay in the cache
 // until they are transformed.
 constexpr int64_t kWinogradChunk = 64;
@@ -40,7 +47,10 @@ struct WinogradJob {
   float* scratch;
 };
 
-// Packed weights come in panels of output channels: two vectors of this processor.
+// Output channels that are multiplied together: two vectors of this processor, no longer than a
+// block.
+int64_t WinogradPanelSize(int64_t block);
+// Panels of all outputs, which packed weights consist of.
 int64_t WinogradPanels(const WinogradShape& shape);
 // Tiles that are multiplied together: a multiple of it wastes nothing.
 int64_t WinogradTileRows();

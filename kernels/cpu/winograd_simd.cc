@@ -1,9 +1,7 @@
 // See winograd.h. Layouts, innermost last:
-//   packed weights  (panel, position, input channel, 2 vectors)
+//   packed weights  (chunk, position, panel, input channel, 2 vectors)
 //   transformed src (position, input block, tile, block)
-//   products        (position, output block, tile, block)
-// Planes of positions are padded by a cache line or so, since strides that are a power of two would
-// put the 36 streams of a transform into the same sets of the L1 cache.
+//   products        (position, output block of the chunk, tile, block)
 #include <algorithm>
 
 #include "kernels/cpu/simd_targets.h"
@@ -14,11 +12,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/winograd_transform-inl.h"
+#include "kernels/cpu/winograd_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Two vectors a row of the product: 6 rows fill 16 registers, 12 fill 32.
@@ -27,91 +26,22 @@ constexpr int kTileRows = 12;
 #else
 constexpr int kTileRows = 6;
 #endif
-constexpr int64_t kPlanePadding = 16;
 constexpr int64_t kDepth = 256;  // input channels a pass: a panel of them stays in L1
 constexpr int64_t kChunk = kWinogradChunk;
 
+// Panels of a chunk; the last may have fewer.
 template <int kBlock>
-using Tag = hn::CappedTag<float, kBlock>;
-
-template <int kBlock>
-constexpr int64_t PanelSize() {
-  return 2 * static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
+int64_t PanelsOf(const WinogradShape& s, int64_t chunk) {
+  const int64_t channels = std::min(kChunk, s.out - chunk * kChunk);
+  return (channels + PanelSize<kBlock>() - 1) / PanelSize<kBlock>();
 }
 
 inline int64_t SrcPlane(const WinogradShape& s, int64_t tiles) {
-  return s.InBlocks() * tiles * s.block + kPlanePadding;
+  return WinogradPlane(s, s.InBlocks(), tiles);
 }
 
-inline int64_t ProductPlane(int64_t tiles) { return kChunk * tiles + kPlanePadding; }
-
-struct TileAt {
-  TileAt(const WinogradShape& s, int64_t tile)
-      : n(tile / (s.TilesY() * s.TilesX())),
-        y(tile / s.TilesX() % s.TilesY() * 4),
-        x(tile % s.TilesX() * 4) {}
-  int64_t n, y, x;  // image, and the first row and column of outputs
-};
-
-// ---- Source ----
-
-// The 6x6 inputs of a tile, with zeros for what lies outside the image.
-template <int kBlock>
-void CopyPatch(const WinogradShape& s, const float* plane, const TileAt& at, float* patch) {
-  for (int64_t i = 0; i < 6; ++i) {
-    for (int64_t j = 0; j < 6; ++j, patch += kBlock) {
-      const int64_t y = at.y - 1 + i, x = at.x - 1 + j;
-      if (y >= 0 && y < s.height && x >= 0 && x < s.width) {
-        std::copy_n(plane + (y * s.width + x) * kBlock, kBlock, patch);
-      } else {
-        std::fill_n(patch, kBlock, 0.0f);
-      }
-    }
-  }
-}
-
-template <int kBlock>
-void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t plane_stride) {
-  const Tag<kBlock> d;
-  using V = hn::Vec<Tag<kBlock>>;
-  for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-    V half[36];
-    for (int j = 0; j < 6; ++j) {
-      V column[6];
-      for (int i = 0; i < 6; ++i) {
-        column[i] = hn::LoadU(d, rows + i * row_stride + j * kBlock + k);
-      }
-      TransformInput(d, column, half + j, 6);
-    }
-    for (int i = 0; i < 6; ++i) {
-      V row[6];
-      TransformInput(d, half + i * 6, row, 1);
-      for (int j = 0; j < 6; ++j) hn::StoreU(row[j], d, out + (i * 6 + j) * plane_stride + k);
-    }
-  }
-}
-
-template <int kBlock>
-void TransformSrc(const WinogradShape& s, const float* src, int64_t tile, int64_t tiles,
-                  float* out) {
-  const int64_t plane = SrcPlane(s, tiles), blocks = s.InBlocks();
-  const int64_t image = s.height * s.width * kBlock;
-  HWY_ALIGN float patch[36 * kBlock];
-  for (int64_t b = 0; b < blocks; ++b) {
-    for (int64_t t = 0; t < tiles; ++t) {
-      const TileAt at(s, tile + t);
-      const float* from = src + (at.n * blocks + b) * image;
-      int64_t row_stride = s.width * kBlock;
-      if (at.y > 0 && at.x > 0 && at.y + 5 <= s.height && at.x + 5 <= s.width) {
-        from += ((at.y - 1) * s.width + at.x - 1) * kBlock;
-      } else {
-        CopyPatch<kBlock>(s, from, at, patch);
-        from = patch;
-        row_stride = 6 * kBlock;
-      }
-      TransformSrcTile<kBlock>(from, row_stride, out + (b * tiles + t) * kBlock, plane);
-    }
-  }
+inline int64_t ProductPlane(const WinogradShape& s, int64_t tiles) {
+  return WinogradPlane(s, kChunk / s.block, tiles);
 }
 
 // ---- Products ----
@@ -123,10 +53,7 @@ void MultiplyRows(const float* a, int64_t a_stride, int64_t blocks, const float*
   const Tag<kBlock> d;
   constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
   hn::Vec<Tag<kBlock>> sum0[kRows], sum1[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    sum0[r] = add ? hn::LoadU(d, c0 + r * kBlock) : hn::Zero(d);
-    sum1[r] = add ? hn::LoadU(d, c1 + r * kBlock) : hn::Zero(d);
-  }
+  for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
   for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
     for (int k = 0; k < kBlock; ++k, b += 2 * kLanes) {
       const auto b0 = hn::LoadU(d, b), b1 = hn::LoadU(d, b + kLanes);
@@ -138,6 +65,10 @@ void MultiplyRows(const float* a, int64_t a_stride, int64_t blocks, const float*
     }
   }
   for (int r = 0; r < kRows; ++r) {
+    if (add) {
+      sum0[r] = hn::Add(sum0[r], hn::LoadU(d, c0 + r * kBlock));
+      sum1[r] = hn::Add(sum1[r], hn::LoadU(d, c1 + r * kBlock));
+    }
     hn::StoreU(sum0[r], d, c0 + r * kBlock);
     hn::StoreU(sum1[r], d, c1 + r * kBlock);
   }
@@ -178,20 +109,19 @@ void MultiplyPanel(const WinogradShape& s, int64_t tiles, const float* a, const 
 
 template <int kBlock>
 void MultiplyChunk(const WinogradShape& s, const float* packed, const WinogradJob& job,
-                   int64_t panel, int64_t panel_end, const float* src, float* products) {
+                   int64_t chunk, const float* src, float* products) {
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
-  const int64_t position_size = s.InBlocks() * kBlock * kPanel;
-  const int64_t src_plane = SrcPlane(s, job.tiles), plane = ProductPlane(job.tiles);
+  const int64_t size = s.InBlocks() * kBlock * kPanel, panels = PanelsOf<kBlock>(s, chunk);
+  const float* weights = packed + chunk * (kChunk / kPanel) * 36 * size;
+  const int64_t src_plane = SrcPlane(s, job.tiles), plane = ProductPlane(s, job.tiles);
   for (int64_t position = 0; position < 36; ++position) {
-    for (int64_t p = panel; p < panel_end; ++p) {
+    for (int64_t p = 0; p < panels; ++p, weights += size) {
       const auto at = [&](int64_t channel) {  // counted from the first of the chunk
         return products + position * plane + channel / kBlock * job.tiles * kBlock +
                channel % kBlock;
       };
-      const int64_t channel = (p - panel) * kPanel;
-      MultiplyPanel<kBlock>(s, job.tiles, src + position * src_plane,
-                            packed + (p * 36 + position) * position_size, at(channel),
-                            at(channel + kLanes));
+      MultiplyPanel<kBlock>(s, job.tiles, src + position * src_plane, weights, at(p * kPanel),
+                            at(p * kPanel + kLanes));
     }
   }
 }
@@ -204,7 +134,7 @@ void TransformDst(const WinogradShape& s, const WinogradArgs& args, const Winogr
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
-  const int64_t plane = ProductPlane(job.tiles), image = s.height * s.width * kBlock;
+  const int64_t plane = ProductPlane(s, job.tiles), image = s.height * s.width * kBlock;
   for (int64_t b = first_block; b < end_block; ++b) {
     HWY_ALIGN float bias[kBlock] = {};
     if (args.bias) {
@@ -244,14 +174,14 @@ void TransformDst(const WinogradShape& s, const WinogradArgs& args, const Winogr
 
 template <int kBlock>
 void ConvolveBlock(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job) {
-  constexpr int64_t kPanel = PanelSize<kBlock>(), kPanels = kChunk / kPanel;
-  const int64_t panels = (s.out + kPanel - 1) / kPanel;
   float* src = job.scratch;
   float* products = src + 36 * SrcPlane(s, job.tiles);
-  TransformSrc<kBlock>(s, args.src, job.tile, job.tiles, src);
+  for (int64_t b = 0; b < s.InBlocks(); ++b) {
+    TransformSrcBlock<kBlock>(s, args.src, b, job.tile, job.tiles, src + b * job.tiles * kBlock,
+                              SrcPlane(s, job.tiles));
+  }
   for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
-    MultiplyChunk<kBlock>(s, args.packed, job, chunk * kPanels,
-                          std::min((chunk + 1) * kPanels, panels), src, products);
+    MultiplyChunk<kBlock>(s, args.packed, job, chunk, src, products);
     TransformDst<kBlock>(s, args, job, chunk * kChunk / kBlock,
                          std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
   }
@@ -279,7 +209,9 @@ void PackBlock(const WinogradShape& s, const float* weight, bool transposed, int
   using V = hn::Vec<Tag<kBlock>>;
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t rows = s.InBlocks() * kBlock;
-  float* to = packed + panel * 36 * rows * kPanel;
+  const int64_t chunk = panel * kPanel / kChunk, before = chunk * (kChunk / kPanel);
+  const int64_t plane = PanelsOf<kBlock>(s, chunk) * rows * kPanel;
+  float* to = packed + before * 36 * rows * kPanel + (panel - before) * rows * kPanel;
   for (int64_t i = 0; i < rows; ++i, to += kPanel) {
     HWY_ALIGN float taps[9][kPanel];
     GatherTaps<kPanel>(s, weight, transposed, panel * kPanel, i, taps);
@@ -294,7 +226,7 @@ void PackBlock(const WinogradShape& s, const float* weight, bool transposed, int
         V row[6];
         TransformWeight(d, half + r * 3, row, 1);
         for (int c = 0; c < 6; ++c) {
-          hn::StoreU(row[c], d, to + (r * 6 + c) * rows * kPanel + k);
+          hn::StoreU(row[c], d, to + (r * 6 + c) * plane + k);
         }
       }
     }
@@ -317,9 +249,10 @@ int64_t Panel(int64_t block) { return block == 8 ? PanelSize<8>() : PanelSize<16
 int64_t TileRows() { return kTileRows; }
 
 int64_t ScratchCount(const WinogradShape& s, int64_t tiles) {
-  return 36 * (SrcPlane(s, tiles) + ProductPlane(tiles));
+  return 36 * (SrcPlane(s, tiles) + ProductPlane(s, tiles));
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lseg
 HWY_AFTER_NAMESPACE();
@@ -333,15 +266,17 @@ HWY_EXPORT(Panel);
 HWY_EXPORT(TileRows);
 HWY_EXPORT(ScratchCount);
 
+int64_t WinogradPanelSize(int64_t block) { return HWY_DYNAMIC_DISPATCH(Panel)(block); }
+
 int64_t WinogradPanels(const WinogradShape& shape) {
-  const int64_t panel = HWY_DYNAMIC_DISPATCH(Panel)(shape.block);
+  const int64_t panel = WinogradPanelSize(shape.block);
   return (shape.out + panel - 1) / panel;
 }
 
 int64_t WinogradTileRows() { return HWY_DYNAMIC_DISPATCH(TileRows)(); }
 
 int64_t WinogradPackedCount(const WinogradShape& shape) {
-  return WinogradPanels(shape) * HWY_DYNAMIC_DISPATCH(Panel)(shape.block) * 36 * shape.InBlocks() *
+  return WinogradPanels(shape) * WinogradPanelSize(shape.block) * 36 * shape.InBlocks() *
          shape.block;
 }
 

@@ -15,7 +15,8 @@
 namespace lseg {
 namespace {
 
-constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData};
+constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData,
+                                         ConvDirection::kBackwardWeights};
 constexpr double kNoiseBound = 32;
 constexpr Format kFormats[] = {Format::kNChw8c, Format::kNChw16c};
 
@@ -38,7 +39,7 @@ std::vector<ConvCheck> Checks() {
            Conv3x3({3, 5, 2, 23}, 9),
            Conv3x3({1, 70, 10, 11}, 150),  // more than one chunk of outputs
            Conv3x3({1, 280, 5, 6}, 20),    // more than one pass over the inputs
-           Conv3x3({1, 8, 90, 70}, 8),     // more than one block of tiles
+           Conv3x3({1, 8, 130, 110}, 8),   // more than one block of tiles
        }) {
     for (const ConvDirection direction : kDirections) {
       for (const Format format : kFormats) {

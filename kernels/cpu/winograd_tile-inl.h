@@ -1,18 +1,23 @@
 // The one-dimensional transforms of F(4, 3) and of its adjoint on vectors of channels. See
 // winograd.h for the points. Included once per instruction set, by the sources that use Highway.
 
-#if defined(LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
-#undef LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
+#if defined(LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
+#undef LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
 #else
-#define LSEG_KERNELS_CPU_WINOGRAD_TRANSFORM_INL_H_
+#define LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
 #endif
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+
+#include "kernels/cpu/winograd.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The points +-kP and +-kQ, and the denominators of G's rows: product of differences to the others.
@@ -20,6 +25,22 @@ constexpr float kP = 0.75f, kQ = 1.5f, kP2 = kP * kP, kQ2 = kQ * kQ;
 constexpr double kNormZero = 1.0 / (double{kP2} * kQ2);
 constexpr double kNormP = 1.0 / (2.0 * kP2 * (double{kP2} - kQ2));
 constexpr double kNormQ = 1.0 / (2.0 * kQ2 * (double{kQ2} - kP2));
+
+template <int kBlock>
+using Tag = hn::CappedTag<float, kBlock>;
+
+template <int kBlock>
+constexpr int64_t PanelSize() {
+  return 2 * static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
+}
+
+struct TileAt {
+  TileAt(const WinogradShape& s, int64_t tile)
+      : n(tile / (s.TilesY() * s.TilesX())),
+        y(tile / s.TilesX() % s.TilesY() * 4),
+        x(tile % s.TilesX() * 4) {}
+  int64_t n, y, x;  // image, and the first row and column of outputs
+};
 
 // out = B^T in, 6 to 6. Elements of `out` are `stride` apart.
 template <class D, class V = hn::Vec<D>>
@@ -65,6 +86,62 @@ HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
   out[5 * stride] = in[2];
 }
 
+// A square of kSize x kSize pixels from (y, x) on, with zeros for what lies outside the image.
+template <int kBlock, int kSize>
+void CopyPatch(const WinogradShape& s, const float* image, int64_t top, int64_t left,
+               float* patch) {
+  for (int64_t y = top; y < top + kSize; ++y) {
+    for (int64_t x = left; x < left + kSize; ++x, patch += kBlock) {
+      if (y >= 0 && y < s.height && x >= 0 && x < s.width) {
+        std::copy_n(image + (y * s.width + x) * kBlock, kBlock, patch);
+      } else {
+        std::fill_n(patch, kBlock, 0.0f);
+      }
+    }
+  }
+}
+
+template <int kBlock>
+void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t plane) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
+    V half[36];
+    for (int j = 0; j < 6; ++j) {
+      V column[6];
+      for (int i = 0; i < 6; ++i) {
+        column[i] = hn::LoadU(d, rows + i * row_stride + j * kBlock + k);
+      }
+      TransformInput(d, column, half + j, 6);
+    }
+    for (int i = 0; i < 6; ++i) {
+      V row[6];
+      TransformInput(d, half + i * 6, row, 1);
+      for (int j = 0; j < 6; ++j) hn::StoreU(row[j], d, out + (i * 6 + j) * plane + k);
+    }
+  }
+}
+
+// Block `b` of the source's channels, tiles [tile, tile + tiles), to `out`, the place of the first
+// of them in the first plane.
+template <int kBlock>
+void TransformSrcBlock(const WinogradShape& s, const float* src, int64_t b, int64_t tile,
+                       int64_t tiles, float* out, int64_t plane) {
+  HWY_ALIGN float patch[36 * kBlock];
+  for (int64_t t = tile; t < tile + tiles; ++t, out += kBlock) {
+    const TileAt at(s, t);
+    const float* image = src + (at.n * s.InBlocks() + b) * s.height * s.width * kBlock;
+    if (at.y > 0 && at.x > 0 && at.y + 5 <= s.height && at.x + 5 <= s.width) {
+      TransformSrcTile<kBlock>(image + ((at.y - 1) * s.width + at.x - 1) * kBlock, s.width * kBlock,
+                               out, plane);
+    } else {
+      CopyPatch<kBlock, 6>(s, image, at.y - 1, at.x - 1, patch);
+      TransformSrcTile<kBlock>(patch, 6 * kBlock, out, plane);
+    }
+  }
+}
+
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lseg
 HWY_AFTER_NAMESPACE();
