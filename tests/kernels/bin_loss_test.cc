@@ -1,0 +1,279 @@
+// The multi-channel bin loss on cases worked out by hand: every branch of the cut-off, and the
+// traps. bin_loss_gradient_test.cc compares with the oracle and with numeric gradients.
+#include "kernels/bin_loss.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/runtime/buffer.h"
+#include "tests/kernels/op_check.h"
+
+namespace lseg {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// log(1 + exp(z)) for z = 2, 1, 0, -1, -2; sigmoid(2) and so on.
+constexpr double kSoftplus[5] = {2.1269280110, 1.3132616875, 0.6931471806, 0.3132616875,
+                                 0.1269280110};
+constexpr double kSigmoid[5] = {0.8807970780, 0.7310585786, 0.5, 0.2689414214, 0.1192029220};
+
+// Values to 10 digits above, arithmetic in f32 below: sums of a few terms.
+constexpr double kTolerance = 1e-6;
+
+struct Outcome {
+  float loss = NAN;
+  std::vector<BinLossStats> stats;  // by image and channel
+  std::vector<float> gradient;
+};
+
+Outcome RunLoss(const BinLossParams& params, const std::vector<float>& logits,
+                const std::vector<uint8_t>& label, float loss_weight = 1, int threads = 2) {
+  Context context(Device::kCpu, threads);
+  Buffer memory(Device::kCpu, params.StatsBytes());
+  auto* stats = static_cast<BinLossStats*>(memory.data());
+  Outcome outcome;
+  outcome.gradient.assign(logits.size(), NAN);
+  BinLossForward(context, params, logits.data(), label.data(), stats, &outcome.loss);
+  BinLossBackward(context, params, logits.data(), label.data(), stats, loss_weight,
+                  outcome.gradient.data(), GradMode::kWrite);
+  outcome.stats.assign(stats, stats + params.logits.n * params.logits.c);
+  return outcome;
+}
+
+BinLossParams Params(Shape logits, Shape label, int64_t key, int64_t num_label) {
+  BinLossParams params;
+  params.logits = logits;
+  params.label = label;
+  params.key = key;
+  params.num_label = num_label;
+  return params;
+}
+
+// One positive with z = 0, then one negative a bin, hardest first.
+const std::vector<float> kOnePerBin = {0, 2, 1, 0, -1, -2};
+const std::vector<uint8_t> kFirstIsPositive = {1, 0, 0, 0, 0, 0};
+BinLossParams OnePerBin(int64_t key) { return Params({1, 1, 2, 3}, {1, 1, 2, 3}, key, 1); }
+
+TEST(BinLossTest, EachBranchOfTheCutOff) {
+  // P = 1, so key negatives are wanted and each bin brings one; key 6 is never reached: all.
+  for (int64_t key = 1; key <= 6; ++key) {
+    const int taken = static_cast<int>(std::min<int64_t>(key, 5));
+    const Outcome outcome = RunLoss(OnePerBin(key), kOnePerBin, kFirstIsPositive);
+    const double weight_positive = taken / (taken + 1.0), weight_negative = 1 / (taken + 1.0);
+    double loss = kSoftplus[2] * weight_positive;
+    for (int i = 0; i < taken; ++i) loss += kSoftplus[i] * weight_negative;
+    EXPECT_NEAR(outcome.loss, loss, kTolerance) << "key " << key;
+    EXPECT_EQ(outcome.stats[0].first_bin, 5 - taken) << "key " << key;
+    EXPECT_NEAR(outcome.gradient[0], -0.5 * weight_positive, kTolerance) << "key " << key;
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_NEAR(outcome.gradient[i + 1], i < taken ? kSigmoid[i] * weight_negative : 0,
+                  kTolerance)
+          << "key " << key << ", negative " << i;
+    }
+  }
+}
+
+TEST(BinLossTest, KeyZeroTakesTheHardestBinOnly) {
+  // 0 wanted: reached by the first bin, empty or not.
+  const Outcome outcome = RunLoss(OnePerBin(0), kOnePerBin, kFirstIsPositive);
+  EXPECT_EQ(outcome.stats[0].first_bin, 4);
+  EXPECT_NEAR(outcome.loss, (kSoftplus[2] + kSoftplus[0]) / 2, kTolerance);
+}
+
+TEST(BinLossTest, StatisticsAndWholeBins) {
+  // Two of bin 4 where one is wanted: bins are taken whole.
+  const Outcome outcome = RunLoss(OnePerBin(1), {0, 2, 2, 0, -2, -2}, kFirstIsPositive);
+  const BinLossStats& s = outcome.stats[0];
+  EXPECT_EQ(s.positives, 1);
+  EXPECT_THAT(s.negatives, ElementsAre(2, 0, 1, 0, 2));
+  EXPECT_NEAR(s.loss_positive, kSoftplus[2], kTolerance);
+  EXPECT_NEAR(s.loss_negative[0], 2 * kSoftplus[4], kTolerance);
+  EXPECT_NEAR(s.loss_negative[4], 2 * kSoftplus[0], kTolerance);
+  EXPECT_EQ(s.first_bin, 4);
+  EXPECT_NEAR(outcome.loss, (2 * kSoftplus[2] + 2 * kSoftplus[0]) / 3, kTolerance);
+}
+
+TEST(BinLossTest, NegativesAreCountedByLesionRoundedDown) {
+  // Two channels, all bins taken (key is never reached): 5 and 6 negatives. With num_label 7 that
+  // counts 0 + 0, where their sum would give floor(11 / 7) = 1.
+  const std::vector<float> logits(12, 0);
+  const std::vector<uint8_t> label = kFirstIsPositive;  // channel 0: 1 positive, channel 1: none
+  for (const auto& [num_label, count_negative] :
+       std::vector<std::pair<int64_t, double>>{{4, 2}, {6, 1}, {7, 0}}) {
+    const Outcome outcome =
+        RunLoss(Params({1, 2, 2, 3}, {1, 1, 2, 3}, 10, num_label), logits, label);
+    const double total = 1 + count_negative;
+    EXPECT_NEAR(outcome.loss,
+                kSoftplus[2] * (count_negative / total) + 11 * kSoftplus[2] * (1 / total),
+                5 * kTolerance)
+        << "num_label " << num_label;
+  }
+}
+
+TEST(BinLossTest, AChannelWithoutPositivesTakesAllFiveBins) {
+  // Channel 0: the positive and bin 4 (key 1). Channel 1: no positive, six negatives.
+  std::vector<float> logits = kOnePerBin;
+  for (const float z : {2, 1, 0, -1, -2, -2}) logits.push_back(z);
+  const Outcome outcome =
+      RunLoss(Params({1, 2, 2, 3}, {1, 1, 2, 3}, 1, 1), logits, kFirstIsPositive);
+  EXPECT_EQ(outcome.stats[0].first_bin, 4);
+  EXPECT_EQ(outcome.stats[1].first_bin, 0);
+  const double total = 1 + (1 + 6);
+  double negatives = kSoftplus[0] + kSoftplus[4];
+  for (const double term : kSoftplus) negatives += term;
+  EXPECT_NEAR(outcome.loss, kSoftplus[2] * (7 / total) + negatives / total, kTolerance);
+  EXPECT_NEAR(outcome.gradient[11], kSigmoid[4] / total, kTolerance);
+}
+
+TEST(BinLossTest, AnEmptyImageTeachesNothing) {
+  for (const int64_t num_label : {1, 100}) {  // 100: count_neg is 0 too, a division by zero
+    const Outcome outcome = RunLoss(Params({1, 2, 2, 3}, {1, 1, 2, 3}, 10, num_label),
+                                    std::vector<float>(12, 1), std::vector<uint8_t>(6, 0));
+    EXPECT_EQ(outcome.loss, 0);
+    EXPECT_EQ(outcome.stats[0].positives, 0);
+    EXPECT_THAT(outcome.gradient, testing::Each(0));
+  }
+}
+
+TEST(BinLossTest, ClassesOfALabelMapBelongToOneChannelEach) {
+  // Class 2 is a negative of channel 0 and the positive of channel 1.
+  const Outcome outcome = RunLoss(Params({1, 2, 1, 2}, {1, 1, 1, 2}, 10, 1), {0, 1, 2, -1}, {1, 2});
+  EXPECT_EQ(outcome.stats[0].positives, 1);
+  EXPECT_THAT(outcome.stats[0].negatives, ElementsAre(0, 0, 0, 1, 0));
+  EXPECT_EQ(outcome.stats[1].positives, 1);
+  EXPECT_THAT(outcome.stats[1].negatives, ElementsAre(0, 0, 0, 0, 1));
+  // count_pos = count_neg = 2; positives: z = 0 and z = -1.
+  EXPECT_NEAR(outcome.loss, (kSoftplus[2] + kSoftplus[1] + kSoftplus[1] + kSoftplus[0]) / 2,
+              kTolerance);
+}
+
+TEST(BinLossTest, MasksKeepLesionsThatOverlap) {
+  // The first pixel belongs to both channels, which no label map can say.
+  const Outcome outcome =
+      RunLoss(Params({1, 2, 1, 2}, {1, 2, 1, 2}, 10, 1), {0, 1, 2, -1}, {1, 0, 1, 0});
+  EXPECT_EQ(outcome.stats[0].positives, 1);
+  EXPECT_EQ(outcome.stats[1].positives, 1);
+  EXPECT_NEAR(outcome.loss, (kSoftplus[2] + kSoftplus[1] + kSoftplus[4] + kSoftplus[3]) / 2,
+              kTolerance);
+  EXPECT_NEAR(outcome.gradient[2], -kSigmoid[4] / 2, kTolerance);
+}
+
+TEST(BinLossTest, EveryImageHasItsOwnCutOffAndTheLossIsTheirMean) {
+  // Image 0 reaches its one wanted negative with bin 4, image 1, without it, with bin 3 only.
+  std::vector<float> logits = kOnePerBin;
+  const std::vector<float> second = {1, 1, 1, 0, -1, -2};
+  logits.insert(logits.end(), second.begin(), second.end());
+  std::vector<uint8_t> label = kFirstIsPositive;
+  label.insert(label.end(), kFirstIsPositive.begin(), kFirstIsPositive.end());
+  const Outcome both = RunLoss(Params({2, 1, 2, 3}, {2, 1, 2, 3}, 1, 1), logits, label);
+  const Outcome first = RunLoss(OnePerBin(1), kOnePerBin, kFirstIsPositive);
+  const Outcome other = RunLoss(OnePerBin(1), second, kFirstIsPositive);
+  EXPECT_EQ(both.stats[0].first_bin, 4);
+  EXPECT_EQ(both.stats[1].first_bin, 3);
+  EXPECT_NEAR(both.loss, (first.loss + other.loss) / 2, kTolerance);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_NEAR(both.gradient[i], first.gradient[i] / 2, kTolerance);
+    EXPECT_NEAR(both.gradient[6 + i], other.gradient[i] / 2, kTolerance);
+  }
+}
+
+TEST(BinLossTest, ScaleAndLossWeight) {
+  BinLossParams params = OnePerBin(2);
+  const Outcome plain = RunLoss(params, kOnePerBin, kFirstIsPositive);
+  params.scale = 0.25f;
+  const Outcome scaled = RunLoss(params, kOnePerBin, kFirstIsPositive, 3);
+  EXPECT_NEAR(scaled.loss, plain.loss * 0.25, kTolerance) << "the top's weight is not the loss'";
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_NEAR(scaled.gradient[i], plain.gradient[i] * 0.75, kTolerance);
+  }
+}
+
+TEST(BinLossTest, PublishedBackwardTakesBin0WhereTheCutOffIsBin1) {
+  for (int64_t key = 1; key <= 6; ++key) {
+    BinLossParams params = OnePerBin(key);
+    const Outcome right = RunLoss(params, kOnePerBin, kFirstIsPositive);
+    params.published_backward = true;
+    const Outcome published = RunLoss(params, kOnePerBin, kFirstIsPositive);
+    EXPECT_EQ(published.loss, right.loss);
+    std::vector<float> expected = right.gradient;
+    if (key == 4) expected[5] = static_cast<float>(kSigmoid[4] / 5);  // the negative of bin 0
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_NEAR(published.gradient[i], expected[i], kTolerance) << "key " << key;
+    }
+  }
+}
+
+TEST(BinLossTest, BinsBeginAtTheLogitsOfTheirProbabilities) {
+  const double edges[4] = {-std::log(4.0), -std::log(1.5), std::log(1.5), std::log(4.0)};
+  for (int bin = 1; bin <= 4; ++bin) {
+    const auto edge = static_cast<float>(edges[bin - 1]);
+    EXPECT_EQ(kBinEdges[bin - 1], edge);
+    EXPECT_EQ(BinOf(edge), bin);
+    EXPECT_EQ(BinOf(std::nextafter(edge, -10.0f)), bin - 1);
+    // The gradient's edge is the same number: take bins from `bin` on, at the edge and below it.
+    const std::vector<float> logits = {0, edge, std::nextafter(edge, -10.0f)};
+    const Outcome outcome = RunLoss(Params({1, 1, 1, 3}, {1, 1, 1, 3}, 1, 1), logits, {1, 0, 0});
+    EXPECT_EQ(outcome.stats[0].first_bin, bin);
+    EXPECT_GT(outcome.gradient[1], 0);
+    EXPECT_EQ(outcome.gradient[2], 0);
+  }
+  EXPECT_EQ(BinOf(-std::numeric_limits<float>::infinity()), 0);
+  EXPECT_EQ(BinOf(1e30f), 4);
+}
+
+TEST(BinLossTest, LargeLogitsStayFinite) {
+  const Outcome outcome = RunLoss(Params({1, 1, 1, 2}, {1, 1, 1, 2}, 10, 1), {-3000, 5000}, {1, 0});
+  EXPECT_FLOAT_EQ(outcome.loss, (3000 + 5000) / 2.0f);
+  EXPECT_THAT(outcome.gradient, ElementsAre(-0.5f, 0.5f));
+}
+
+TEST(BinLossTest, ANaNMakesTheLossOne) {
+  for (size_t at = 0; at < 6; ++at) {  // positive, taken, not taken
+    std::vector<float> logits = kOnePerBin;
+    logits[at] = NAN;
+    EXPECT_TRUE(std::isnan(RunLoss(OnePerBin(1), logits, kFirstIsPositive).loss)) << at;
+  }
+}
+
+TEST(BinLossTest, ALabelOutOfRangeIsRefused) {
+  const auto message = [](const BinLossParams& params, const std::vector<uint8_t>& label) {
+    try {
+      RunLoss(params, std::vector<float>(params.logits.Count()), label);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(
+      message(Params({2, 2, 2, 3}, {2, 1, 2, 3}, 10, 2), {0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0}),
+      HasSubstr("label 3 at image 1, row 1, column 1 is above 2"));
+  EXPECT_THAT(message(Params({1, 2, 1, 3}, {1, 2, 1, 3}, 10, 2), {0, 1, 1, 0, 0, 255}),
+              HasSubstr("label 255 at image 0, row 0, column 2 is above 1"));
+}
+
+TEST(BinLossTest, ImpossibleParamsAreRefused) {
+  const Shape shape{1, 2, 2, 3};
+  const auto refuses = [](const BinLossParams& params, const char* why) {
+    try {
+      params.Validate();
+      ADD_FAILURE() << "accepted: " << why;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(why));
+    }
+  };
+  refuses(Params(shape, {1, 3, 2, 3}, 10, 2), "label 1x3x2x3 does not fit the logits 1x2x2x3");
+  refuses(Params(shape, {1, 1, 2, 4}, 10, 2), "does not fit");
+  refuses(Params(shape, {1, 1, 2, 3}, -1, 2), "key -1");
+  refuses(Params(shape, {1, 1, 2, 3}, 10, 0), "num_label 0");
+  refuses(Params({1, 0, 2, 3}, {1, 1, 2, 3}, 10, 2), "are empty");
+  refuses(Params({1, 256, 2, 3}, {1, 1, 2, 3}, 10, 2), "256 channels");
+}
+
+}  // namespace
+}  // namespace lseg
