@@ -11,15 +11,16 @@ namespace lseg {
 namespace {
 
 std::string DescribeLayer(const caffe::LayerParameter& layer) {
+  const std::string type = Printable(layer.type());
   if (!layer.name().empty()) {
-    const std::string type = layer.type().empty() ? "" : " (" + layer.type() + ")";
-    return "layer '" + layer.name() + "'" + type;
+    return "layer '" + Printable(layer.name()) + "'" + (type.empty() ? "" : " (" + type + ")");
   }
-  std::string known = layer.type();
+  std::string known = type;
   const bool by_top = layer.top_size() > 0;
   if (by_top || layer.bottom_size() > 0) {
     if (!known.empty()) known += ", ";
-    known += by_top ? "top '" + layer.top(0) + "'" : "bottom '" + layer.bottom(0) + "'";
+    known += by_top ? "top '" + Printable(layer.top(0)) + "'"
+                    : "bottom '" + Printable(layer.bottom(0)) + "'";
   }
   return known.empty() ? "layer" : "layer (" + known + ")";
 }

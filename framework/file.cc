@@ -96,6 +96,14 @@ void WriteFile(const std::string& path, std::string_view bytes) {
   if (parent.number() >= 0) fsync(parent.number());
 }
 
+std::string Printable(const std::string& text) {
+  std::string out = text.substr(0, 200);
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 32) c = '?';
+  }
+  return text.size() > 200 ? out + "..." : out;
+}
+
 std::string ResolvePath(const std::string& path, const std::string& definition_file) {
   namespace fs = std::filesystem;
   if (path.empty() || fs::path(path).is_absolute()) return path;

@@ -15,6 +15,10 @@ std::string ReadFile(const std::string& path);
 // partial one gone.
 void WriteFile(const std::string& path, std::string_view bytes);
 
+// Text out of a file, fit to stand in a message of one line: control characters become '?', what is
+// beyond 200 bytes is cut.
+std::string Printable(const std::string& text);
+
 // Where a relative path inside a definition points: into the folder of the definition's file where
 // such a file or folder is there, else (as in Caffe) it is left relative to the working directory.
 std::string ResolvePath(const std::string& path, const std::string& definition_file);

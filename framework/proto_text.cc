@@ -4,6 +4,7 @@
 
 #include <google/protobuf/io/tokenizer.h>
 
+#include "framework/file.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -28,7 +29,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, google::protobuf::io::ColumnNumber /*column*/,
                 const std::string& message) override {
-    if (!error) error = TextError{line + 1, Plain(message)};
+    if (!error) error = TextError{line + 1, Printable(Plain(message))};
   }
   std::optional<TextError> error;
 };

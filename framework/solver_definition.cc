@@ -126,7 +126,7 @@ void SolverDefinition::CheckType() {
     solver_.clear_solver_type();
   }
   LSEG_CHECK(solver_.type() == "SGD" || solver_.type() == "Adam",
-             Where(field) << ": solver type '" << solver_.type()
+             Where(field) << ": solver type '" << Printable(solver_.type())
                           << "' is not supported: \"SGD\" and \"Adam\" are");
   LSEG_CHECK(
       solver_.weights_size() == 0,
@@ -140,7 +140,7 @@ void SolverDefinition::CheckRates() const {
   if (policy == PolicyFields().end()) {
     std::string names;
     for (const auto& [known, fields] : PolicyFields()) names += (names.empty() ? "" : ", ") + known;
-    LSEG_FAIL(Where("lr_policy") << ": lr_policy '" << solver_.lr_policy()
+    LSEG_FAIL(Where("lr_policy") << ": lr_policy '" << Printable(solver_.lr_policy())
                                  << "' is unknown: " << names << " are known");
   }
   const auto* type = solver_.GetDescriptor();
@@ -194,7 +194,7 @@ void SolverDefinition::CheckNumbers() const {
                              << solver_.base_lr());
   LSEG_CHECK(solver_.regularization_type() == "L2" || solver_.regularization_type() == "L1",
              Where("regularization_type")
-                 << ": regularization_type '" << solver_.regularization_type()
+                 << ": regularization_type '" << Printable(solver_.regularization_type())
                  << "' is unknown: \"L2\" and \"L1\" are known");
 }
 
@@ -244,7 +244,7 @@ NetDefinition SolverDefinition::Load(const std::string& path, const std::string&
   std::error_code ignored;
   LSEG_CHECK(
       std::filesystem::exists(found, ignored),
-      Where(field) << ": " << field << " '" << path
+      Where(field) << ": " << field << " '" << Printable(path)
                    << "' is neither in the folder of the solver nor in the working directory");
   return NetDefinition::FromFile(found);
 }

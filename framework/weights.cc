@@ -42,13 +42,6 @@ std::optional<int64_t> Count(const std::vector<int64_t>& shape) {
   return count;
 }
 
-// Text from a file in a message: control characters would break the one line.
-std::string Printable(const std::string& text) {
-  std::string out;
-  for (const char c : text.substr(0, 100)) out += static_cast<unsigned char>(c) < 32 ? '?' : c;
-  return text.size() > 100 ? out + "..." : out;
-}
-
 Json ParseHeader(std::string_view text, const std::string& name) {
   LSEG_CHECK(!text.empty() && text[0] == '{', name << ": the header does not start with '{'");
   std::vector<std::set<std::string>> keys;
@@ -66,6 +59,8 @@ Json ParseHeader(std::string_view text, const std::string& name) {
     return Json::parse(text.begin(), text.end(), refuse_repeats);
   } catch (const Json::parse_error& error) {
     LSEG_FAIL(name << ": the header is not JSON, at its byte " << error.byte);
+  } catch (const Json::out_of_range&) {
+    LSEG_FAIL(name << ": the header has a number that no double holds");
   }
 }
 

@@ -72,6 +72,12 @@ TEST_F(FileTest, KeepsTheOldFileWhereThereIsNoSpaceForTheNew) {
   EXPECT_EQ(WeightsFile::Read(path).Find("w")->data.size(), 100000u);
 }
 
+TEST(Printable, KeepsMessagesOnOneLine) {
+  EXPECT_EQ(Printable("conv\n1\t\x1b[0m"), "conv?1??[0m");
+  EXPECT_EQ(Printable(std::string(200, 'x')), std::string(200, 'x'));
+  EXPECT_EQ(Printable(std::string(201, 'x')), std::string(200, 'x') + "...");
+}
+
 TEST_F(FileTest, ResolvesPathsBesideTheDefinitionFirst) {
   WriteFile(folder_ + "/net.prototxt", "");
   EXPECT_EQ(ResolvePath("net.prototxt", folder_ + "/solver.prototxt"), folder_ + "/net.prototxt");

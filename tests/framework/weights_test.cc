@@ -141,6 +141,8 @@ TEST(Weights, RefusesHeadersThatLieAboutThemselves) {
   EXPECT_EQ(HeaderError("{\"\xff\":1}"), "w.safetensors: the header is not JSON, at its byte 3");
   EXPECT_EQ(HeaderError("{\"a\":" + std::string(100000, '[')),
             "w.safetensors: the header is not JSON, at its byte 100006");
+  EXPECT_EQ(HeaderError("{\"w\":1e999}"),
+            "w.safetensors: the header has a number that no double holds");
   EXPECT_EQ(HeaderError(R"({"w":{"dtype":"F32"},"w":{}})"),
             "w.safetensors: key 'w' stands twice in the header");
   EXPECT_EQ(HeaderError(R"({"w":{"dtype":"F32","dtype":"F16"}})"),
