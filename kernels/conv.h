@@ -80,7 +80,7 @@ class ConvPlan {
 };
 
 struct ConvEngine {
-  std::string name;  // "pointwise", "onednn", "winograd4x3", "reference"
+  std::string name;  // "pointwise", "onednn", "onednn_winograd", "winograd4x3", "reference"
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 };

@@ -1,5 +1,8 @@
-// Images in memory, and reading and writing them. Every decoder, resampler and encoder that any tool
-// uses is declared here, so that preparation, training and inference see the same pixels.
+// Images in memory, and reading and writing them. Every decoder, resampler and encoder that any
+// tool uses is declared here, so that preparation, training and inference see the same pixels.
+//
+// One decoder a format: JPEG and BMP by stb, PNG by libpng (palette indices and 16 bits,
+// checksums), TIFF by libtiff. Any function may be called from several threads at once.
 #pragma once
 
 #include <array>
@@ -7,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/file.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -20,39 +24,54 @@ struct Image {
   Image(int w, int h, int c, uint8_t value = 0)
       : width(w), height(h), channels(c), pixels(static_cast<size_t>(w) * h * c, value) {}
   uint8_t* Row(int y) { return pixels.data() + static_cast<size_t>(y) * width * channels; }
-  const uint8_t* Row(int y) const { return pixels.data() + static_cast<size_t>(y) * width * channels; }
+  const uint8_t* Row(int y) const {
+    return pixels.data() + static_cast<size_t>(y) * width * channels;
+  }
 };
 
-// Reads a photograph as RGB: JPEG, PNG, BMP (stb), TIFF (libtiff). Gray becomes three equal channels;
-// 16-bit samples are rounded to 8; alpha is dropped where it is opaque everywhere and an Error where
-// it is not; a JPEG's EXIF orientation is applied. An Error names the file and what is wrong with it
-// (missing, empty, truncated, not an image, DICOM, more than max_pixels).
-Image ReadPhoto(const std::string& path, int64_t max_pixels = int64_t{200'000'000});
+// Larger images are refused before memory is taken for them.
+inline constexpr int64_t kMaxPixels = 200'000'000;
 
-// Reads a class map: palette indices or 8-bit gray values are classes, as they are. Anything else
-// (colour, alpha, 16 bit) is an Error.
-Image ReadClassMap(const std::string& path);
+// Reads a photograph as RGB: JPEG, PNG, BMP, TIFF (the first page), told apart by their content.
+// Gray becomes three equal channels; 16-bit samples are rounded to 8; alpha is dropped where it is
+// opaque everywhere and an Error where it is not; the orientation that EXIF (JPEG) or the tag
+// (TIFF) states is applied. An Error names the file and what is wrong with it: missing, empty,
+// truncated, damaged, no image, DICOM, camera RAW or another format that is not read, more than
+// max_pixels. Damage inside a JPEG's compressed data shows only if it breaks the code: the format
+// has no sums.
+Image ReadPhoto(const std::string& path, int64_t max_pixels = kMaxPixels);
 
-// Reads one lesion's mask, PNG or TIFF, 1-bit palette, gray 0/1 or 0/255, or colour: 0 or 255 a pixel.
-// Palette images: index 0 is background whatever its colour. Colour: a pixel belongs to the lesion
-// where any of R, G, B (never alpha) is above 127.
-Image ReadMask(const std::string& path);
+// Reads a class map, PNG or TIFF: palette indices or gray values of up to 8 bits are classes, as
+// they are. Anything else (colour, alpha, 16 bit, JPEG) is an Error.
+Image ReadClassMap(const std::string& path, int64_t max_pixels = kMaxPixels);
+
+// Reads one lesion's mask, PNG or TIFF, 1-bit palette, gray 0/1 or 0/255, or colour: 0 or 255 a
+// pixel. Palette images: index 0 is background whatever its colour. Gray: if no value is above 1,
+// then 1 is the lesion, else what is above half of white is; a largest value between these is an
+// Error, as in a class map taken for a mask. Colour: a pixel belongs to the lesion where any of R,
+// G, B (never alpha) is above 127.
+Image ReadMask(const std::string& path, int64_t max_pixels = kMaxPixels);
 
 // Colour of each class 0..4 in every indexed PNG and overlay: background, EX, HE, MA, SE.
 extern const std::array<std::array<uint8_t, 3>, 5> kClassPalette;
 
-// Writers create a temporary file beside `path` and rename it, so that a reader never sees half a
-// file and a failure (no space, no permission) leaves what was there. Errors name the path and cause.
-void WritePng(const std::string& path, const Image& image);             // gray or RGB, libpng
-void WriteIndexedPng(const std::string& path, const Image& class_map);  // 8-bit indices, kClassPalette
-void WriteJpeg(const std::string& path, const Image& image, int quality);
+// Writers go through WriteFile (framework/file.h): a reader never sees half a file, and a failure
+// (no space, no permission) leaves what was there. Errors name the path and cause. The same pixels
+// give the same bytes.
+void WritePng(const std::string& path, const Image& image);  // gray or RGB
+void WriteIndexedPng(const std::string& path,
+                     const Image& class_map);  // classes 0..4, kClassPalette
+void WriteJpeg(const std::string& path, const Image& image, int quality);  // gray or RGB, 1..100
 void WriteFileAtomically(const std::string& path, const void* data, size_t bytes);
-std::string ReadFile(const std::string& path);  // whole file; an Error names it and the cause
 
-// Resamples with a filter that does not alias: separable, antialiased (its support grows with the
-// reduction), weights normalised; the identity when the sizes are equal.
+// Resamples by Catmull-Rom's cubic, stretched by the reduction where the image shrinks so that it
+// does not alias: 0.49 of a wave at the new Nyquist frequency gets through and less than 0.07 from
+// 1.5 times that on, where averaging over areas lets 0.3 through and blurs what can be kept more.
+// Weights are whole numbers that add up to one: flat areas stay as they are to the last bit, and
+// all machines agree. The identity when the sizes are equal. Edges repeat the last pixel's weight
+// (the filter is cut and normalised). 1 to 4 channels.
 Image Resize(const Image& image, int width, int height);
-// A mask (0 or 255): share of each destination pixel's area that the lesion covers, >= 0.5 is 255.
+// A mask (0 or not): where at least half of a destination pixel's area is lesion it is 255, else 0.
 // Exact on integers.
 Image ResizeMask(const Image& mask, int width, int height);
 // Nearest neighbour (pixel centres), for class maps that must grow to an image's own size.

@@ -20,6 +20,11 @@ bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFo
 std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,
                                          ConvFormats);
 
+// oneDNN's Winograd algorithm, which releases 2.x have on some processors with AVX-512.
+bool SupportsConvOnednnWinograd(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvOnednnWinograd(const Context&, const ConvParams&, ConvDirection,
+                                                 ConvFormats);
+
 // F(4x4, 3x3) and its adjoint by own code, all directions.
 bool SupportsConvWinograd4x3(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context&, const ConvParams&, ConvDirection,

@@ -303,4 +303,14 @@ std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams& param
   return Make(params, direction, formats, dnnl::algorithm::convolution_direct);
 }
 
+bool SupportsConvOnednnWinograd(const Context&, const ConvParams& params, ConvDirection direction,
+                                ConvFormats formats) {
+  return Supports(params, direction, formats, dnnl::algorithm::convolution_winograd);
+}
+
+std::unique_ptr<ConvPlan> MakeConvOnednnWinograd(const Context&, const ConvParams& params,
+                                                 ConvDirection direction, ConvFormats formats) {
+  return Make(params, direction, formats, dnnl::algorithm::convolution_winograd);
+}
+
 }  // namespace lseg

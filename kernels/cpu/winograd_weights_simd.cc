@@ -23,7 +23,7 @@ constexpr int kRows = 8;
 #else
 constexpr int kRows = 4;
 #endif
-constexpr int64_t kDepth = 192;  // tiles a pass: both operands stay in L1
+constexpr int64_t kDepth = 96;  // tiles a pass: both operands stay in L1
 
 // out = A in, 4 to 6: the adjoint of TransformOutput.
 template <class D, class V = hn::Vec<D>>

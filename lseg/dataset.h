@@ -1,0 +1,36 @@
+// Prepared datasets: lists of photographs with their labels, and the truth in its two forms.
+//
+// A list is a text file; a line is `images/x.png labels/x.png`, relative to the list's folder.
+// Empty lines and lines that begin with # do not count. The label is a class map (0 background,
+// c + 1 for class c). Where masks/<stem>_<class>.png stand beside the folder of the label, for
+// every class, they are the truth: classes may then overlap.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lseg/image.h"
+
+namespace lseg {
+
+struct ListEntry {
+  std::string image, label;  // paths, the list's folder included
+};
+
+// Throws Error with the list and the line for a line that is not two paths, and for an empty list.
+// Whether the files exist is found out when they are read.
+std::vector<ListEntry> ReadList(const std::string& path);
+
+// Stem of a path: "out/images/IDRiD_01.png" -> "IDRiD_01".
+std::string Stem(const std::string& path);
+
+// One mask (0 or 255) a class, all of one size: from the masks beside the label, or else from the
+// class map. Throws Error where only some of the masks are there, where sizes differ, and where the
+// class map has a class beyond the last.
+std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes);
+
+// Class map of masks in the order EX HE MA SE. Where they overlap, MA stands over HE over SE over
+// EX: the smaller thing stays visible.
+Image ComposeClassMap(const std::vector<Image>& masks);
+
+}  // namespace lseg

@@ -1,0 +1,35 @@
+// An evaluation as text: the table on the terminal, JSON, CSV, and the curves as a picture. Values
+// are fractions, not per cent; what has no value is "-" in the table, null in JSON, empty in CSV.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lseg/evaluate.h"
+#include "lseg/plot.h"
+
+namespace lseg {
+
+// Aligned, some lines per lesion, with protocol, resolution and everything left out stated.
+std::string TableText(const Evaluation& evaluation);
+
+// {"protocols": {"idrid33": {"EX": {"aupr": ..., "dice": ..., "iou": ..., "precision": ...,
+//                                   "recall": ..., "prevalence": ..., "aupr_per_image": ...},
+//                            ..., "mean": {...}}},
+//  "images": N, "resolution": "1440x960", "size_of": "prediction" or "truth", "predictions": "npy",
+//  "thresholds": {"EX": 0.5, ...}, "absent": ["SE"],
+//  "baseline": {"size": "1440x960", "EX": {"map": "inverse B", "aupr": ..., "maps": {"R": ...}}}}
+// Means are over the lesions with positive pixels; aupr_per_image is the mean of an image's own
+// areas over the images that have the lesion. "protocols" is missing without predictions,
+// "baseline" where it was not asked for.
+std::string JsonText(const Evaluation& evaluation);
+
+// A row an image and lesion:
+// image,width,height,lesion,positives,dice,iou,precision,recall,prevalence, and aupr_<protocol> for
+// each protocol.
+std::string CsvText(const Evaluation& evaluation);
+
+// One chart a protocol, a line a lesion, its area in the legend.
+std::vector<Panel> CurvePanels(const Evaluation& evaluation);
+
+}  // namespace lseg

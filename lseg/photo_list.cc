@@ -1,0 +1,112 @@
+#include "lseg/photo_list.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "kernels/runtime/check.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+PhotoList ListFolder(const std::string& folder) {
+  PhotoList list;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    if (HasPhotoExtension(entry.path().string())) {
+      list.photos.push_back({entry.path().string(), ""});
+    } else {
+      list.skipped.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(list.photos.begin(), list.photos.end(),
+            [](const PhotoFile& a, const PhotoFile& b) { return a.path < b.path; });
+  std::sort(list.skipped.begin(), list.skipped.end());
+  return list;
+}
+
+PhotoList ReadList(const std::string& path) {
+  PhotoList list;
+  std::ifstream file(path);
+  LSEG_CHECK(file.is_open(), path << ": cannot be opened");
+  std::set<std::string> seen;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string image;
+    if (!(words >> image) || image[0] == '#' || !seen.insert(image).second) continue;
+    list.photos.push_back({(fs::path(path).parent_path() / image).string(), ""});
+  }
+  return list;
+}
+
+// The name of a photograph, longer with the level.
+std::string NameAt(const std::string& path, int level) {
+  const fs::path file(path);
+  if (level == 0) return file.stem().string();
+  if (level == 1) return file.filename().string();
+  std::string name = file.lexically_normal().string();
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
+void GiveNames(std::vector<PhotoFile>& photos) {
+  constexpr int kLongest = 2;
+  std::vector<int> levels(photos.size(), 0);
+  for (bool changed = true; changed;) {
+    changed = false;
+    std::map<std::string, std::vector<size_t>> by_name;
+    for (size_t i = 0; i < photos.size(); ++i) {
+      photos[i].name = NameAt(photos[i].path, levels[i]);
+      by_name[photos[i].name].push_back(i);
+    }
+    for (const auto& [name, same] : by_name) {
+      if (same.size() == 1) continue;
+      for (size_t i : same) {
+        if (levels[i] == kLongest) continue;
+        ++levels[i];
+        changed = true;
+      }
+      LSEG_CHECK(changed, "'" << photos[same[0]].path << "' and '" << photos[same[1]].path
+                              << "' would both be written as '" << name << "': rename one");
+    }
+  }
+}
+
+}  // namespace
+
+bool HasPhotoExtension(const std::string& path) {
+  const std::string extension = Lower(fs::path(path).extension().string());
+  const std::set<std::string> known = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"};
+  return known.count(extension) > 0;
+}
+
+PhotoList ListPhotos(const std::string& input) {
+  std::error_code error;
+  const fs::file_status status = fs::status(input, error);
+  LSEG_CHECK(fs::exists(status), "input '" << input << "' does not exist");
+  PhotoList list;
+  if (fs::is_directory(status)) {
+    list = ListFolder(input);
+  } else if (Lower(fs::path(input).extension().string()) == ".txt") {
+    list = ReadList(input);
+  } else {
+    list.photos.push_back({input, ""});
+  }
+  LSEG_CHECK(!list.photos.empty(),
+             "no photograph in '" << input << "' (.jpg .jpeg .png .tif .tiff .bmp)");
+  GiveNames(list.photos);
+  return list;
+}
+
+}  // namespace lseg

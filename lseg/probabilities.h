@@ -1,0 +1,38 @@
+// Probability maps, one a lesion kind, and what becomes of them: another size, a class map, gray.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lseg/image.h"
+
+namespace lseg {
+
+struct Probabilities {
+  int width = 0, height = 0;
+  std::vector<std::string> classes;  // of the channels, in order
+  std::vector<float> values;         // (classes, height, width), each in [0, 1]
+
+  Probabilities() = default;
+  Probabilities(int w, int h, std::vector<std::string> names)
+      : width(w), height(h), classes(std::move(names)), values(classes.size() * Plane()) {}
+  size_t Plane() const { return static_cast<size_t>(width) * height; }
+  float* Map(size_t c) { return values.data() + c * Plane(); }
+  const float* Map(size_t c) const { return values.data() + c * Plane(); }
+};
+
+// Bilinear between pixel centres where an axis grows; where it shrinks the same triangle is as wide
+// as the reduction asks for, so that nothing falls between the samples. Edges repeat; the identity
+// when the sizes are equal. Values stay within those of the source.
+Probabilities ResizeProbabilities(const Probabilities& src, int width, int height);
+
+// Class map of probabilities: among the lesions with p_c >= t_c the one with the largest p_c / t_c,
+// as c + 1 (of equals the first), 0 where there is none. One threshold a class, each in (0, 1].
+Image ClassMap(const Probabilities& probabilities, std::span<const float> thresholds);
+
+// round(255 p) of one lesion, one channel: what idrid33 evaluates.
+Image ToGray(const Probabilities& probabilities, size_t c);
+
+}  // namespace lseg

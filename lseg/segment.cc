@@ -1,0 +1,115 @@
+// Weights enter with the first net, whose layers say which tensors there are and of which shape;
+// later nets find them in the shared ParameterSet.
+#include "lseg/segment.h"
+
+#include <algorithm>
+
+namespace lseg {
+namespace {
+
+constexpr size_t kNetsKept = 2;  // upright and sideways photographs of one camera
+
+std::string Join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+// Whether a tensor may be missing in a weights file: upsampling that does not learn is filled by
+// rule, the same for everybody.
+bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
+  if (param.lr_mult != 0) return false;
+  for (const caffe::LayerParameter& layer : definition.net().layer()) {
+    if (layer.type() == "Deconvolution" && param.key.rfind(layer.name() + ".", 0) == 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Segmenter::Segmenter(const std::string& weights, Context& context)
+    : path_(weights),
+      weights_(WeightsFile::Read(weights)),
+      model_(FromMetadata(weights_.metadata, weights)),
+      inference_(
+          MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
+      context_(context) {}
+
+void Segmenter::LoadWeights(const Net& net) {
+  const LoadReport report = parameters_->Load(weights_);
+  std::vector<std::string> lacking;
+  for (const NetParam& param : net.params()) {
+    if (std::find(report.missing.begin(), report.missing.end(), param.key) !=
+            report.missing.end() &&
+        !FilledByRule(inference_.definition, param)) {
+      lacking.push_back(param.key);
+    }
+  }
+  LSEG_CHECK(lacking.empty(), path_
+                                  << ": the net has tensors that this file lacks: " << Join(lacking)
+                                  << "; weights of a part of it are for lseg_train --weights");
+  if (!report.skipped.empty()) {
+    notes_.push_back("not in this net, skipped: " + Join(report.skipped));
+  }
+  notes_.insert(notes_.end(), net.notes().begin(), net.notes().end());
+  weights_ = WeightsFile();
+  loaded_ = true;
+}
+
+Net& Segmenter::NetOf(int width, int height) {
+  const auto found = std::find_if(nets_.begin(), nets_.end(), [&](const SizedNet& sized) {
+    return sized.width == width && sized.height == height;
+  });
+  if (found != nets_.end()) {
+    nets_.splice(nets_.begin(), nets_, found);
+    return *nets_.front().net;
+  }
+  while (nets_.size() >= kNetsKept) nets_.pop_back();
+  NetOptions options;
+  options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
+  auto net =
+      std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
+  if (!loaded_) LoadWeights(*net);
+  nets_.push_front({width, height, std::move(net)});
+  return *nets_.front().net;
+}
+
+Probabilities Segmenter::Run(const Image& photo) {
+  LSEG_CHECK(photo.channels == 3 && photo.width > 0 && photo.height > 0,
+             "a photograph to segment is RGB, not " << photo.width << "x" << photo.height << "x"
+                                                    << photo.channels);
+  Net& net = NetOf(photo.width, photo.height);
+  PhotoToInput(photo, model_, net.InputF32(inference_.input));
+  net.Forward();
+  const Shape& shape = net.Desc(inference_.answer).shape;
+  LSEG_CHECK(shape.n == 1 && shape.c == static_cast<int64_t>(model_.classes.size()),
+             path_ << ": the net's answer '" << inference_.answer << "' is " << ToString(shape)
+                   << ", its classes are " << Join(model_.classes));
+  Probabilities answer(static_cast<int>(shape.w), static_cast<int>(shape.h), model_.classes);
+  const float* values = net.Output(inference_.answer);
+  std::copy(values, values + shape.Count(), answer.values.begin());
+  CheckProbabilities(answer, net);
+  return answer;
+}
+
+void Segmenter::CheckProbabilities(const Probabilities& answer, Net& net) const {
+  const auto wrong = std::find_if(answer.values.begin(), answer.values.end(),
+                                  [](float p) { return !(p >= 0 && p <= 1); });
+  if (wrong == answer.values.end()) return;
+  const std::string where = net.FindNonFinite();
+  LSEG_FAIL(path_ << ": the net answers " << *wrong << " where a probability was expected"
+                  << (where.empty() ? "" : "; the first value that is not finite comes from ")
+                  << where);
+}
+
+void PhotoToInput(const Image& photo, const ModelInfo& model, float* dst) {
+  const auto plane = static_cast<int64_t>(photo.width) * photo.height;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < plane; ++i) {
+    for (int c = 0; c < 3; ++c) {
+      dst[c * plane + i] = (photo.pixels[3 * i + 2 - c] - model.mean_bgr[c]) * model.scale;
+    }
+  }
+}
+
+}  // namespace lseg

@@ -1,0 +1,71 @@
+// Segmenter: a weights file made ready to segment photographs. The file alone suffices: its
+// metadata hold the net, the classes, the working size and the mean (lseg/model.h); what they lack
+// is the built-in L-Seg's.
+//
+//   Segmenter segmenter("final.safetensors", context);
+//   const Image photo = ReadPhoto("eye.jpg");
+//   const ModelInfo& model = segmenter.model();
+//   Probabilities p = segmenter.Run(Resize(photo, model.width, model.height));
+//   p = ResizeProbabilities(p, photo.width, photo.height);
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/net.h"
+#include "lseg/image.h"
+#include "lseg/model.h"
+#include "lseg/probabilities.h"
+
+namespace lseg {
+
+class Segmenter {
+ public:
+  // Throws Error where the file cannot be read or its net has no answer (MakeInferenceNet).
+  // `context` outlives the segmenter.
+  Segmenter(const std::string& weights, Context& context);
+
+  const ModelInfo& model() const { return model_; }
+
+  // Probabilities of an RGB photograph at the size that it has, in the net's classes and at the
+  // size of the net's answer (L-Seg's: the photograph's). A size that was not seen lately makes a
+  // net of its own, sharing the weights; the nets of the last two sizes are kept. Throws Error
+  // where the net does not take the size, its memory cannot be had, a tensor that the net learns is
+  // missing in the weights (half a model gives maps that look like an answer), or an answer is no
+  // probability.
+  Probabilities Run(const Image& photo);
+
+  // What the net of a size needs; makes it, as Run does.
+  const MemoryPlan& Memory(int width, int height) { return NetOf(width, height).memory(); }
+
+  // For the log: tensors that the net has no use for, choices made where its definition is silent.
+  // Complete once a net was made.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  struct SizedNet {
+    int width, height;
+    std::unique_ptr<Net> net;
+  };
+
+  Net& NetOf(int width, int height);
+  void LoadWeights(const Net& net);
+  void CheckProbabilities(const Probabilities& answer, Net& net) const;
+
+  std::string path_;
+  WeightsFile weights_;  // emptied once they are in the net
+  bool loaded_ = false;
+  ModelInfo model_;
+  InferenceNet inference_;
+  Context& context_;
+  std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>();
+  std::list<SizedNet> nets_;  // the latest in front
+  std::vector<std::string> notes_;
+};
+
+// dst (3, height, width) = (value - mean) * scale, channels B G R, from an RGB photograph.
+void PhotoToInput(const Image& photo, const ModelInfo& model, float* dst);
+
+}  // namespace lseg

@@ -1,0 +1,24 @@
+// What a segmented photograph leaves on disk.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lseg/image.h"
+#include "lseg/probabilities.h"
+
+namespace lseg {
+
+struct SegmentOutputs {
+  std::vector<float> thresholds;  // one a class (ClassMap)
+  bool npy = false;               // <prefix>.prob.npy: float32, (classes, height, width)
+  bool png = false;               // <prefix>.<class>.prob.png: round(255 p), gray
+};
+
+// Writes <prefix>.label.png (class map, indexed) and <prefix>.overlay.png (DrawOverlay), and the
+// probabilities as asked for; photo is RGB of the probabilities' size. Files of these names are
+// replaced one by one; an Error names the path and the cause.
+void WriteSegmentation(const std::string& prefix, const Image& photo,
+                       const Probabilities& probabilities, const SegmentOutputs& outputs);
+
+}  // namespace lseg

@@ -1,0 +1,10 @@
+// The implementation of stb_image and stb_image_write, compiled once. Only what is used is kept: the
+// fewer decoders, the fewer ways for a hostile file.
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STB_IMAGE_IMPLEMENTATION
+#include <stb/stb_image.h>
+#define STBI_WRITE_NO_STDIO
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb/stb_image_write.h>

@@ -1,0 +1,197 @@
+#include "lseg/train_plan.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "framework/file.h"
+#include "kernels/runtime/check.h"
+#include "kernels/runtime/context.h"
+#include "lseg/layers.h"
+#include "lseg/model.h"
+
+namespace lseg {
+namespace {
+
+constexpr int64_t kValEvery = 500, kCheckpointEvery = 200;
+
+std::string Absolute(const std::string& path) { return std::filesystem::absolute(path).string(); }
+
+NetDefinition TrainNetOf(const TrainOptions& options, const SolverDefinition& solver,
+                         std::vector<std::string>* notes) {
+  const caffe::SolverParameter& param = solver.solver();
+  if (options.net) {
+    for (const char* field : {"net", "net_param", "train_net", "train_net_param"}) {
+      if (solver.LineOf(field) > 0) {
+        notes->push_back(solver.Where(field) + ": --net " + *options.net + " replaces " + field);
+      }
+    }
+    return NetDefinition::FromFile(*options.net);
+  }
+  LSEG_CHECK(param.has_net() || param.has_net_param() || param.has_train_net() ||
+                 param.has_train_net_param() || param.test_net_size() == 0,
+             solver.Where("test_net") << ": test_net without a net to train");
+  if (std::optional<NetDefinition> net = solver.TrainNet()) return *net;
+  return NetDefinition::FromText(BuiltinNetText(), "built-in net");
+}
+
+// Name and text of a definition, such that relative paths in it are found from any folder.
+void Keep(const NetDefinition& net, std::string* name, std::string* text) {
+  *name = std::filesystem::exists(net.name()) ? Absolute(net.name()) : net.name();
+  *text = net.text();
+}
+
+void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, TrainPlan* plan,
+                  std::vector<std::string>* notes) {
+  const caffe::SolverParameter& param = solver.solver();
+  const auto choose = [&](const char* flag, const char* field, std::optional<int64_t> option,
+                          bool has, int64_t value, int64_t fallback) {
+    if (!option) return has ? value : fallback;
+    if (has && options.solver && *option != value) {
+      notes->push_back(solver.Where(field) + ": --" + flag + " " + std::to_string(*option) +
+                       " replaces " + field + " " + std::to_string(value));
+    }
+    return *option;
+  };
+  LSEG_CHECK(options.iterations || param.has_max_iter(),
+             solver.name() << ": max_iter is missing: add it, or give --iterations");
+  plan->iterations = choose("iterations", "max_iter", options.iterations, param.has_max_iter(),
+                            param.max_iter(), 0);
+  plan->seed =
+      choose("seed", "random_seed", options.seed, param.random_seed() >= 0, param.random_seed(), 1);
+  plan->checkpoint_every = choose("checkpoint-every", "snapshot", options.checkpoint_every,
+                                  param.snapshot() > 0, param.snapshot(), kCheckpointEvery);
+  const int64_t silent = options.val ? kValEvery : 0;
+  plan->val_every = choose("val-every", "test_interval", options.val_every,
+                           param.test_interval() > 0, param.test_interval(), silent);
+  LSEG_CHECK(options.val || !options.val_every || HasDataLayer(plan->TestNet(), caffe::TEST),
+             "--val-every without --val: there is nothing to validate on");
+  if (!options.val && !HasDataLayer(plan->TestNet(), caffe::TEST)) plan->val_every = 0;
+}
+
+void PlanData(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes) {
+  const NetDefinition net =
+      NetDefinition::FromText(plan->net_text, plan->net_name).Filtered(caffe::TRAIN);
+  plan->augment = !HasDataLayer(net, caffe::TRAIN);
+  if (options.val) plan->val = Absolute(*options.val);
+  if (options.weights) plan->weights = Absolute(*options.weights);
+  if (options.data) plan->data = Absolute(*options.data);
+  if (plan->augment) {
+    LSEG_CHECK(options.data, "--data is missing: the list of images to train on");
+    if (options.crop) std::tie(plan->crop_width, plan->crop_height) = *options.crop;
+    return;
+  }
+  LSEG_CHECK(!options.crop, plan->net_name << ": --crop has no effect: the net's data layer says "
+                                              "what it gives (transform_param crop_size)");
+  for (int i = 0; i < net.layer_count() && options.data; ++i) {
+    if (net.layer(i).type() != kImageLabelmapData) continue;
+    notes->push_back(net.Where(i, "image_data_param.source") + ": --data " + *options.data +
+                     " replaces source '" + net.layer(i).image_data_param().source() + "'");
+  }
+}
+
+std::string Text(int64_t value) { return std::to_string(value); }
+std::string Text(const std::string& value) { return value; }
+
+}  // namespace
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPlan, net_name, net_text, solver_name, solver_text,
+                                   test_net_name, test_net_text, data, val, weights, augment,
+                                   crop_width, crop_height, iterations, seed, val_every,
+                                   checkpoint_every, threads, tune)
+
+std::string TrainPlan::ToJson() const { return nlohmann::json(*this).dump(); }
+
+TrainPlan TrainPlan::FromJson(const std::string& text) {
+  try {
+    return nlohmann::json::parse(text).get<TrainPlan>();
+  } catch (const nlohmann::json::exception& error) {
+    LSEG_FAIL("the options kept in the checkpoint cannot be read: " << error.what());
+  }
+}
+
+NetDefinition TrainPlan::Net() const {
+  NetDefinition net = NetDefinition::FromText(net_text, net_name);
+  for (int i = 0; i < net.layer_count() && !data.empty(); ++i) {
+    caffe::LayerParameter layer = net.layer(i);
+    if (layer.type() != kImageLabelmapData) continue;
+    layer.mutable_image_data_param()->set_source(data);
+    net.ReplaceLayer(i, layer);
+  }
+  return net;
+}
+
+NetDefinition TrainPlan::TestNet() const {
+  return NetDefinition::FromText(test_net_text, test_net_name);
+}
+
+SolverDefinition TrainPlan::Solver() const {
+  return SolverDefinition::FromText(solver_text, solver_name);
+}
+
+caffe::SolverParameter TrainPlan::SolverParam() const {
+  caffe::SolverParameter param = Solver().solver();
+  param.set_max_iter(static_cast<int32_t>(iterations));
+  param.set_random_seed(seed);
+  return param;
+}
+
+TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes) {
+  TrainPlan plan;
+  const SolverDefinition solver =
+      options.solver ? SolverDefinition::FromFile(*options.solver)
+                     : SolverDefinition::FromText(BuiltinSolverText(), "built-in solver");
+  plan.solver_name = options.solver ? Absolute(*options.solver) : solver.name();
+  plan.solver_text = solver.text();
+  for (const std::string& note : solver.notes()) notes->push_back(note);
+  const NetDefinition net = TrainNetOf(options, solver, notes);
+  Keep(net, &plan.net_name, &plan.net_text);
+  const std::optional<NetDefinition> test = options.net ? std::nullopt : solver.TestNet();
+  Keep(test ? *test : net, &plan.test_net_name, &plan.test_net_text);
+  PlanData(options, &plan, notes);
+  PlanSchedule(options, solver, &plan, notes);
+  plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
+  plan.tune = options.tune;
+  return plan;
+}
+
+void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes) {
+  const auto same = [](const char* flag, const auto& option, const auto& planned) {
+    LSEG_CHECK(!option || *option == planned,
+               "--" << flag << " " << Text(*option) << " contradicts the training to resume, which "
+                    << "was started with " << (Text(planned).empty() ? "none" : Text(planned))
+                    << ": leave it out, or start anew in another --out");
+  };
+  const auto path = [](const std::optional<std::string>& option) {
+    return option ? std::optional<std::string>(Absolute(*option)) : std::nullopt;
+  };
+  same("data", path(options.data), plan->data);
+  same("val", path(options.val), plan->val);
+  same("weights", path(options.weights), plan->weights);
+  same("iterations", options.iterations, plan->iterations);
+  same("seed", options.seed, plan->seed);
+  same("val-every", options.val_every, plan->val_every);
+  same("checkpoint-every", options.checkpoint_every, plan->checkpoint_every);
+  const auto size = [](int width, int height) { return Text(width) + "x" + Text(height); };
+  if (options.crop) {
+    same("crop", std::optional<std::string>(size(options.crop->first, options.crop->second)),
+         size(plan->crop_width, plan->crop_height));
+  }
+  const auto same_text = [](const char* flag, const std::optional<std::string>& file,
+                            const std::string& planned) {
+    LSEG_CHECK(!file || ReadFile(*file) == planned,
+               "--" << flag << " " << *file << " is not the definition that the training to resume "
+                    << "was started with: leave it out, or start anew in another --out");
+  };
+  same_text("net", options.net, plan->net_text);
+  same_text("solver", options.solver, plan->solver_text);
+  LSEG_CHECK(!options.tune || plan->tune,
+             "--tune contradicts the training to resume: its engines are chosen already");
+  if (options.threads && *options.threads != plan->threads) {
+    notes->push_back("--threads " + std::to_string(*options.threads) + " replaces " +
+                     std::to_string(plan->threads) +
+                     ": weights will differ in their last bits from an unbroken run's");
+    plan->threads = *options.threads;
+  }
+}
+
+}  // namespace lseg

@@ -1,0 +1,67 @@
+// TrainPlan: everything that decides what a training computes, settled before it starts and kept in
+// its checkpoint, so that a resumed run repeats the unbroken one whatever became of the files and
+// flags since.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/definition.h"
+#include "framework/solver_definition.h"
+
+namespace lseg {
+
+// As a user says it; what is not given follows from the solver, or is the built-in way.
+struct TrainOptions {
+  std::optional<std::string> data, val;     // lists
+  std::optional<std::string> solver, net;   // prototxt files
+  std::optional<std::string> weights;       // to start from
+  std::optional<int64_t> iterations;        // instead of the solver's max_iter
+  std::optional<std::pair<int, int>> crop;  // width, height
+  std::optional<int64_t> seed;              // instead of the solver's random_seed
+  std::optional<int64_t> val_every;         // instead of the solver's test_interval
+  std::optional<int64_t> checkpoint_every;  // instead of the solver's snapshot; 0: only at the end
+  std::optional<int> threads;
+  bool tune = false;  // choose engines by timing
+};
+
+struct TrainPlan {
+  std::string net_name, net_text;  // name: the path, or "built-in net"
+  std::string solver_name, solver_text;
+  // Of the net that is validated and written into weights files; the net above but where the solver
+  // names another.
+  std::string test_net_name, test_net_text;
+  // Lists, with their whole paths. data is empty where the net's data layer says it, val where
+  // there is no validation or where the test net's data layer says it.
+  std::string data, val, weights;
+  // Whether crops are drawn and varied here (lseg/augment.h); otherwise a data layer of the net
+  // feeds it, and nothing is added to what that says.
+  bool augment = true;
+  int crop_width = 448, crop_height = 448;
+  int64_t iterations = 0, seed = 1;
+  int64_t val_every = 0;         // 0: no validation
+  int64_t checkpoint_every = 0;  // 0: only at the end
+  int threads = 1;
+  bool tune = false;
+
+  NetDefinition Net() const;  // with `data` as the source of its data layer
+  NetDefinition TestNet() const;
+  SolverDefinition Solver() const;             // as written
+  caffe::SolverParameter SolverParam() const;  // with `iterations` and `seed`
+
+  std::string ToJson() const;
+  static TrainPlan FromJson(const std::string& text);
+};
+
+// Settles the options. `notes` are lines for the log: fields that are ignored, and what replaces
+// what. Throws Error for files that cannot be read and options that contradict one another.
+TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes);
+
+// Throws Error where an option is given that the plan of a started training contradicts. A number
+// of threads may differ: it replaces the plan's.
+void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes);
+
+}  // namespace lseg

@@ -1,0 +1,186 @@
+#include "lseg/trainer.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "framework/file.h"
+#include "lseg/checkpoint.h"
+#include "lseg/image_labelmap_source.h"
+#include "lseg/layers.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Megabytes(int64_t bytes) { return std::to_string((bytes + 500000) / 1000000) + " MB"; }
+
+// The batch of a net whose inputs are fed from here: blobs `data` and `label`, and no other.
+int64_t BatchOfInputs(const NetDefinition& net) {
+  int64_t batch = 0;
+  bool label = false;
+  for (int i = 0; i < net.layer_count(); ++i) {
+    if (net.layer(i).type() != "Input") continue;
+    for (const std::string& top : net.layer(i).top()) {
+      LSEG_CHECK(
+          top == "data" || top == "label",
+          net.Where(i) << ": training feeds the inputs 'data' and 'label', not '" << top << "'");
+      label = label || top == "label";
+      if (top == "data" && net.layer(i).input_param().shape_size() > 0) {
+        const caffe::BlobShape& shape = net.layer(i).input_param().shape(0);
+        batch = shape.dim_size() == 4 ? shape.dim(0) : 0;
+      }
+    }
+  }
+  LSEG_CHECK(batch > 0 && label, net.name() << ": training feeds two inputs, 'data' (N,3,H,W) and "
+                                               "'label', and the net lacks one of them");
+  return batch;
+}
+
+}  // namespace
+
+std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::string& folder,
+                                        SayLine say) {
+  for (const char* name : {kCheckpoint, "final.safetensors", "log.csv"}) {
+    LSEG_CHECK(!fs::exists(fs::path(folder) / name),
+               folder << " holds a training already (" << name
+                      << "): continue it with --resume, or choose another --out");
+  }
+  std::vector<std::string> notes;
+  const TrainPlan plan = MakePlan(options, &notes);
+  for (const std::string& note : notes) say(note);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  LSEG_CHECK(!error, folder << ": cannot be made: " << error.message());
+  return std::unique_ptr<Trainer>(new Trainer(plan, folder, std::move(say), nullptr));
+}
+
+std::unique_ptr<Trainer> Trainer::Resume(const TrainOptions& options, const std::string& folder,
+                                         SayLine say) {
+  const std::string path = (fs::path(folder) / kCheckpoint).string();
+  LSEG_CHECK(fs::exists(path), folder << " holds no " << kCheckpoint << " to resume from");
+  Checkpoint checkpoint = Checkpoint::Read(path);
+  std::vector<std::string> notes;
+  ApplyToResumed(options, &checkpoint.plan, &notes);
+  for (const std::string& note : notes) say(note);
+  return std::unique_ptr<Trainer>(
+      new Trainer(checkpoint.plan, folder, std::move(say), &checkpoint));
+}
+
+Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
+                 const Checkpoint* checkpoint)
+    : plan_(plan),
+      folder_(folder),
+      say_(std::move(say)),
+      solver_definition_(plan.Solver()),
+      solver_param_(plan.SolverParam()),
+      context_(Device::kCpu, plan.threads) {
+  model_.net_text = plan_.test_net_text;
+  if (!plan_.data.empty()) list_text_ = ReadFile(plan_.data);
+  say_(plan_.net_name + ", " + plan_.solver_name + ", " + std::to_string(plan_.iterations) +
+       " iterations, seed " + std::to_string(plan_.seed));
+  say_(context_.Describe());
+  MakeData();
+  MakeNet(checkpoint);
+  if (checkpoint != nullptr) {
+    Restore(*checkpoint);
+  } else if (!plan_.weights.empty()) {
+    LoadWeights();
+  }
+  net_->ParametersChanged();
+  if (plan_.val_every > 0) {
+    validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
+  }
+  std::vector<std::string> losses;
+  for (const NetLoss& loss : net_->losses()) losses.push_back(loss.name);
+  log_ = std::make_unique<TrainLog>(
+      folder_, losses, validation_ ? model_.classes : std::vector<std::string>(), iteration());
+}
+
+void Trainer::MakeData() {
+  const NetDefinition net = plan_.Net().Filtered(solver_definition_.TrainState());
+  if (!plan_.augment) {
+    UseDataLayer(net);
+    return;
+  }
+  TrainingDataOptions options;
+  options.augment.width = plan_.crop_width;
+  options.augment.height = plan_.crop_height;
+  options.batch_size = static_cast<int>(BatchOfInputs(net));
+  options.classes = model_.classes;
+  options.mean_bgr = model_.mean_bgr;
+  options.seed = static_cast<uint64_t>(plan_.seed);
+  data_ = std::make_unique<TrainingData>(plan_.data, options);
+  model_.width = data_->width();
+  model_.height = data_->height();
+  images_per_step_ = options.batch_size * solver_param_.iter_size();
+  say_("data: " + std::to_string(data_->images()) + " images of " + plan_.data + ", crops of " +
+       std::to_string(plan_.crop_width) + "x" + std::to_string(plan_.crop_height));
+}
+
+// The net feeds itself: only what the model's description says of its input is taken from there.
+void Trainer::UseDataLayer(const NetDefinition& net) {
+  for (int i = 0; i < net.layer_count(); ++i) {
+    if (net.layer(i).type() != kImageLabelmapData) continue;
+    const std::unique_ptr<ImageLabelmapSource> source = MakeImageLabelmapSource(net, i, plan_.seed);
+    const std::vector<float> means = source->transform().ChannelMeans();
+    std::copy(means.begin(), means.end(), model_.mean_bgr.begin());
+    model_.scale = source->transform().scale();
+    model_.width = source->image_width();
+    model_.height = source->image_height();
+    images_per_step_ = int64_t{source->batch_size()} * solver_param_.iter_size();
+    if (source->transform().has_mean_file()) {
+      say_(net.Where(i, "transform_param.mean_file") +
+           ": the weights files will carry its mean of each channel");
+    }
+    say_("data: " + std::to_string(source->images()) + " images, by " + net.Where(i));
+  }
+}
+
+void Trainer::MakeNet(const Checkpoint* checkpoint) {
+  LayerRegistry registry = BuiltinLayers();
+  AddLayers(registry);
+  const caffe::NetState state = solver_definition_.TrainState();
+  NetOptions options;
+  options.phase = caffe::TRAIN;
+  options.level = state.level();
+  options.stages.assign(state.stage().begin(), state.stage().end());
+  options.solver = &solver_param_;
+  options.seed = static_cast<uint64_t>(plan_.seed);
+  options.measure_engines = plan_.tune;
+  if (checkpoint != nullptr) options.engines = checkpoint->engines;
+  if (data_) {
+    const std::vector<TensorDesc> blobs = data_->Blobs();
+    options.inputs = {{"data", blobs[0]}, {"label", blobs[1]}};
+  }
+  net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
+  if (data_) net_->AttachSource(data_.get(), {"data", "label"});
+  solver_ = std::make_unique<Solver>(*net_, solver_param_);
+  for (const std::string& note : net_->notes()) say_(note);
+  say_("memory of the training net: " + Megabytes(net_->memory().Total()));
+}
+
+void Trainer::LoadWeights() {
+  const LoadReport report = parameters_->Load(WeightsFile::Read(plan_.weights));
+  LSEG_CHECK(!report.loaded.empty(),
+             plan_.weights << ": none of its tensors has a name that the net knows");
+  say_(plan_.weights + ": loaded " + std::to_string(report.loaded.size()) + " tensors (" +
+       report.loaded.front() + " .. " + report.loaded.back() + ")");
+  for (const std::string& key : report.skipped) say_(key + " is not in this net: skipped");
+  for (const std::string& key : report.missing) say_(key + " is not in the file: left as filled");
+}
+
+void Trainer::Restore(const Checkpoint& checkpoint) {
+  LSEG_CHECK(checkpoint.list_text == list_text_,
+             plan_.data << ": has changed since the training was started, which cannot be resumed "
+                           "with it as it is now");
+  const LoadReport report = parameters_->Load(checkpoint.tensors);
+  LSEG_CHECK(report.missing.empty(), "the checkpoint lacks '" << report.missing.front() << "'");
+  solver_->Load(checkpoint.tensors);
+  best_mean_ = checkpoint.best_mean;
+  validated_at_ = checkpoint.validated_at;
+  checkpoint_at_ = iteration();
+  say_("resumed after iteration " + std::to_string(iteration()));
+}
+
+}  // namespace lseg

@@ -1,0 +1,178 @@
+// The Segmenter on models small enough to work out by hand.
+#include "lseg/segment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "lseg/npy.h"
+#include "lseg/segment_output.h"
+#include "tests/lseg/tiny_model.h"
+
+namespace lseg {
+namespace {
+
+using testing::HasSubstr;
+
+class SegmentTest : public testing::Test {
+ protected:
+  SegmentTest() {
+    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+    prefix_ = testing::TempDir() + "segment_" + test->name();
+  }
+  ~SegmentTest() override {
+    for (const std::string& path : written_) std::remove(path.c_str());
+  }
+
+  std::string Write(const WeightsFile& file) {
+    written_.push_back(prefix_ + ".safetensors");
+    file.Write(written_.back());
+    return written_.back();
+  }
+  // The message of the Error of segmenting a photograph with this file; empty where there is none.
+  std::string ErrorOf(const WeightsFile& file) {
+    try {
+      Segmenter(Write(file), context_).Run(Image(4, 4, 3, 100));
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+
+  Context context_;
+  std::string prefix_;
+  std::vector<std::string> written_;
+};
+
+// 5 x 3, every value another one.
+Image Gradient(int width = 5, int height = 3) {
+  Image photo(width, height, 3);
+  for (size_t i = 0; i < photo.pixels.size(); ++i) photo.pixels[i] = (i * 37 + 11) % 256;
+  return photo;
+}
+
+void ExpectTinyAnswer(const Probabilities& answer, const Image& photo) {
+  ASSERT_EQ(answer.width, photo.width);
+  ASSERT_EQ(answer.height, photo.height);
+  ASSERT_EQ(answer.classes, (std::vector<std::string>{"EX", "HE", "MA", "SE"}));
+  for (size_t i = 0; i < answer.Plane(); ++i) {
+    const uint8_t* rgb = &photo.pixels[3 * i];
+    const double logits[4] = {0.1 * (rgb[0] - 100), 0.1 * (rgb[1] - 50), 0.1 * (rgb[2] - 150), -1};
+    for (size_t c = 0; c < 4; ++c) {
+      // One f32 product and a sigmoid of 2 ulp: 1e-6 is an order above their rounding.
+      EXPECT_NEAR(answer.Map(c)[i], Sigmoid(logits[c]), 1e-6) << "class " << c << " pixel " << i;
+    }
+  }
+}
+
+TEST_F(SegmentTest, AnswersPerPixelWithChannelsMeanAndScaleOfTheFile) {
+  Segmenter segmenter(Write(TinyModel()), context_);
+  EXPECT_EQ(segmenter.model().width, 8);
+  EXPECT_EQ(segmenter.model().height, 6);
+  ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+}
+
+TEST_F(SegmentTest, SizesMayComeInAnyOrder) {
+  Segmenter segmenter(Write(TinyModel()), context_);
+  for (auto [width, height] : {std::pair{5, 3}, {3, 5}, {9, 9}, {5, 3}, {1, 1}, {9, 9}}) {
+    const Image photo = Gradient(width, height);
+    ExpectTinyAnswer(segmenter.Run(photo), photo);
+  }
+}
+
+TEST_F(SegmentTest, TheFileMayGoOnceItIsRead) {
+  const std::string path = Write(TinyModel());
+  Segmenter segmenter(path, context_);
+  std::remove(path.c_str());
+  ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+}
+
+TEST_F(SegmentTest, ATensorThatTheNetLearnsMustBeThere) {
+  WeightsFile half;
+  half.metadata = TinyModel().metadata;
+  half.Add(*TinyModel().Find("score.weight"));
+  EXPECT_THAT(ErrorOf(half), HasSubstr("this file lacks: score.bias"));
+}
+
+TEST_F(SegmentTest, WithoutMetadataTheBuiltInNetIsMeant) {
+  WeightsFile bare;
+  bare.Add(*TinyModel().Find("score.weight"));
+  EXPECT_THAT(ErrorOf(bare), HasSubstr("conv1_1.weight"));
+}
+
+TEST_F(SegmentTest, UpsamplingThatDoesNotLearnMayBeMissing) {
+  WeightsFile file = TinyModel();
+  file.metadata["lseg.net"] = R"(
+    layer { name: "data" type: "Input" top: "data"
+            input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "up" type: "Deconvolution" bottom: "score" top: "up"
+            param { lr_mult: 0 } param { lr_mult: 0 }
+            convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 } }
+    layer { name: "answer" type: "Sigmoid" bottom: "up" top: "probability" })";
+  Segmenter segmenter(Write(file), context_);
+  const Probabilities answer = segmenter.Run(Image(4, 4, 3, 100));
+  EXPECT_EQ(answer.width, 8);  // the net's own size; the caller brings it to the photograph's
+  // EX sees R = 100, its mean: logit 0 everywhere, whatever the upsampling weighs.
+  EXPECT_NEAR(answer.Map(0)[3 * 8 + 3], 0.5, 1e-6);
+  // SE is -1 in the middle, where the four taps of an upsampled pixel lie inside the image.
+  EXPECT_NEAR(answer.Map(3)[3 * 8 + 3], Sigmoid(-1), 1e-6);
+}
+
+TEST_F(SegmentTest, TensorsWithoutUseAreNoted) {
+  WeightsFile file = TinyModel();
+  file.Add({"other.weight", {1}, {0}});
+  Segmenter segmenter(Write(file), context_);
+  segmenter.Run(Gradient());
+  EXPECT_THAT(segmenter.notes(), testing::Contains(HasSubstr("skipped: other.weight")));
+}
+
+TEST_F(SegmentTest, AnAnswerThatIsNoProbabilityIsAnError) {
+  WeightsFile nan = TinyModel();
+  WeightsFile file;
+  file.metadata = nan.metadata;
+  file.Add(*nan.Find("score.weight"));
+  file.Add({"score.bias", {4}, {0, NAN, 0, 0}});
+  EXPECT_THAT(ErrorOf(file), HasSubstr("layer 'score'"));
+
+  WeightsFile logits = TinyModel();
+  logits.metadata["lseg.net"] = R"(
+    layer { name: "data" type: "Input" top: "data"
+            input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "score" type: "Convolution" bottom: "data" top: "probability"
+            convolution_param { num_output: 4 kernel_size: 1 } })";
+  EXPECT_THAT(ErrorOf(logits), HasSubstr("where a probability was expected"));
+}
+
+TEST_F(SegmentTest, ClassesMustFitTheAnswer) {
+  WeightsFile file = TinyModel();
+  file.metadata["lseg.classes"] = "EX,MA";
+  EXPECT_THAT(ErrorOf(file), HasSubstr("its classes are EX, MA"));
+}
+
+TEST_F(SegmentTest, OutputsHoldWhatTheProbabilitiesSay) {
+  Probabilities maps(2, 1, {"EX", "HE", "MA", "SE"});
+  maps.values = {0.2f, 0.9f, 0.7f, 0.1f, 0.1f, 0.8f, 0, 0};
+  for (const char* end : {".label.png", ".overlay.png", ".prob.npy", ".EX.prob.png", ".HE.prob.png",
+                          ".MA.prob.png", ".SE.prob.png"}) {
+    written_.push_back(prefix_ + end);
+  }
+  WriteSegmentation(prefix_, Image(2, 1, 3, 9), maps,
+                    {.thresholds = std::vector<float>(4, 0.5f), .npy = true, .png = true});
+  EXPECT_THAT(ReadClassMap(prefix_ + ".label.png").pixels, testing::ElementsAre(2, 1));
+  EXPECT_EQ(ReadPhoto(prefix_ + ".overlay.png").width, 2);
+  const NpyArray array = ReadNpy(prefix_ + ".prob.npy");
+  EXPECT_EQ(array.shape, (std::vector<int64_t>{4, 1, 2}));
+  EXPECT_EQ(array.values, maps.values);
+  EXPECT_EQ(ReadPhoto(prefix_ + ".MA.prob.png").pixels[3], 204);  // round(255 * 0.8)
+}
+
+TEST_F(SegmentTest, AClassNameCannotLeadOutOfTheFolder) {
+  Probabilities maps(1, 1, {"../EX"});
+  EXPECT_THROW(WriteSegmentation(prefix_, Image(1, 1, 3), maps, {.thresholds = {0.5f}}), Error);
+}
+
+}  // namespace
+}  // namespace lseg

@@ -1,0 +1,172 @@
+// lseg_eval: scores lesion maps against the truth by named protocols.
+#include <charconv>
+#include <cstdio>
+#include <set>
+
+#include "framework/file.h"
+#include "lseg/eval_report.h"
+#include "lseg/evaluate.h"
+#include "lseg/plot.h"
+#include "tools/tool.h"
+
+namespace lseg {
+namespace {
+
+constexpr char kHelp[] = R"(Examples:
+  lseg_infer --weights final.safetensors --input set/test.txt --out maps --prob npy
+  lseg_eval --truth set/test.txt --prob maps --json scores.json --curves curves.svg
+  lseg_eval --truth set/test.txt --prob maps --protocol all --size truth
+  lseg_eval --truth set/test.txt --labels maps
+  lseg_eval --truth set/test.txt --baseline colour
+
+A line of the list is `images/x.png labels/x.png`, relative to the list. The truth of a lesion is
+masks/x_EX.png beside labels/ where there is one, else its class of labels/x.png (1 EX, 2 HE, 3 MA,
+4 SE, or as --classes says). Predictions of images/x.png are x.prob.npy (float32, lesions x height x
+width), or else x.EX.prob.png and so on (gray, 255 p), or with --labels x.label.png. They are
+compared at the prediction's size (the truth is resized by area) unless --size truth.
+
+Protocols, pooled over all pixels of all images:
+  idrid33  the IDRiD challenge's: gray round(255 p), thresholds 0, 8, ..., 256, trapezoids
+  mmseg11  p > 0, 0.1, ..., 1, trapezoids
+  exact    average precision over all distinct probabilities (reads everything twice)
+Results of different protocols or sizes are not comparable. A lesion that no image has gets no AUPR
+(null) and is left out of the mean; class maps have no AUPR at all. Values are fractions.
+)";
+
+std::string Flag(const cxxopts::ParseResult& flags, const std::string& name) {
+  return flags.count(name) ? RequiredFlag(flags, name) : "";
+}
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> parts(1);
+  for (char c : text) {
+    if (c == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+std::vector<std::string> Lesions(const std::string& text) {
+  const std::vector<std::string> names = SplitAtCommas(text);
+  std::set<std::string> seen = {"", "mean", "size"};  // the last two have a meaning in the JSON
+  for (const std::string& name : names) {
+    if (!seen.insert(name).second || name.find('/') != std::string::npos) {
+      throw UsageError("--classes '" + text + "': '" + name +
+                       "' is empty, given twice, or no name for a lesion");
+    }
+  }
+  if (names.size() > 255) throw UsageError("--classes: a class map has room for 255 lesions");
+  return names;
+}
+
+std::vector<Protocol> Protocols(const std::string& text) {
+  if (text == "all") return {std::begin(kProtocols), std::end(kProtocols)};
+  for (Protocol protocol : kProtocols) {
+    if (text == ToString(protocol)) return {protocol};
+  }
+  throw UsageError("--protocol '" + text + "' is none of idrid33, mmseg11, exact, all");
+}
+
+std::vector<float> Thresholds(const std::string& text, size_t lesions) {
+  std::vector<float> thresholds;
+  for (const std::string& part : SplitAtCommas(text)) {
+    float value = -1;
+    const char* end = part.data() + part.size();
+    const auto [stop, error] = std::from_chars(part.data(), end, value);
+    if (error != std::errc() || stop != end || !(value >= 0 && value <= 1)) {
+      throw UsageError("--threshold '" + text + "': '" + part + "' is not a number from 0 to 1");
+    }
+    thresholds.push_back(value);
+  }
+  if (thresholds.size() != 1 && thresholds.size() != lesions) {
+    throw UsageError("--threshold '" + text + "' has " + std::to_string(thresholds.size()) +
+                     " values: give one, or one for each of the " + std::to_string(lesions) +
+                     " lesions");
+  }
+  thresholds.resize(lesions, thresholds.front());
+  return thresholds;
+}
+
+void CheckTogether(const cxxopts::ParseResult& flags) {
+  const bool prob = flags.count("prob"), labels = flags.count("labels");
+  if (prob && labels) throw UsageError("--prob and --labels: give one of them");
+  if (!prob && !labels && !flags.count("baseline")) {
+    throw UsageError("nothing to score: give --prob, --labels or --baseline");
+  }
+  for (const char* name : {"protocol", "threshold", "size", "csv", "curves"}) {
+    if (flags.count(name) && !prob && !labels) {
+      throw UsageError("--" + std::string(name) + " needs predictions: give --prob or --labels");
+    }
+  }
+  for (const char* name : {"threshold", "curves"}) {
+    if (flags.count(name) && labels) {
+      throw UsageError("--" + std::string(name) +
+                       " needs probabilities: class maps have one point");
+    }
+  }
+}
+
+EvaluationOptions OptionsOf(const cxxopts::ParseResult& flags) {
+  CheckTogether(flags);
+  EvaluationOptions options;
+  options.truth_list = RequiredFlag(flags, "truth");
+  options.prob_folder = Flag(flags, "prob");
+  options.labels_folder = Flag(flags, "labels");
+  options.scores.lesions = Lesions(RequiredFlag(flags, "classes"));
+  options.scores.protocols = Protocols(RequiredFlag(flags, "protocol"));
+  options.scores.thresholds =
+      Thresholds(RequiredFlag(flags, "threshold"), options.scores.lesions.size());
+  const std::string size = RequiredFlag(flags, "size");
+  if (size != "prediction" && size != "truth") {
+    throw UsageError("--size '" + size + "' is neither prediction nor truth");
+  }
+  options.size_of_truth = size == "truth";
+  const std::string baseline = Flag(flags, "baseline");
+  if (!baseline.empty() && baseline != "colour") {
+    throw UsageError("--baseline '" + baseline + "': there is one, colour");
+  }
+  options.colour_baseline = !baseline.empty();
+  return options;
+}
+
+void Write(const std::string& path, const std::string& text) {
+  if (!path.empty()) WriteFile(path, text);
+}
+
+int Body(int argc, char** argv) {
+  cxxopts::Options command("lseg_eval",
+                           "Scores lesion maps against the truth, by named protocols.");
+  auto add = command.add_options();
+  const auto text = [] { return cxxopts::value<std::string>(); };
+  const auto preset = [&](const char* value) { return text()->default_value(value); };
+  add("truth", "list of images and their truth", text(), "LIST");
+  add("prob", "folder of probability maps to score", text(), "DIR");
+  add("labels", "folder of class maps to score instead", text(), "DIR");
+  add("protocol", "idrid33, mmseg11, exact or all", preset("idrid33"), "NAME");
+  add("threshold", "of Dice, IoU, precision, recall: one, or one a lesion", preset("0.5"), "P,...");
+  add("size", "compare at the size of: prediction or truth", preset("prediction"), "WHICH");
+  add("classes", "lesions in the order of maps and classes", preset("EX,HE,MA,SE"), "NAMES");
+  add("baseline", "colour: also score R, G, B and their inverses as maps", text(), "KIND");
+  add("json", "write all scores", text(), "FILE");
+  add("csv", "write the scores of each image", text(), "FILE");
+  add("curves", "draw the precision-recall curves", text(), "FILE.svg");
+  const auto flags = ParseFlags(command, argc, argv, kHelp);
+  if (!flags) return kExitOk;
+  const EvaluationOptions options = OptionsOf(*flags);
+
+  const Evaluation evaluation = Evaluate(options);
+  const std::string table = TableText(evaluation);
+  std::fwrite(table.data(), 1, table.size(), stdout);
+  Write(Flag(*flags, "json"), JsonText(evaluation));
+  Write(Flag(*flags, "csv"), CsvText(evaluation));
+  if (flags->count("curves")) WriteLineCharts(Flag(*flags, "curves"), CurvePanels(evaluation));
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace lseg
+
+int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }

@@ -1,0 +1,199 @@
+// lseg_infer: photographs to lesion maps. Flags and messages; the work is in lseg/segment.h and its
+// neighbours.
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+#include <sstream>
+
+#include "lseg/photo_list.h"
+#include "lseg/segment.h"
+#include "lseg/segment_output.h"
+#include "tools/tool.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kLargestSide = 20000;
+
+constexpr char kHelpEnd[] = R"(
+For each photograph NAME.jpg it writes into --out
+  NAME.label.png       class map, an indexed PNG: 0 background, 1 EX, 2 HE, 3 MA, 4 SE
+  NAME.overlay.png     the photograph with the lesions outlined
+  NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
+  NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
+(The classes and their order are those of the weights; these are the built-in net's.) Photographs
+that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
+the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
+
+The photograph is resampled to the size that the net was trained for, unless it has that size
+already; the maps are brought back to the photograph's own size. JPEG, PNG, TIFF and BMP are read.
+A photograph that cannot be read is named on stderr and skipped; the others are done.
+
+Examples:
+  lseg_infer --weights run/best.safetensors --input photos --out maps
+  lseg_infer --weights run/best.safetensors --input idrid/val.txt --out maps --prob npy
+  lseg_infer --weights run/best.safetensors --input eye.jpg --out maps --threshold 0.5,0.5,0.3,0.5
+)";
+
+struct Job {
+  std::string weights, input, out;
+  bool native = false;
+  int width = 0, height = 0;  // 0: the weights'
+  bool output_working = false;
+  SegmentOutputs outputs;
+};
+
+std::vector<std::string> SplitCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+float ParseThreshold(const std::string& text) {
+  std::istringstream stream(text);
+  float value = 0;
+  if (!(stream >> value) || !stream.eof() || !(value > 0 && value <= 1)) {
+    throw UsageError("--threshold '" + text + "' is not a number above 0 and at most 1");
+  }
+  return value;
+}
+
+void TakeSize(const cxxopts::ParseResult& flags, Job* job) {
+  job->native = flags.count("native") > 0;
+  const bool width = flags.count("width") > 0, height = flags.count("height") > 0;
+  if (width != height) throw UsageError("--width and --height go together");
+  if (width && job->native) throw UsageError("--native and --width exclude one another");
+  if (width) {
+    job->width = static_cast<int>(IntegerFlag(flags, "width", 1, kLargestSide));
+    job->height = static_cast<int>(IntegerFlag(flags, "height", 1, kLargestSide));
+  }
+  const std::string output = RequiredFlag(flags, "output-size");
+  if (output != "own" && output != "working") {
+    throw UsageError("--output-size '" + output + "' is neither own nor working");
+  }
+  job->output_working = output == "working";
+}
+
+Job ParseJob(const cxxopts::ParseResult& flags) {
+  Job job;
+  job.weights = RequiredFlag(flags, "weights");
+  job.input = RequiredFlag(flags, "input");
+  job.out = RequiredFlag(flags, "out");
+  TakeSize(flags, &job);
+  if (flags.count("prob") > 0) {
+    for (const std::string& kind : SplitCommas(RequiredFlag(flags, "prob"))) {
+      if (kind != "npy" && kind != "png") {
+        throw UsageError("--prob '" + kind + "' is neither npy nor png");
+      }
+      (kind == "npy" ? job.outputs.npy : job.outputs.png) = true;
+    }
+  }
+  for (const std::string& threshold : SplitCommas(RequiredFlag(flags, "threshold"))) {
+    job.outputs.thresholds.push_back(ParseThreshold(threshold));
+  }
+  return job;
+}
+
+// One threshold a class of the model.
+void SpreadThresholds(const ModelInfo& model, std::vector<float>* thresholds) {
+  if (thresholds->size() == 1) thresholds->resize(model.classes.size(), thresholds->front());
+  std::string classes;
+  for (const std::string& name : model.classes) classes += " " + name;
+  if (thresholds->size() != model.classes.size()) {
+    throw UsageError("--threshold has " + std::to_string(thresholds->size()) +
+                     " values, the classes are" + classes + ": give one, or one for each");
+  }
+}
+
+void MakeOutputFolder(const Job& job) {
+  std::error_code error;
+  fs::create_directories(job.out, error);
+  LSEG_CHECK(!error, "cannot create folder '" << job.out << "': " << error.message());
+  if (fs::is_directory(job.input) && fs::equivalent(job.input, job.out, error)) {
+    throw UsageError("--out is the input folder: the next run would take the maps for photographs");
+  }
+}
+
+std::string Size(int width, int height) {
+  return std::to_string(width) + "x" + std::to_string(height);
+}
+
+// Returns what to tell of it.
+std::string SegmentOne(const Job& job, const PhotoFile& file, Segmenter& segmenter) {
+  const auto start = std::chrono::steady_clock::now();
+  const Image photo = ReadPhoto(file.path);
+  const Image input = job.native ? photo : Resize(photo, job.width, job.height);
+  const Image& shown = job.output_working ? input : photo;
+  const Probabilities probabilities =
+      ResizeProbabilities(segmenter.Run(input), shown.width, shown.height);
+  WriteSegmentation(job.out + "/" + file.name, shown, probabilities, job.outputs);
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+  char seconds[32];
+  std::snprintf(seconds, sizeof(seconds), "%.1f s", passed.count());
+  return file.path + " (" + Size(photo.width, photo.height) + ") -> " + file.name + ".label.png, " +
+         seconds;
+}
+
+// The number of photographs that failed.
+size_t SegmentAll(const Job& job, const PhotoList& list, Segmenter& segmenter) {
+  size_t failed = 0, notes = 0;
+  for (size_t i = 0; i < list.photos.size(); ++i) {
+    const std::string& path = list.photos[i].path;
+    try {
+      const std::string done = SegmentOne(job, list.photos[i], segmenter);
+      Say("[" + std::to_string(i + 1) + "/" + std::to_string(list.photos.size()) + "] " + done);
+    } catch (const std::exception& error) {
+      ++failed;
+      const std::string what = error.what();
+      Complain((what.find(path) == std::string::npos ? path + ": " : "") + what + "; skipped");
+    }
+    for (; notes < segmenter.notes().size(); ++notes) Say(segmenter.notes()[notes]);
+  }
+  return failed;
+}
+
+int Body(int argc, char** argv) {
+  cxxopts::Options options("lseg_infer", "Segments the lesions of fundus photographs.\n");
+  const auto text = [] { return cxxopts::value<std::string>(); };
+  options.add_options()                                                                         //
+      ("weights", "weights file, which says net, classes, size and mean", text(), "FILE")       //
+      ("input", "a photograph, a folder of them, or a list (.txt)", text(), "PATH")             //
+      ("out", "folder for the maps", text(), "DIR")                                             //
+      ("width", "size at which the net sees photographs (default: the weights')", text(), "W")  //
+      ("height", "likewise", text(), "H")                                                       //
+      ("native", "the net sees each photograph at its own size")                                //
+      ("output-size", "size of the maps: the photograph's own, or the net's working size",
+       text()->default_value("own"), "own|working")                               //
+      ("prob", "write probabilities too: npy, png, or npy,png", text(), "KINDS")  //
+      ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
+  const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
+  if (!flags) return kExitOk;
+  Job job = ParseJob(*flags);
+
+  const PhotoList list = ListPhotos(job.input);
+  Context context;
+  Segmenter segmenter(job.weights, context);
+  const ModelInfo& model = segmenter.model();
+  SpreadThresholds(model, &job.outputs.thresholds);
+  MakeOutputFolder(job);
+  for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
+  if (job.width == 0) job.width = model.width, job.height = model.height;
+  if (!job.native) {
+    const MemoryPlan& memory = segmenter.Memory(job.width, job.height);
+    Say("net at " + Size(job.width, job.height) + ": " +
+        std::to_string(memory.Total() / 1'000'000) + " MB");
+  }
+  const size_t failed = SegmentAll(job, list, segmenter);
+  Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +
+      " photographs segmented into " + job.out);
+  return failed == 0 ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+}  // namespace lseg
+
+int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }

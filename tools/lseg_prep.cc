@@ -1,0 +1,122 @@
+// lseg_prep: brings a dataset into the form in which the other programs read it, or makes one up.
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "datasets/synth.h"
+#include "lseg/prepare.h"
+#include "tools/tool.h"
+
+namespace lseg {
+namespace {
+
+constexpr char kHelp[] = R"(Usage: lseg_prep COMMAND [flags]
+
+  build   reads a published dataset, unmodified, and writes photographs and truth at one size
+  synth   writes a synthetic dataset in IDRiD's folders and encodings
+
+lseg_prep COMMAND --help lists a command's flags.
+
+Examples:
+  lseg_prep build --from idrid --root IDRiD --out data --split datasets/idrid_val.txt
+  lseg_prep synth --out made_up --images 36 --seed 1
+  lseg_prep build --from synth --root made_up --out data --width 720 --height 480
+)";
+
+constexpr char kBuildHelp[] = R"(Example:
+  lseg_prep build --from idrid --root IDRiD --out data --split datasets/idrid_val.txt
+
+--root is the folder that holds IDRiD's "A. Segmentation"; the testing part may be absent. Writes
+images/, labels/ (class maps: 1 EX, 2 HE, 3 MA, 4 SE), masks/ (one a lesion), train.txt, test.txt,
+val.txt (with --split) and manifest.json (sizes and SHA-256). Files of an earlier run are replaced.
+An image that cannot be read is named and left out, and the exit code is 1.
+)";
+
+constexpr char kSynthHelp[] = R"(Example:
+  lseg_prep synth --out made_up --images 36 --seed 1 --width 1440 --height 960
+
+Two thirds of the images are for training, one third for testing. The same seed gives the same bytes.
+)";
+
+int Build(int argc, char** argv) {
+  cxxopts::Options options("lseg_prep build", "Prepares a dataset for training and evaluation.");
+  options.add_options()("from", "layout of the dataset: idrid or synth (the same folders)",
+                        cxxopts::value<std::string>()->default_value("idrid"), "KIND")(
+      "root", "folder of the dataset", cxxopts::value<std::string>(), "DIR")(
+      "out", "folder to write", cxxopts::value<std::string>(), "DIR")(
+      "width", "working width in pixels", cxxopts::value<std::string>()->default_value("1440"),
+      "W")("height", "working height in pixels",
+           cxxopts::value<std::string>()->default_value("960"),
+           "H")("split", "file of stems, one a line, that go from train.txt to val.txt",
+                cxxopts::value<std::string>(), "FILE");
+  const auto flags = ParseFlags(options, argc, argv, kBuildHelp);
+  if (!flags) return kExitOk;
+  const std::string from = RequiredFlag(*flags, "from");
+  if (from != "idrid" && from != "synth") {
+    throw UsageError("--from '" + from + "': idrid and synth are known");
+  }
+  PrepareOptions prepare;
+  prepare.width = static_cast<int>(IntegerFlag(*flags, "width", 16, 20000));
+  prepare.height = static_cast<int>(IntegerFlag(*flags, "height", 16, 20000));
+  prepare.out = RequiredFlag(*flags, "out");
+  const std::vector<IdridImage> images = FindIdrid(RequiredFlag(*flags, "root"));
+  if (flags->count("split")) prepare.validation = ReadSplit(RequiredFlag(*flags, "split"));
+  prepare.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  size_t done = 0;
+  const PrepareReport report = Prepare(images, prepare, [&](const std::string& stem) {
+    ++done;
+    Say(stem + " (" + std::to_string(done) + " of " + std::to_string(images.size()) + ")");
+  });
+  for (const std::string& line : report.failed) Complain(line + "; this image is left out");
+  char shares[100];
+  std::snprintf(shares, sizeof(shares), "EX %.3f HE %.3f MA %.3f SE %.3f",
+                100 * report.prevalence[0], 100 * report.prevalence[1], 100 * report.prevalence[2],
+                100 * report.prevalence[3]);
+  Say(prepare.out + ": " + std::to_string(report.train) + " for training, " +
+      std::to_string(report.val) + " for validation, " + std::to_string(report.test) +
+      " for testing; lesions cover, in per cent of all pixels: " + shares);
+  return report.failed.empty() ? kExitOk : kExitFailed;
+}
+
+int Synth(int argc, char** argv) {
+  cxxopts::Options options("lseg_prep synth", "Writes a synthetic dataset in IDRiD's layout.");
+  options.add_options()("out", "folder to write", cxxopts::value<std::string>(), "DIR")(
+      "images", "number of images", cxxopts::value<std::string>()->default_value("36"), "N")(
+      "seed", "of the random numbers", cxxopts::value<std::string>()->default_value("1"), "S")(
+      "width", "of a photograph in pixels", cxxopts::value<std::string>()->default_value("1440"),
+      "W")("height", "of a photograph in pixels",
+           cxxopts::value<std::string>()->default_value("960"), "H");
+  const auto flags = ParseFlags(options, argc, argv, kSynthHelp);
+  if (!flags) return kExitOk;
+  const std::string out = RequiredFlag(*flags, "out");
+  const int images = static_cast<int>(IntegerFlag(*flags, "images", 1, 10000));
+  const auto seed = static_cast<uint64_t>(IntegerFlag(*flags, "seed", 0, INT64_MAX));
+  WriteSyntheticIdrid(out, images, seed, static_cast<int>(IntegerFlag(*flags, "width", 48, 16384)),
+                      static_cast<int>(IntegerFlag(*flags, "height", 32, 16384)));
+  Say(out + ": " + std::to_string(images) + " synthetic images in IDRiD's layout");
+  return kExitOk;
+}
+
+int Body(int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  // The command takes the program's place, so that its flags come first.
+  if (command == "build") return Build(argc - 1, argv + 1);
+  if (command == "synth") return Synth(argc - 1, argv + 1);
+  cxxopts::Options options("lseg_prep", "Prepares datasets.");
+  if (command == "--help" || command == "-h") {
+    std::fputs(kHelp, stdout);
+    return kExitOk;
+  }
+  if (command == "--version") {
+    ParseFlags(options, argc, argv, "");
+    return kExitOk;
+  }
+  throw UsageError(command.empty()
+                       ? "a command is missing: build or synth"
+                       : "unknown command '" + command + "': build and synth are known");
+}
+
+}  // namespace
+}  // namespace lseg
+
+int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }
