@@ -62,7 +62,6 @@ void WritePng(const std::string& path, const Image& image);  // gray or RGB
 void WriteIndexedPng(const std::string& path,
                      const Image& class_map);  // classes 0..4, kClassPalette
 void WriteJpeg(const std::string& path, const Image& image, int quality);  // gray or RGB, 1..100
-void WriteFileAtomically(const std::string& path, const void* data, size_t bytes);
 
 // Resamples by Catmull-Rom's cubic, stretched by the reduction where the image shrinks so that it
 // does not alias: 0.49 of a wave at the new Nyquist frequency gets through and less than 0.07 from

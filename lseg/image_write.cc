@@ -135,8 +135,5 @@ void WriteJpeg(const std::string& path, const Image& image, int quality) {
   WriteFile(path, bytes);
 }
 
-void WriteFileAtomically(const std::string& path, const void* data, size_t bytes) {
-  WriteFile(path, std::string_view(static_cast<const char*>(data), bytes));
-}
 
 }  // namespace lseg
