@@ -119,6 +119,8 @@ class ConvEngineTest : public ::testing::TestWithParam<const char*> {
     for (const ConvParams& params : Cases()) {
       for (const ConvDirection direction : kDirections) {
         for (const ConvFormats formats : kPairs) {
+          // The reference is slow and computes offsets by one function for all formats.
+          if (GetParam() == std::string("reference") && formats.src != formats.dst) continue;
           const auto names = EligibleConvEngines(context, params, direction, formats);
           if (std::find(names.begin(), names.end(), GetParam()) == names.end()) continue;
           each(ConvCheck{params, direction, formats, GradMode::kWrite, GetParam()});
@@ -129,7 +131,11 @@ class ConvEngineTest : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(ConvEngineTest, MatchesTheOracle) {
-  ForEachCheck([](const ConvCheck& check) { ExpectConvExact(check); });
+  int count = 0;  // every third on two threads: small cases spend their time waiting for each other
+  ForEachCheck([&](ConvCheck check) {
+    check.threads = count++ % 3 == 0 ? 2 : 1;
+    ExpectConvExact(check);
+  });
 }
 
 TEST_P(ConvEngineTest, AddsToGradients) {
