@@ -1,0 +1,355 @@
+// The program on tiny files: scores that scikit-learn or a pencil gives, every form of truth and
+// prediction, and what a user sees of each mistake.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "framework/file.h"
+#include "lseg/image.h"
+#include "lseg/npy.h"
+#include "tests/tools/run_program.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+const std::vector<std::string> kLesions = {"EX", "HE", "MA", "SE"};
+
+// EX of two images of 4x3 pixels: the arrays of tests/lseg/metrics_test.cc, where scikit-learn's
+// values for all 24 pixels come from.
+const std::vector<float> kProb = {0.81f, 0.81f, 0.52f, 0.29f, 0.05f, 0.38f, 0.41f, 0.0f,
+                                  0.05f, 1.0f,  0.65f, 0.23f, 0.43f, 0.97f, 0.9f,  0.84f,
+                                  0.39f, 0.5f,  0.68f, 0.0f,  0.56f, 0.27f, 0.88f, 0.06f};
+const std::vector<int> kTruth = {0, 0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0,
+                                 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0};
+constexpr double kIdrid33 = 0.7450036075036075, kMmseg11 = 0.6623376623376623,
+                 kExact = 0.7558922558922558;
+constexpr double kTolerance = 1e-12;  // sums of some dozen terms in double
+
+class LsegEval : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::path(::testing::TempDir()) / ("lseg_eval_test_" + std::to_string(getpid()));
+    for (const char* folder : {"set/images", "set/labels", "set/masks", "maps"}) {
+      fs::create_directories(root_ / folder);
+    }
+    WriteFile(Path("set/test.txt"), "images/a.png labels/a.png\nimages/b.png labels/b.png\n");
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  std::string Path(const std::string& name) const { return (root_ / name).string(); }
+
+  ProgramResult Eval(std::vector<std::string> flags, bool with_truth = true) const {
+    if (with_truth) flags.insert(flags.begin(), {"--truth", Path("set/test.txt")});
+    flags.insert(flags.begin(), LSEG_EVAL);
+    return RunProgram(flags, Path("log"));
+  }
+  json Scores(std::vector<std::string> flags) const {
+    flags.insert(flags.end(), {"--json", Path("scores.json")});
+    const ProgramResult result = Eval(flags);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.err, IsEmpty());
+    return json::parse(ReadFile(Path("scores.json")));
+  }
+
+  // One lesion's pixels of image 0 or 1; the other lesions are empty, but SE is where EX is not.
+  static Image Mask(int image, const std::string& lesion) {
+    Image mask(4, 3, 1);
+    for (int i = 0; i < 12; ++i) {
+      const bool ex = kTruth[image * 12 + i] != 0;
+      mask.pixels[i] = (lesion == "EX" && ex) || (lesion == "SE" && !ex) ? 255 : 0;
+    }
+    return mask;
+  }
+  static std::vector<float> Maps(int image) {  // EX as above, HE 0.25, MA 0, SE 1 - EX
+    std::vector<float> maps(4 * 12, 0.0f);
+    for (int i = 0; i < 12; ++i) {
+      maps[i] = kProb[image * 12 + i];
+      maps[12 + i] = 0.25f;
+      maps[36 + i] = 1 - maps[i];
+    }
+    return maps;
+  }
+  void WriteMasks() const {
+    for (int image : {0, 1}) {
+      for (const std::string& lesion : kLesions) {
+        WritePng(Path("set/masks/" + Name(image) + "_" + lesion + ".png"), Mask(image, lesion));
+      }
+    }
+  }
+  void WriteLabels(const std::string& folder, const std::string& end) const {
+    for (int image : {0, 1}) {
+      Image classes(4, 3, 1);
+      for (int i = 0; i < 12; ++i) classes.pixels[i] = kTruth[image * 12 + i] ? 1 : 4;
+      WriteIndexedPng(Path(folder + "/" + Name(image) + end), classes);
+    }
+  }
+  void WriteNpyMaps() const {
+    for (int image : {0, 1}) {
+      WriteNpy(Path("maps/" + Name(image) + ".prob.npy"), {4, 3, 4}, Maps(image).data());
+    }
+  }
+  static std::string Name(int image) { return image == 0 ? "a" : "b"; }
+
+  fs::path root_;
+};
+
+TEST_F(LsegEval, ScoresAreScikitLearns) {
+  WriteMasks();
+  WriteNpyMaps();
+  const json scores = Scores({"--prob", Path("maps"), "--protocol", "all"});
+  EXPECT_EQ(scores["images"], 2);
+  const json& protocols = scores["protocols"];
+  EXPECT_NEAR(protocols["idrid33"]["EX"]["aupr"].get<double>(), kIdrid33, kTolerance);
+  EXPECT_NEAR(protocols["mmseg11"]["EX"]["aupr"].get<double>(), kMmseg11, kTolerance);
+  EXPECT_NEAR(protocols["exact"]["EX"]["aupr"].get<double>(), kExact, kTolerance);
+  // 12 of the 24 pixels are at 0.5 or above, 7 of them among EX's 9.
+  EXPECT_EQ(protocols["idrid33"]["EX"]["recall"], 7 / 9.);
+  EXPECT_EQ(protocols["idrid33"]["EX"]["precision"], 7 / 12.);
+  EXPECT_EQ(protocols["idrid33"]["EX"]["dice"], 14 / 21.);
+  EXPECT_EQ(protocols["idrid33"]["EX"]["prevalence"], 9 / 24.);
+  for (const char* absent : {"HE", "MA"}) {
+    EXPECT_TRUE(protocols["idrid33"][absent]["aupr"].is_null());
+  }
+  EXPECT_EQ(scores["absent"], json::array({"HE", "MA"}));
+  const double mean = protocols["idrid33"]["mean"]["aupr"];
+  const double se = protocols["idrid33"]["SE"]["aupr"];
+  EXPECT_NEAR(mean, (kIdrid33 + se) / 2, kTolerance);
+}
+
+TEST_F(LsegEval, WritesTableCsvAndCurves) {
+  WriteMasks();
+  WriteNpyMaps();
+  const ProgramResult result =
+      Eval({"--prob", Path("maps"), "--csv", Path("images.csv"), "--curves", Path("curves.svg"),
+            "--threshold", "0.5,0.25,0.5,0.3"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, StartsWith("2 images of " + Path("set/test.txt")));
+  EXPECT_THAT(result.out, HasSubstr("at 4x3, the prediction's size; pooled over 24 pixels"));
+  EXPECT_THAT(result.out, HasSubstr("idrid33: AUPR by the IDRiD challenge"));
+  EXPECT_THAT(result.out, HasSubstr("at least EX 0.5, HE 0.25, MA 0.5, SE 0.3"));
+  EXPECT_THAT(result.out,
+              HasSubstr("\nEX       0.7450  0.6667  0.5000     0.5833  0.7778     0.37500\n"));
+  EXPECT_THAT(result.out, HasSubstr("\nHE            -  0.0000"));
+  EXPECT_THAT(result.out, HasSubstr("\nMA: no positive pixel in the truth"));
+  const std::string csv = ReadFile(Path("images.csv"));
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 4);
+  EXPECT_THAT(csv, HasSubstr("\na,4,3,EX,5,"));
+  EXPECT_THAT(csv, HasSubstr("\nb,4,3,MA,0,,,,,0,\n"));
+  EXPECT_THAT(ReadFile(Path("curves.svg")), HasSubstr(">EX  0.7450</text>"));
+}
+
+TEST_F(LsegEval, GrayPngsScoreLikeTheProbabilitiesTheyRound) {
+  WriteLabels("set/labels", ".png");  // no masks: the class map is the truth
+  for (int image : {0, 1}) {
+    const std::vector<float> maps = Maps(image);
+    for (int c = 0; c < 4; ++c) {
+      Image gray(4, 3, 1);
+      for (int i = 0; i < 12; ++i) {
+        gray.pixels[i] = static_cast<uint8_t>(std::lround(255.0 * maps[c * 12 + i]));
+      }
+      WritePng(Path("maps/" + Name(image) + "." + kLesions[c] + ".prob.png"), gray);
+    }
+  }
+  const json scores = Scores({"--prob", Path("maps")});
+  EXPECT_EQ(scores["predictions"], "8-bit png");
+  EXPECT_NEAR(scores["protocols"]["idrid33"]["EX"]["aupr"].get<double>(), kIdrid33, kTolerance);
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["recall"], 7 / 9.);
+}
+
+TEST_F(LsegEval, ClassMapsHaveOnePoint) {
+  WriteMasks();
+  WriteLabels("maps", ".label.png");
+  const json scores = Scores({"--labels", Path("maps")});
+  for (const char* lesion : {"EX", "SE"}) {
+    const json& of = scores["protocols"]["idrid33"][lesion];
+    EXPECT_TRUE(of["aupr"].is_null());
+    EXPECT_EQ(of["dice"], 1);
+  }
+  EXPECT_TRUE(scores["protocols"]["idrid33"]["mean"]["aupr"].is_null());
+  EXPECT_THAT(Eval({"--labels", Path("maps")}).out, HasSubstr("AUPR has no value: class maps"));
+}
+
+// Masks may overlap, so they come before the class map.
+TEST_F(LsegEval, MasksComeBeforeTheClassMap) {
+  WriteMasks();
+  for (int image : {0, 1}) {
+    WriteIndexedPng(Path("set/labels/" + Name(image) + ".png"), Image(4, 3, 1));  // nothing
+    WritePng(Path("set/masks/" + Name(image) + "_HE.png"), Mask(image, "EX"));
+  }
+  WriteNpyMaps();
+  const json scores = Scores({"--prob", Path("maps")});
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["prevalence"], 9 / 24.);
+  EXPECT_EQ(scores["protocols"]["idrid33"]["HE"]["prevalence"], 9 / 24.);
+  EXPECT_NEAR(scores["protocols"]["idrid33"]["EX"]["aupr"].get<double>(), kIdrid33, kTolerance);
+}
+
+// Truth 4x2 with its left column EX; prediction 2x1: 1 on the left, 0 on the right.
+TEST_F(LsegEval, ComparesAtThePredictionsOrTheTruthsSize) {
+  WriteFile(Path("set/test.txt"), "images/a.png labels/a.png\n");
+  Image classes(4, 2, 1);
+  classes.pixels[0] = classes.pixels[4] = 1;
+  WriteIndexedPng(Path("set/labels/a.png"), classes);
+  const std::vector<float> maps = {1, 0};
+  WriteNpy(Path("maps/a.prob.npy"), {1, 1, 2}, maps.data());
+  Image label(2, 1, 1);
+  label.pixels[0] = 1;
+  WriteIndexedPng(Path("maps/a.label.png"), label);
+
+  // Half of the left pixel's area is lesion: it is a lesion.
+  json scores = Scores({"--prob", Path("maps"), "--classes", "EX"});
+  EXPECT_EQ(scores["resolution"], "2x1");
+  EXPECT_EQ(scores["size_of"], "prediction");
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["dice"], 1);
+  // Columns become 1, 0.75, 0.25, 0: four pixels at 0.5 or above, two of them lesion.
+  scores = Scores({"--prob", Path("maps"), "--classes", "EX", "--size", "truth"});
+  EXPECT_EQ(scores["resolution"], "4x2");
+  EXPECT_EQ(scores["size_of"], "truth");
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["dice"], 2 * 2 / (2 + 4.));
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["aupr"], 1);
+  scores = Scores({"--labels", Path("maps"), "--classes", "EX", "--size", "truth"});
+  EXPECT_EQ(scores["resolution"], "4x2");
+  EXPECT_EQ(scores["protocols"]["idrid33"]["EX"]["dice"], 2 * 2 / (2 + 4.));
+}
+
+TEST_F(LsegEval, ColourBaseline) {
+  WriteMasks();
+  for (int image : {0, 1}) {
+    Image photo(4, 3, 3, 128);
+    for (int i = 0; i < 12; ++i) {  // green has EX's probability, red none of SE
+      photo.pixels[3 * i + 1] = static_cast<uint8_t>(std::lround(255.0 * kProb[image * 12 + i]));
+      photo.pixels[3 * i] = kTruth[image * 12 + i] ? 200 : 60;
+    }
+    WritePng(Path("set/images/" + Name(image) + ".png"), photo);
+  }
+  json scores = Scores({"--baseline", "colour"});
+  EXPECT_EQ(scores.count("protocols"), 0u);
+  EXPECT_EQ(scores["baseline"]["EX"]["map"], "R");
+  EXPECT_EQ(scores["baseline"]["EX"]["aupr"], 1);
+  EXPECT_NEAR(scores["baseline"]["EX"]["maps"]["G"].get<double>(), kIdrid33, kTolerance);
+  EXPECT_EQ(scores["baseline"]["SE"]["map"], "inverse R");
+  EXPECT_TRUE(scores["baseline"]["HE"]["aupr"].is_null());
+
+  WriteNpyMaps();
+  scores = Scores({"--prob", Path("maps"), "--baseline", "colour"});
+  EXPECT_EQ(scores["baseline"]["EX"]["map"], "R");
+  EXPECT_NEAR(scores["protocols"]["idrid33"]["EX"]["aupr"].get<double>(), kIdrid33, kTolerance);
+}
+
+TEST_F(LsegEval, NamesTheMissingPrediction) {
+  WriteMasks();
+  WriteNpyMaps();
+  fs::remove(Path("maps/b.prob.npy"));
+  ProgramResult result = Eval({"--prob", Path("maps"), "--json", Path("scores.json")});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.err, "lseg_eval: no prediction for 1 of 2 images; the first missing file is " +
+                            Path("maps/b.EX.prob.png") + " (or a .prob.npy)\n");
+  EXPECT_THAT(result.out, IsEmpty());
+  EXPECT_FALSE(fs::exists(Path("scores.json")));
+  result = Eval({"--labels", Path("maps")});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("for 2 of 2 images"));
+  EXPECT_THAT(result.err, HasSubstr(Path("maps/a.label.png")));
+}
+
+TEST_F(LsegEval, NamesFileAndPixelOfWhatIsNoProbability) {
+  WriteMasks();
+  WriteNpyMaps();
+  for (const char* size : {"prediction", "truth"}) {
+    std::vector<float> maps = Maps(1);
+    maps[12 + 6] = std::numeric_limits<float>::quiet_NaN();
+    WriteNpy(Path("maps/b.prob.npy"), {4, 3, 4}, maps.data());
+    ProgramResult result = Eval({"--prob", Path("maps"), "--size", size});
+    EXPECT_EQ(result.code, 1);
+    EXPECT_EQ(result.err, "lseg_eval: " + Path("maps/b.prob.npy") +
+                              ": HE at x 2, y 1 is nan: a probability lies from 0 to 1\n");
+    maps[12 + 6] = 1.25f;
+    WriteNpy(Path("maps/b.prob.npy"), {4, 3, 4}, maps.data());
+    result = Eval({"--prob", Path("maps"), "--size", size});
+    EXPECT_EQ(result.code, 1);
+    EXPECT_THAT(result.err, HasSubstr("HE at x 2, y 1 is 1.25"));
+  }
+}
+
+TEST_F(LsegEval, RefusesWhatDoesNotFit) {
+  WriteMasks();
+  WriteNpyMaps();
+  const auto message = [&] {
+    const ProgramResult result = Eval({"--prob", Path("maps")});
+    EXPECT_EQ(result.code, 1);
+    return result.err;
+  };
+  WriteNpy(Path("maps/b.prob.npy"), {3, 4, 4}, Maps(1).data());
+  EXPECT_THAT(message(), HasSubstr("maps/b.prob.npy: must have the shape (4 lesions, height"));
+  WriteNpy(Path("maps/b.prob.npy"), {4, 12}, Maps(1).data());
+  EXPECT_THAT(message(), HasSubstr("has 2 axes"));
+  WriteNpy(Path("maps/b.prob.npy"), {4, 4, 3}, Maps(1).data());
+  EXPECT_THAT(message(), HasSubstr("is 3x4, and the truth 4x3: one of them lies on its side"));
+  fs::remove(Path("maps/b.prob.npy"));
+  for (const std::string& lesion : kLesions) {
+    const bool other = lesion == "MA";
+    WritePng(Path("maps/b." + lesion + ".prob.png"), Image(other ? 5 : 4, 3, 1));
+  }
+  EXPECT_THAT(message(), HasSubstr("maps/b.MA.prob.png: is 5x3, and "));
+  Image colour(4, 3, 3);
+  colour.pixels[4] = 9;
+  WritePng(Path("maps/b.EX.prob.png"), colour);
+  EXPECT_THAT(message(), HasSubstr("b.EX.prob.png: is a picture in colour"));
+  WriteNpyMaps();
+  WriteFile(Path("set/test.txt"), "images/a.png labels/a.png\nimages/a.png labels/a.png\n");
+  EXPECT_THAT(message(), HasSubstr("twice"));
+  fs::remove(Path("set/test.txt"));
+  EXPECT_THAT(message(), HasSubstr("set/test.txt"));
+
+  Image classes(4, 3, 1);
+  classes.pixels[0] = 4;
+  WriteFile(Path("set/test.txt"), "images/a.png labels/a.png\n");
+  WriteIndexedPng(Path("maps/a.label.png"), classes);
+  const ProgramResult labels = Eval({"--labels", Path("maps"), "--classes", "EX,HE,MA"});
+  EXPECT_EQ(labels.code, 1);
+  EXPECT_THAT(labels.err, HasSubstr("a.label.png: has the class 4 of 3 lesions"));
+}
+
+TEST_F(LsegEval, WrongCommandLines) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "nothing to score"},
+      {{"--prob", "a", "--labels", "b"}, "give one of them"},
+      {{"--prob", "a", "--protocol", "idrid"}, "--protocol 'idrid' is none of idrid33"},
+      {{"--prob", "a", "--threshold", "0.5,x"}, "'x' is not a number from 0 to 1"},
+      {{"--prob", "a", "--threshold", "1.5"}, "'1.5' is not a number from 0 to 1"},
+      {{"--prob", "a", "--threshold", "nan"}, "'nan' is not a number from 0 to 1"},
+      {{"--prob", "a", "--threshold", "0.5,0.5"}, "has 2 values"},
+      {{"--prob", "a", "--size", "1440x960"}, "neither prediction nor truth"},
+      {{"--prob", "a", "--classes", "EX,EX"}, "'EX' is empty, given twice"},
+      {{"--prob", "a", "--classes", "EX,,MA"}, "--classes 'EX,,MA'"},
+      {{"--prob", "a", "--classes", "mean"}, "no name for a lesion"},
+      {{"--prob", "a", "--baseline", "gray"}, "there is one, colour"},
+      {{"--labels", "a", "--curves", "x.svg"}, "--curves needs probabilities"},
+      {{"--labels", "a", "--threshold", "0.5"}, "--threshold needs probabilities"},
+      {{"--baseline", "colour", "--csv", "x.csv"}, "--csv needs predictions"}};
+  for (const auto& [flags, message] : cases) {
+    const ProgramResult result = Eval(flags);
+    EXPECT_EQ(result.code, 2) << message;
+    EXPECT_THAT(result.err, HasSubstr(message));
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1);
+  }
+  EXPECT_EQ(Eval({"--prob", "a"}, false).code, 2);
+}
+
+TEST_F(LsegEval, HelpTeaches) {
+  const ProgramResult help = Eval({"--help"}, false);
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.out, HasSubstr("lseg_eval --truth set/test.txt --prob maps"));
+  EXPECT_THAT(help.out, HasSubstr("Exit codes"));
+}
+
+}  // namespace
+}  // namespace lseg
