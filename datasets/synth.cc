@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "datasets/synth_scene.h"
+#include "framework/file.h"
 
 namespace lseg {
 namespace {
@@ -122,7 +123,7 @@ fs::path PrepareFolders(const std::string& out_dir) {
     }
   }
   MakeFolder(top);
-  WriteFileAtomically((top / kNote).string(), kNoteText, std::strlen(kNoteText));
+  WriteFile((top / kNote).string(), kNoteText);
   for (const char* part : kParts) {
     MakeFolder(top / kPhotos / part);
     for (const MaskKind& kind : kMaskKinds) MakeFolder(top / kMasks / part / kind.folder);
@@ -141,7 +142,7 @@ void WriteSample(const SyntheticFundus& sample, const fs::path& top, const char*
     if (!present) continue;
     const std::vector<uint8_t> tiff = EncodeMask(mask);
     const fs::path path = top / kMasks / part / kind.folder / (stem + "_" + kind.suffix + ".tif");
-    WriteFileAtomically(path.string(), tiff.data(), tiff.size());
+    WriteFile(path.string(), {reinterpret_cast<const char*>(tiff.data()), tiff.size()});
   }
 }
 

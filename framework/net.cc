@@ -19,8 +19,8 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
   Graph& graph = parts_.graph;
   const bool training = options.solver != nullptr;
-  FuseConvRelu(graph);
-  AssignFormats(graph, context);
+  if (options.without_passes.count("fuse_conv_relu") == 0) FuseConvRelu(graph);
+  if (options.without_passes.count("assign_formats") == 0) AssignFormats(graph, context);
   if (training) {
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct NetOptions {
   std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
+  // Passes to leave out, by name, for tests and for measuring what they bring: "fuse_conv_relu",
+  // "assign_formats" (everything stays NCHW).
+  std::set<std::string> without_passes;
 };
 
 // How long one run of a node took.

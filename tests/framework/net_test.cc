@@ -302,6 +302,46 @@ TEST(Memory, NoTwoLivingTensorsOverlap) {
   EXPECT_GT(compared, 20);
 }
 
+// Loss and gradients of SmallNet with some passes left out.
+std::map<std::string, std::vector<float>> NumbersWithout(const std::set<std::string>& passes) {
+  Context context;
+  caffe::SolverParameter solver;
+  solver.set_type("SGD");
+  NetOptions options;
+  options.phase = caffe::TRAIN;
+  options.solver = &solver;
+  options.without_passes = passes;
+  Net net(NetDefinition::FromText(SmallNet(), "test.prototxt"), BuiltinLayers(), context,
+          std::make_shared<ParameterSet>(), options);
+  FillInputs(net);
+  net.Forward();
+  net.Backward();
+  std::map<std::string, std::vector<float>> numbers;
+  numbers["loss"] = {static_cast<float>(net.Loss())};
+  for (const NetParam& param : net.params()) {
+    if (param.lr_mult != 0) numbers[param.key] = net.Gradient(param.key);
+  }
+  return numbers;
+}
+
+TEST(Passes, LeaveTheNumbersAsTheyAre) {
+  const auto all = NumbersWithout({});
+  for (const auto& left_out : std::vector<std::set<std::string>>{
+           {"fuse_conv_relu"}, {"assign_formats"}, {"fuse_conv_relu", "assign_formats"}}) {
+    const auto some = NumbersWithout(left_out);
+    for (const auto& [key, values] : all) {
+      double norm = 0, difference = 0;
+      for (size_t i = 0; i < values.size(); ++i) {
+        norm += values[i] * values[i];
+        difference += (values[i] - some.at(key)[i]) * (values[i] - some.at(key)[i]);
+      }
+      // Other formats have other engines, whose sums of up to 16 * 9 products, and Winograd's
+      // transforms, round otherwise: some 1e-6 of the values' size.
+      EXPECT_LE(std::sqrt(difference), 2e-5 * std::sqrt(norm)) << key;
+    }
+  }
+}
+
 TEST(Formats, NoReorderBetweenConvolutions) {
   Context context;
   const auto net = MakeTrainableNet(SmallNet(), context, std::make_shared<ParameterSet>());
