@@ -29,10 +29,11 @@ constexpr int kTileRows = 6;
 constexpr int64_t kDepth = 256;  // input channels a pass: a panel of them stays in L1
 constexpr int64_t kChunk = kWinogradChunk;
 
-// Panels of a chunk; the last may have fewer.
+// Panels of a chunk; the last may have fewer. Padding channels of a block are computed, from
+// weights that are zero, so that zeros are written there.
 template <int kBlock>
 int64_t PanelsOf(const WinogradShape& s, int64_t chunk) {
-  const int64_t channels = std::min(kChunk, s.out - chunk * kChunk);
+  const int64_t channels = std::min(kChunk, s.OutBlocks() * kBlock - chunk * kChunk);
   return (channels + PanelSize<kBlock>() - 1) / PanelSize<kBlock>();
 }
 
@@ -270,7 +271,7 @@ int64_t WinogradPanelSize(int64_t block) { return HWY_DYNAMIC_DISPATCH(Panel)(bl
 
 int64_t WinogradPanels(const WinogradShape& shape) {
   const int64_t panel = WinogradPanelSize(shape.block);
-  return (shape.out + panel - 1) / panel;
+  return (shape.OutBlocks() * shape.block + panel - 1) / panel;
 }
 
 int64_t WinogradTileRows() { return HWY_DYNAMIC_DISPATCH(TileRows)(); }
