@@ -15,6 +15,34 @@ std::string MaskPath(const std::string& label, const std::string& name) {
   return (folder / (Stem(label) + "_" + name + ".png")).string();
 }
 
+constexpr char kBlanks[] = " \t\r";
+
+std::string Trim(const std::string& text) {
+  const size_t begin = text.find_first_not_of(kBlanks);
+  return begin == std::string::npos
+             ? ""
+             : text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
+}
+
+// A trimmed line cut at its tab, or at its only run of blanks; else wherever two files that exist
+// come out.
+std::vector<ListEntry> WaysToCut(const std::string& line, const fs::path& folder) {
+  std::vector<ListEntry> cuts;
+  const bool has_tab = line.find('\t') != std::string::npos;
+  const char* blanks = has_tab ? "\t" : kBlanks;
+  for (size_t at = line.find_first_of(blanks); at != std::string::npos;) {
+    const size_t next = line.find_first_not_of(kBlanks, at);
+    cuts.push_back({(folder / Trim(line.substr(0, at))).string(),
+                    (folder / Trim(line.substr(next))).string()});
+    at = line.find_first_of(blanks, next);
+  }
+  if (cuts.size() <= 1 || has_tab) return cuts;
+  std::erase_if(cuts, [](const ListEntry& cut) {
+    return !fs::is_regular_file(cut.image) || !fs::is_regular_file(cut.label);
+  });
+  return cuts;
+}
+
 std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
   const Image map = ReadClassMap(path);
   std::vector<Image> masks(classes, Image(map.width, map.height, 1));
@@ -40,13 +68,15 @@ std::vector<ListEntry> ReadList(const std::string& path) {
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    std::istringstream words(line);
-    std::string image, label, more;
-    if (!(words >> image) || image[0] == '#') continue;
-    LSEG_CHECK(words >> label && !(words >> more),
-               path << ":" << number << ": a line is an image's path and its label's path, with "
-                    << "one space between and none inside");
-    entries.push_back({(folder / image).string(), (folder / label).string()});
+    line = Trim(line);
+    if (line.empty() || line[0] == '#') continue;
+    const std::vector<ListEntry> ways = WaysToCut(line, folder);
+    LSEG_CHECK(ways.size() == 1, path << ":" << number << ": "
+                                      << (ways.empty() ? "no way" : "more than one way")
+                                      << " to read '" << line
+                                      << "' as an image's path and its label's path; a tab between "
+                                         "the two makes it clear");
+    entries.push_back(ways.front());
   }
   LSEG_CHECK(!entries.empty(), path << ": the list is empty");
   return entries;
@@ -79,7 +109,10 @@ Image ComposeClassMap(const std::vector<Image>& masks) {
   Image map(masks[0].width, masks[0].height, 1);
   for (int lesion : kBottomUp) {
     const Image& mask = masks[lesion];
-    LSEG_CHECK(mask.pixels.size() == map.pixels.size(), "masks of different sizes");
+    LSEG_CHECK(mask.width == map.width && mask.height == map.height && mask.channels == 1,
+               "class map: the mask of " << kLesionNames[lesion] << " is " << mask.width << "x"
+                                         << mask.height << ", that of EX " << map.width << "x"
+                                         << map.height);
     for (size_t i = 0; i < map.pixels.size(); ++i) {
       if (mask.pixels[i] != 0) map.pixels[i] = static_cast<uint8_t>(lesion + 1);
     }

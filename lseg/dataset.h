@@ -1,11 +1,14 @@
 // Prepared datasets: lists of photographs with their labels, and the truth in its two forms.
 //
 // A list is a text file; a line is `images/x.png labels/x.png`, relative to the list's folder.
-// Empty lines and lines that begin with # do not count. The label is a class map (0 background,
-// c + 1 for class c). Where masks/<stem>_<class>.png stand beside the folder of the label, for
-// every class, they are the truth: classes may then overlap.
+// Between the two stands a tab or a space; paths with spaces are read where there is a tab, or
+// where only one way to cut the line in two gives files that exist. Empty lines and lines that
+// begin with # do not count. The label is a class map (0 background, c + 1 for class c). Where
+// masks/<stem>_<class>.png stand beside the folder of the label, for every class, they are the
+// truth: classes may then overlap.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -13,12 +16,16 @@
 
 namespace lseg {
 
+// Classes 1 to 4 of class maps, and the order of masks and channels everywhere: hard exudates,
+// haemorrhages, microaneurysms, soft exudates. (Other toolkits put SE before MA.)
+inline constexpr std::array<const char*, 4> kLesionNames = {"EX", "HE", "MA", "SE"};
+
 struct ListEntry {
   std::string image, label;  // paths, the list's folder included
 };
 
 // Throws Error with the list and the line for a line that is not two paths, and for an empty list.
-// Whether the files exist is found out when they are read.
+// Whether the files exist is found out when they are read (but see above for spaces).
 std::vector<ListEntry> ReadList(const std::string& path);
 
 // Stem of a path: "out/images/IDRiD_01.png" -> "IDRiD_01".

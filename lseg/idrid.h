@@ -16,8 +16,9 @@ struct IdridImage {
 };
 
 // The images below root, training then testing, by name. root holds "A. Segmentation", or is that
-// folder. The testing part may be absent. Throws Error saying which folder is missing, or that
-// there is no photograph.
+// folder. Either part may be absent. A missing mask is an empty one, so what could make it look
+// missing is an Error that names the folder or file: a folder of masks that is not there, a mask
+// whose photograph is not, two photographs of one stem, no photograph at all.
 std::vector<IdridImage> FindIdrid(const std::string& root);
 
 }  // namespace lseg

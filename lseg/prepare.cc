@@ -1,9 +1,8 @@
 #include "lseg/prepare.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -14,100 +13,198 @@
 
 #include "framework/file.h"
 #include "lseg/dataset.h"
+#include "lseg/sha256.h"
+#include "lseg/staged_folder.h"
 
 namespace lseg {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
-constexpr char kLesionNames[4][3] = {"EX", "HE", "MA", "SE"};
+constexpr char kManifest[] = "manifest.json";
+constexpr char kTrain[] = "train.txt", kVal[] = "val.txt", kTest[] = "test.txt";
 
-std::string Sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  LSEG_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) == 1,
-             "SHA-256 failed");
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    text += kHex[digest[i] >> 4];
-    text += kHex[digest[i] & 15];
-  }
-  return text;
-}
-
-nlohmann::json Describe(const fs::path& path) {
-  const std::string bytes = ReadFile(path.string());
+json Describe(const std::string& path) {
+  const std::string bytes = ReadFile(path);
   return {{"bytes", bytes.size()}, {"sha256", Sha256(bytes)}};
 }
 
-// What one image came to.
-struct Prepared {
-  bool done = false;
-  std::string error;
-  int64_t lesion_pixels[4] = {0, 0, 0, 0};
-  nlohmann::json manifest;
+// One image at the working size, and what it was made from.
+struct Scaled {
+  Image photo;
+  std::vector<Image> masks;  // EX HE MA SE
+  json source;
 };
 
-Prepared PrepareOne(const IdridImage& image, const PrepareOptions& options) {
-  const fs::path out = options.out;
+Scaled ReadAndScale(const IdridImage& image, const PrepareOptions& options) {
+  Scaled scaled;
+  const auto note = [&](const std::string& path) {
+    scaled.source["files"][fs::path(path).filename().string()] = Describe(path);
+  };
   const Image photo = ReadPhoto(image.photo);
-  std::vector<Image> masks;
-  for (int lesion = 0; lesion < 4; ++lesion) {
-    if (image.masks[lesion].empty()) {
-      masks.emplace_back(options.width, options.height, 1);
+  note(image.photo);
+  scaled.source["width"] = photo.width;
+  scaled.source["height"] = photo.height;
+  for (const std::string& path : image.masks) {
+    if (path.empty()) {
+      scaled.masks.emplace_back(options.width, options.height, 1);
       continue;
     }
-    const Image mask = ReadMask(image.masks[lesion]);
+    const Image mask = ReadMask(path);
     LSEG_CHECK(mask.width == photo.width && mask.height == photo.height,
-               image.masks[lesion] << ": is " << mask.width << "x" << mask.height
-                                   << ", its photograph " << photo.width << "x" << photo.height);
-    masks.push_back(ResizeMask(mask, options.width, options.height));
+               path << ": is " << mask.width << "x" << mask.height << ", its photograph "
+                    << photo.width << "x" << photo.height);
+    note(path);
+    scaled.masks.push_back(ResizeMask(mask, options.width, options.height));
   }
-  Prepared result;
-  nlohmann::json& files = result.manifest["files"];
-  auto note = [&](const std::string& name) { files[name] = Describe(out / name); };
-  const std::string photo_name = "images/" + image.stem + ".png";
-  WritePng((out / photo_name).string(), Resize(photo, options.width, options.height));
-  note(photo_name);
-  const std::string label_name = "labels/" + image.stem + ".png";
-  WriteIndexedPng((out / label_name).string(), ComposeClassMap(masks));
-  note(label_name);
-  for (int lesion = 0; lesion < 4; ++lesion) {
-    const std::string name = "masks/" + image.stem + "_" + kLesionNames[lesion] + ".png";
-    WritePng((out / name).string(), masks[lesion]);
-    note(name);
-    result.lesion_pixels[lesion] =
-        std::count(masks[lesion].pixels.begin(), masks[lesion].pixels.end(), 255);
-  }
-  result.manifest["source"] = fs::path(image.photo).filename().string();
-  result.manifest["source_size"] = {photo.width, photo.height};
-  result.manifest["source_sha256"] = Sha256(ReadFile(image.photo));
-  result.done = true;
-  return result;
+  scaled.photo = Resize(photo, options.width, options.height);
+  return scaled;
 }
 
-std::vector<Prepared> PrepareAll(const std::vector<IdridImage>& images,
-                                 const PrepareOptions& options,
-                                 const std::function<void(const std::string&)>& progress) {
-  std::vector<Prepared> results(images.size());
+// What one image came to.
+struct Outcome {
+  std::string error;  // empty: it is done
+  std::array<int64_t, 4> lesion_pixels = {};
+  json manifest;
+};
+
+Outcome Write(const std::string& stem, const Scaled& scaled, const StagedFolder& staged) {
+  Outcome outcome;
+  outcome.manifest["source"] = scaled.source;
+  const auto note = [&](const std::string& name) {
+    outcome.manifest["files"][name] = Describe(staged.Path(name));
+  };
+  const std::string photo = "images/" + stem + ".png", label = "labels/" + stem + ".png";
+  WritePng(staged.Path(photo), scaled.photo);
+  note(photo);
+  WriteIndexedPng(staged.Path(label), ComposeClassMap(scaled.masks));
+  note(label);
+  for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
+    const Image& mask = scaled.masks[lesion];
+    const std::string name = "masks/" + stem + "_" + kLesionNames[lesion] + ".png";
+    WritePng(staged.Path(name), mask);
+    note(name);
+    outcome.lesion_pixels[lesion] = std::count(mask.pixels.begin(), mask.pixels.end(), 255);
+  }
+  return outcome;
+}
+
+std::vector<Outcome> PrepareAll(const std::vector<IdridImage>& images,
+                                const PrepareOptions& options, const StagedFolder& staged,
+                                const std::function<void(const std::string&)>& progress) {
+  std::vector<Outcome> outcomes(images.size());
   std::atomic<size_t> next = 0;
   std::mutex mutex;
-  auto work = [&] {
+  std::exception_ptr fatal;
+  const auto prepare = [&](const IdridImage& image) -> Outcome {
+    Scaled scaled;
+    try {
+      scaled = ReadAndScale(image, options);
+    } catch (const std::exception& error) {
+      Outcome failed;
+      failed.error = error.what();
+      return failed;
+    }
+    return Write(image.stem, scaled, staged);
+  };
+  const auto work = [&] {
     for (size_t i = next++; i < images.size(); i = next++) {
       try {
-        results[i] = PrepareOne(images[i], options);
-      } catch (const std::exception& error) {
-        results[i].error = error.what();
+        outcomes[i] = prepare(images[i]);
+        std::lock_guard lock(mutex);
+        progress(images[i].stem);
+      } catch (...) {
+        // What cannot be written ends the run: the others could not be either.
+        std::lock_guard lock(mutex);
+        if (!fatal) fatal = std::current_exception();
+        next = images.size();
       }
-      std::lock_guard lock(mutex);
-      progress(images[i].stem);
     }
   };
   std::vector<std::thread> threads;
   for (int t = 0; t < options.threads; ++t) threads.emplace_back(work);
   for (std::thread& thread : threads) thread.join();
-  return results;
+  if (fatal) std::rethrow_exception(fatal);
+  return outcomes;
+}
+
+// Files that the manifest of an earlier run says it made. A manifest that cannot be read names
+// none: its files stay, which is better than to delete what it does not clearly name.
+std::set<std::string> FilesOfEarlierRun(const fs::path& out) {
+  std::set<std::string> names = {kTrain, kVal, kTest};
+  const fs::path path = out / kManifest;
+  if (!fs::exists(path)) return names;
+  const json manifest = json::parse(ReadFile(path.string()), nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object() || !manifest.contains("images")) return names;
+  for (const json& image : manifest["images"]) {
+    if (!image.is_object() || !image.contains("files")) continue;
+    for (const auto& [name, file] : image["files"].items()) {
+      const fs::path relative(name);
+      const std::string folder = relative.parent_path().string();
+      const bool ours = folder == "images" || folder == "labels" || folder == "masks";
+      if (ours && relative.extension() == ".png") names.insert(name);
+    }
+  }
+  return names;
+}
+
+std::set<std::string> CheckedValidation(const std::vector<IdridImage>& images,
+                                        const PrepareOptions& options) {
+  std::set<std::string> training;
+  for (const IdridImage& image : images) {
+    if (!image.testing) training.insert(image.stem);
+  }
+  for (const std::string& stem : options.validation) {
+    LSEG_CHECK(training.count(stem) > 0,
+               "the split names '" << stem << "', which is no training image of the set");
+  }
+  return {options.validation.begin(), options.validation.end()};
+}
+
+// A list's text, and what stands about it in the manifest.
+struct List {
+  std::string text;
+  int images = 0;
+  std::array<int64_t, 4> lesion_pixels = {};
+};
+
+json DescribeList(const List& list, int64_t pixels) {
+  json about = {
+      {"images", list.images}, {"bytes", list.text.size()}, {"sha256", Sha256(list.text)}};
+  for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
+    about["prevalence"][kLesionNames[lesion]] =
+        static_cast<double>(list.lesion_pixels[lesion]) / static_cast<double>(list.images * pixels);
+  }
+  return about;
+}
+
+// Sorts what was prepared into lists, and counts.
+std::map<std::string, List> Gather(const std::vector<IdridImage>& images,
+                                   const std::vector<Outcome>& outcomes,
+                                   const std::set<std::string>& validation, json& manifest,
+                                   PrepareReport& report) {
+  std::map<std::string, List> lists;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const std::string& stem = images[i].stem;
+    if (!outcomes[i].error.empty()) {
+      report.failed.push_back(outcomes[i].error);
+      continue;
+    }
+    const bool val = !images[i].testing && validation.count(stem) > 0;
+    const char* name = images[i].testing ? kTest : val ? kVal : kTrain;
+    ++(images[i].testing ? report.test : val ? report.val : report.train);
+    List& list = lists[name];
+    list.text += "images/" + stem + ".png labels/" + stem + ".png\n";
+    ++list.images;
+    for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
+      list.lesion_pixels[lesion] += outcomes[i].lesion_pixels[lesion];
+      report.prevalence[lesion] += static_cast<double>(outcomes[i].lesion_pixels[lesion]);
+    }
+    manifest["images"][stem] = outcomes[i].manifest;
+    manifest["images"][stem]["list"] = name;
+  }
+  return lists;
 }
 
 }  // namespace
@@ -125,52 +222,39 @@ std::vector<std::string> ReadSplit(const std::string& path) {
 
 PrepareReport Prepare(const std::vector<IdridImage>& images, const PrepareOptions& options,
                       const std::function<void(const std::string& stem)>& progress) {
-  const std::set<std::string> validation(options.validation.begin(), options.validation.end());
-  std::set<std::string> training;
-  for (const IdridImage& image : images) {
-    if (!image.testing) training.insert(image.stem);
-  }
-  for (const std::string& stem : validation) {
-    LSEG_CHECK(training.count(stem) > 0,
-               "the split names '" << stem << "', which is no training image of the set");
-  }
-  const fs::path out = options.out;
-  for (const char* folder : {"images", "labels", "masks"}) fs::create_directories(out / folder);
-  const std::vector<Prepared> results = PrepareAll(images, options, progress);
+  LSEG_CHECK(options.threads >= 1, "prepare: " << options.threads << " threads: 1 or more");
+  const std::set<std::string> validation = CheckedValidation(images, options);
+  StagedFolder staged(options.out);
+  const std::vector<Outcome> outcomes = PrepareAll(images, options, staged, progress);
 
   PrepareReport report;
-  std::map<std::string, std::string> lists = {{"train.txt", ""}, {"test.txt", ""}};
-  if (!validation.empty()) lists["val.txt"];
-  nlohmann::json manifest = {
-      {"width", options.width}, {"height", options.height}, {"classes", {"EX", "HE", "MA", "SE"}}};
-  for (size_t i = 0; i < images.size(); ++i) {
-    const IdridImage& image = images[i];
-    if (!results[i].done) {
-      report.failed.push_back(results[i].error);
-      continue;
-    }
-    const bool val = !image.testing && validation.count(image.stem) > 0;
-    const std::string list = image.testing ? "test.txt" : val ? "val.txt" : "train.txt";
-    lists[list] += "images/" + image.stem + ".png labels/" + image.stem + ".png\n";
-    ++(image.testing ? report.test : val ? report.val : report.train);
-    for (int lesion = 0; lesion < 4; ++lesion) {
-      report.prevalence[lesion] += static_cast<double>(results[i].lesion_pixels[lesion]);
-    }
-    manifest["images"][image.stem] = results[i].manifest;
-  }
-  const int done = report.train + report.val + report.test;
+  json manifest = {{"format", "lseg-dataset 1"},
+                   {"width", options.width},
+                   {"height", options.height},
+                   {"classes", kLesionNames}};
+  const std::map<std::string, List> lists = Gather(images, outcomes, validation, manifest, report);
+  LSEG_CHECK(!lists.empty(), "none of the " << images.size() << " images could be prepared: "
+                                            << report.failed.front());
+  const int64_t pixels = int64_t{options.width} * options.height;
   for (double& share : report.prevalence) {
-    share /= std::max(1.0, static_cast<double>(done) * options.width * options.height);
+    share /= static_cast<double>((report.train + report.val + report.test) * pixels);
   }
-  // A list that a run before this one wrote and this one does not have would mislead.
-  for (const char* list : {"train.txt", "val.txt", "test.txt"}) {
-    if (lists.count(list) == 0 || lists[list].empty()) {
-      lists.erase(list);
-      fs::remove(out / list);
-    }
+
+  std::set<std::string> obsolete = FilesOfEarlierRun(options.out);
+  std::vector<std::string> last;  // lists when their images are there, then the manifest
+  for (const auto& [name, list] : lists) {
+    WriteFile(staged.Path(name), list.text);
+    manifest["lists"][name] = DescribeList(list, pixels);
+    obsolete.erase(name);
+    last.push_back(name);
   }
-  for (const auto& [name, text] : lists) WriteFile((out / name).string(), text);
-  WriteFile((out / "manifest.json").string(), manifest.dump(1) + "\n");
+  for (const json& image : manifest["images"]) {
+    for (const auto& [name, file] : image["files"].items()) obsolete.erase(name);
+  }
+  WriteFile(staged.Path(kManifest),
+            manifest.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  last.push_back(kManifest);
+  staged.Commit(last, obsolete);
   return report;
 }
 

@@ -4,10 +4,14 @@
 //   images/<stem>.png                    RGB
 //   labels/<stem>.png                    class map, indexed: 0 background, 1 EX, 2 HE, 3 MA, 4 SE
 //   masks/<stem>_{EX,HE,MA,SE}.png       0 or 255; overlaps are kept here
-//   train.txt, val.txt, test.txt         lines "images/<stem>.png labels/<stem>.png"
+//   train.txt, val.txt, test.txt         lines "images/<stem>.png labels/<stem>.png"; a list
+//                                        without a line is not written
 //   manifest.json                        size and SHA-256 of every file, and what they came from
+//
+// The same input gives the same bytes; the manifest holds no time and no path of the machine.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -20,21 +24,24 @@ struct PrepareOptions {
   std::string out;
   int width = 1440, height = 960;
   std::vector<std::string> validation;  // stems of the training part that go to val.txt
-  int threads = 2;
+  int threads = 2;                      // each needs about 15 bytes a source pixel
 };
 
 struct PrepareReport {
-  int train = 0, val = 0, test = 0;     // lines written to each list
-  double prevalence[4] = {0, 0, 0, 0};  // share of lesion pixels, all images: EX HE MA SE
-  std::vector<std::string> failed;      // one line an image that could not be prepared
+  int train = 0, val = 0, test = 0;  // lines written to each list
+  // Share of lesion pixels in the masks as written, all images: EX HE MA SE.
+  std::array<double, 4> prevalence = {};
+  std::vector<std::string> failed;  // one line an image that could not be prepared
 };
 
-// Stems of a split file: one a line, # begins a comment.
+// Stems of a split file: one a line, # begins a comment. An Error where it names none.
 std::vector<std::string> ReadSplit(const std::string& path);
 
-// Prepares all images. One that cannot be read is reported and left out of the lists, the others
-// are done. A stem of `validation` that is no training image is an Error before anything is
-// written. `progress` is called from the threads, one at a time, after each image.
+// Prepares all images. One that cannot be read is reported and left out, the others are done.
+// `out` changes only at the end and as a whole (lseg/staged_folder.h); files that the manifest of
+// an earlier run names and this one does not make are then removed. Throws Error, and leaves `out`
+// as it was, where a stem of `validation` is no training image, no image at all can be read, or a
+// file cannot be written. `progress` is called from the threads, one at a time, after each image.
 PrepareReport Prepare(const std::vector<IdridImage>& images, const PrepareOptions& options,
                       const std::function<void(const std::string& stem)>& progress);
 

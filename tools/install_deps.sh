@@ -21,7 +21,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/script_lib.sh"
 
 packages=(g++ cmake ninja-build libdnnl-dev libhwy-dev libprotobuf-dev protobuf-compiler libpng-dev
-  libtiff-dev libssl-dev libstb-dev libcxxopts-dev nlohmann-json3-dev)
+  libtiff-dev libstb-dev libcxxopts-dev nlohmann-json3-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev)
 
 with_tests=1 check_only=0
