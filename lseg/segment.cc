@@ -49,7 +49,12 @@ void Segmenter::LoadWeights(const Net& net) {
                                   << ": the net has tensors that this file lacks: " << Join(lacking)
                                   << "; weights of a part of it are for lseg_train --weights");
   if (!report.skipped.empty()) {
-    notes_.push_back("not in this net, skipped: " + Join(report.skipped));
+    // A checkpoint brings the solver's memory along: dozens of tensors.
+    notes_.push_back("tensors that are not in this net, skipped: " +
+                     (report.skipped.size() <= 3
+                          ? Join(report.skipped)
+                          : report.skipped.front() + " and " +
+                                std::to_string(report.skipped.size() - 1) + " others"));
   }
   notes_.insert(notes_.end(), net.notes().begin(), net.notes().end());
   weights_ = WeightsFile();

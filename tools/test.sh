@@ -45,6 +45,8 @@ done
 # Names and reasons of skipped tests, from ctest's log of what the tests printed.
 print_skipped() {
   awk '
+    / Testing: / { test = $NF }
+    /^skipped: / { print "  skipped: " test ": " substr($0, 10) }
     /: Skipped$/ { reason = ""; in_reason = 1; next }
     /^\[  SKIPPED \] / && in_reason {
       name = $0
