@@ -49,7 +49,8 @@ class NetDefinition {
                          const std::vector<std::string>& stages = {}) const;
   NetDefinition Filtered(const caffe::NetState& state) const;
 
-  // Puts another message in a layer's place (a data source that the caller chooses); its lines stay.
+  // Puts another message in a layer's place (a data source that the caller chooses); its lines
+  // stay.
   void ReplaceLayer(int layer, const caffe::LayerParameter& message) {
     *net_.mutable_layer(layer) = message;
   }

@@ -236,18 +236,6 @@ TrainingImage MakeTrainingImage(Image photo, const std::vector<Image>& masks) {
   return image;
 }
 
-TrainingImage MakeTrainingImage(Image photo, const Image& class_map, int classes) {
-  std::vector<Image> masks(classes, Image(class_map.width, class_map.height, 1));
-  for (size_t i = 0; i < class_map.pixels.size(); ++i) {
-    const int value = class_map.pixels[i];
-    LSEG_CHECK(value <= classes, "class " << value << " at x " << i % class_map.width << ", y "
-                                          << i / class_map.width << ": the classes are 0 to "
-                                          << classes);
-    if (value > 0) masks[value - 1].pixels[i] = 1;
-  }
-  return MakeTrainingImage(std::move(photo), masks);
-}
-
 void AugmentOptions::Validate() const {
   LSEG_CHECK(width > 0 && height > 0, "a crop of " << width << "x" << height << " is empty");
   LSEG_CHECK(!scales.empty(), "no scale to draw from");

@@ -26,8 +26,6 @@ struct TrainingImage {
 
 // From one mask a class, photo-sized, 0 elsewhere than in the lesion.
 TrainingImage MakeTrainingImage(Image photo, const std::vector<Image>& masks);
-// From a class map: 0 background, c + 1 for class c. A value above `classes` is an Error.
-TrainingImage MakeTrainingImage(Image photo, const Image& class_map, int classes);
 
 struct AugmentOptions {
   int width = 448, height = 448;  // of the crop

@@ -344,8 +344,8 @@ std::vector<Panel> CurvePanels(const Evaluation& evaluation) {
     for (size_t c = 0; c < scores.lesions.size(); ++c) {
       const LesionReport& lesion = evaluation.pooled.lesions[c];
       Series& series = panel.series.emplace_back();
-      series.name = scores.lesions[c] + "  " +
-                    (Aupr(lesion, protocol) ? Fixed(Aupr(lesion, protocol), 4) : "absent");
+      const Value aupr = Aupr(lesion, protocol);
+      series.name = scores.lesions[c] + (aupr ? ", AUPR " + Fixed(aupr, 4) : ", absent");
       const auto found = lesion.curves.find(protocol);
       if (found == lesion.curves.end()) continue;
       for (const PrPoint& point : found->second.points) {

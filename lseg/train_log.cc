@@ -96,6 +96,7 @@ TrainLog::TrainLog(const std::string& folder, const std::vector<std::string>& lo
     step_iterations_.push_back(row[0]);
     step_losses_.push_back(row[1]);
   }
+  if (classes.empty()) return;
   header = "iteration";
   for (const std::string& name : classes) header += "," + name;
   header += ",mean";

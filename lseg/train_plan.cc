@@ -60,12 +60,14 @@ void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, T
       choose("seed", "random_seed", options.seed, param.random_seed() >= 0, param.random_seed(), 1);
   plan->checkpoint_every = choose("checkpoint-every", "snapshot", options.checkpoint_every,
                                   param.snapshot() > 0, param.snapshot(), kCheckpointEvery);
-  const int64_t silent = options.val ? kValEvery : 0;
-  plan->val_every = choose("val-every", "test_interval", options.val_every,
-                           param.test_interval() > 0, param.test_interval(), silent);
-  LSEG_CHECK(options.val || !options.val_every || HasDataLayer(plan->TestNet(), caffe::TEST),
+  // Caffe's own tests: so many batches of the test net's data layer.
+  const bool tests = param.test_iter_size() > 0 && HasDataLayer(plan->TestNet(), caffe::TEST);
+  LSEG_CHECK(options.val || tests || !options.val_every,
              "--val-every without --val: there is nothing to validate on");
-  if (!options.val && !HasDataLayer(plan->TestNet(), caffe::TEST)) plan->val_every = 0;
+  if (!options.val && !tests) return;
+  plan->val_every =
+      choose("val-every", "test_interval", options.val_every, param.test_interval() > 0,
+             param.test_interval(), options.val ? kValEvery : 0);
 }
 
 void PlanData(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes) {

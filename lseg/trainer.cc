@@ -15,6 +15,12 @@ namespace fs = std::filesystem;
 
 std::string Megabytes(int64_t bytes) { return std::to_string((bytes + 500000) / 1000000) + " MB"; }
 
+std::string Join(const std::vector<std::string>& keys) {
+  std::string text;
+  for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
+  return text;
+}
+
 // The batch of a net whose inputs are fed from here: blobs `data` and `label`, and no other.
 int64_t BatchOfInputs(const NetDefinition& net) {
   int64_t batch = 0;
@@ -166,8 +172,8 @@ void Trainer::LoadWeights() {
              plan_.weights << ": none of its tensors has a name that the net knows");
   say_(plan_.weights + ": loaded " + std::to_string(report.loaded.size()) + " tensors (" +
        report.loaded.front() + " .. " + report.loaded.back() + ")");
-  for (const std::string& key : report.skipped) say_(key + " is not in this net: skipped");
-  for (const std::string& key : report.missing) say_(key + " is not in the file: left as filled");
+  if (!report.skipped.empty()) say_("not in this net, skipped: " + Join(report.skipped));
+  if (!report.missing.empty()) say_("not in the file, left as filled: " + Join(report.missing));
 }
 
 void Trainer::Restore(const Checkpoint& checkpoint) {

@@ -33,10 +33,7 @@ Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& c
     return;
   }
   source_ = MakeSource(plan);
-  const caffe::SolverParameter solver = plan.Solver().solver();
-  count_ = solver.test_iter_size() > 0
-               ? solver.test_iter(0)
-               : (source_->images() + source_->batch_size() - 1) / source_->batch_size();
+  count_ = plan.Solver().solver().test_iter(0);
 }
 
 std::optional<ValidationScore> Validation::Run(const std::atomic<int>& stop) {

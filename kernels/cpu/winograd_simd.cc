@@ -26,8 +26,13 @@ constexpr int kTileRows = 12;
 #else
 constexpr int kTileRows = 6;
 #endif
-constexpr int64_t kDepth = 256;  // input channels a pass: a panel of them stays in L1
 constexpr int64_t kChunk = kWinogradChunk;
+
+// Input channels a pass: 16 KiB of a panel, which stay in the L1 cache beside the tiles.
+template <int kBlock>
+constexpr int64_t Depth() {
+  return 4096 / PanelSize<kBlock>();
+}
 
 // Panels of a chunk; the last may have fewer. Padding channels of a block are computed, from
 // weights that are zero, so that zeros are written there.
@@ -92,8 +97,8 @@ template <int kBlock>
 void MultiplyPanel(const WinogradShape& s, int64_t tiles, const float* a, const float* b, float* c0,
                    float* c1) {
   const int64_t a_stride = tiles * kBlock, blocks = s.InBlocks();
-  for (int64_t first = 0; first < blocks; first += kDepth / kBlock) {
-    const int64_t count = std::min(kDepth / kBlock, blocks - first);
+  for (int64_t first = 0; first < blocks; first += Depth<kBlock>() / kBlock) {
+    const int64_t count = std::min(Depth<kBlock>() / kBlock, blocks - first);
     const float* from = a + first * a_stride;
     const float* with = b + first * kBlock * PanelSize<kBlock>();
     int64_t t = 0;

@@ -263,17 +263,14 @@ TEST(DrawAugmentation, EveryPlaceInsideAndNoneOutside) {
   EXPECT_THAT(tops, testing::Each(testing::Gt(250)));  // 333 expected, deviation 15
 }
 
-TEST(MakeTrainingImage, TakesClassMapsAndMasks) {
-  Image map(3, 1, 1);
-  map.pixels = {0, 2, 1};
-  const TrainingImage of_map = MakeTrainingImage(Image(3, 1, 3), map, 2);
-  EXPECT_THAT(of_map.lesions, ElementsAre(ElementsAre(2), ElementsAre(1)));
-  Image mask(3, 1, 1);
+TEST(MakeTrainingImage, KeepsThePixelsOfEachMask) {
+  Image mask(3, 1, 1), other(3, 1, 1);
   mask.pixels = {255, 0, 255};
-  const TrainingImage of_masks = MakeTrainingImage(Image(3, 1, 3), {mask, mask});
-  EXPECT_THAT(of_masks.lesions, ElementsAre(ElementsAre(0, 2), ElementsAre(0, 2)));
-  EXPECT_THROW(MakeTrainingImage(Image(3, 1, 3), map, 1), Error);
+  other.pixels = {0, 0, 1};
+  const TrainingImage image = MakeTrainingImage(Image(3, 1, 3), {mask, other});
+  EXPECT_THAT(image.lesions, ElementsAre(ElementsAre(0, 2), ElementsAre(2)));
   EXPECT_THROW(MakeTrainingImage(Image(3, 2, 3), {mask}), Error);
+  EXPECT_THROW(MakeTrainingImage(Image(3, 1, 3), std::vector<Image>(9, mask)), Error);
 }
 
 }  // namespace

@@ -130,11 +130,11 @@ TEST(EvalReport, Curves) {
   EXPECT_EQ(panels[0].title, "idrid33, 2 images at 2x2");
   EXPECT_EQ(panels[1].title, "mmseg11, 2 images at 2x2");
   ASSERT_EQ(panels[0].series.size(), 2u);
-  EXPECT_EQ(panels[0].series[0].name, "EX  0.7292");
+  EXPECT_EQ(panels[0].series[0].name, "EX, AUPR 0.7292");
   EXPECT_EQ(panels[0].series[0].x.size(), 33u);
   EXPECT_EQ(panels[0].series[0].x.back(), 1);
   EXPECT_EQ(panels[0].series[0].y.back(), 3 / 8.);
-  EXPECT_EQ(panels[0].series[1].name, "SE  absent");
+  EXPECT_EQ(panels[0].series[1].name, "SE, absent");
   EXPECT_TRUE(panels[0].series[1].x.empty());
 }
 

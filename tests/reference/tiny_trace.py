@@ -2,7 +2,7 @@
 writes what it saw to tiny_trace.json. Independent of the project's code: every operation and its
 gradient is written out below, and the gradients are checked against finite differences.
 
-  python3 tests/reference/tiny_trace.py            # needs numpy; writes tiny_trace.json beside itself
+  python3 tests/reference/tiny_trace.py    # needs numpy; writes tiny_trace.json beside itself
 
 Single precision must be able to follow this path, so no decision may hang on a rounding: the script
 asserts that logits stay away from the edges of the bins, pre-activations from 0, the two largest
@@ -142,8 +142,8 @@ def pool(x):
 
 def upsample(x):
     """Deconvolution with kernel 4 and stride 2, bilinear from channel i to channel i, no padding;
-    cropped so that it lies on the image: sample j has its centre at row 2 j + 1.5 of the result, and
-    at row 2 j + 0.5 of the image, hence an offset of 1."""
+    cropped so that it lies on the image: sample j has its centre at row 2 j + 1.5 of the result,
+    and at row 2 j + 0.5 of the image, hence an offset of 1."""
     taps = np.array([0.25, 0.75, 0.75, 0.25])
     n, c, h, w = x.shape
     y = np.zeros((n, c, 2 * h + 2, 2 * w + 2))
@@ -271,7 +271,8 @@ def train():
     for iteration in range(ITERATIONS):
         losses, grads = np.zeros(3), {key: np.zeros_like(v) for key, v in weights.items()}
         for part in range(ITER_SIZE):
-            part_losses, part_grads = forward_backward(weights, *batch(iteration * ITER_SIZE + part))
+            data, label = batch(iteration * ITER_SIZE + part)
+            part_losses, part_grads = forward_backward(weights, data, label)
             losses += np.array(part_losses) / ITER_SIZE
             for key in grads:
                 grads[key] += part_grads[key]

@@ -144,7 +144,7 @@ TEST_F(LsegEval, WritesTableCsvAndCurves) {
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 4);
   EXPECT_THAT(csv, HasSubstr("\na,4,3,EX,5,"));
   EXPECT_THAT(csv, HasSubstr("\nb,4,3,MA,0,,,,,0,\n"));
-  EXPECT_THAT(ReadFile(Path("curves.svg")), HasSubstr(">EX  0.7450</text>"));
+  EXPECT_THAT(ReadFile(Path("curves.svg")), HasSubstr(">EX, AUPR 0.7450</text>"));
 }
 
 TEST_F(LsegEval, GrayPngsScoreLikeTheProbabilitiesTheyRound) {

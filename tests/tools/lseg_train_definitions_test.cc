@@ -1,0 +1,133 @@
+// lseg_train with a definition that brings its own data: what it and its solver say is done, and no
+// more.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "framework/solver.h"
+#include "framework/solver_definition.h"
+#include "framework/weights.h"
+#include "lseg/layers.h"
+#include "lseg/model.h"
+#include "tests/lseg/tiny_dataset.h"
+#include "tests/tools/run_program.h"
+
+namespace lseg {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr char kNet[] = R"(
+  layer { name: "data" type: "ImageLabelmapData" top: "data" top: "label"
+          include { phase: TRAIN }
+          transform_param { mean_value: 16 mean_value: 56 mean_value: 116 scale: 0.5 mirror: true }
+          image_data_param { source: "train.txt" batch_size: 2 shuffle: true } }
+  layer { name: "data" type: "ImageLabelmapData" top: "data" top: "label"
+          include { phase: TEST }
+          transform_param { mean_value: 16 mean_value: 56 mean_value: 116 scale: 0.5 }
+          image_data_param { source: "val.txt" } }
+  layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+          convolution_param { num_output: 4 kernel_size: 3 pad: 1
+                              weight_filler { type: "gaussian" std: 0.01 } } }
+  layer { type: "MultiChannelBinSigmoidCrossEntropyLoss" bottom: "score" bottom: "label"
+          top: "bin_loss" mcbsce_loss_param { num_label: 4 } })";
+
+constexpr char kSolver[] = R"(
+  net: "net.prototxt" test_iter: 2 test_interval: 5 base_lr: 1e-5 momentum: 0.9
+  lr_policy: "fixed" max_iter: 10 iter_size: 2 snapshot: 5 snapshot_prefix: "models/toy"
+  random_seed: 11 solver_mode: GPU)";
+
+class LsegTrainDefinitions : public testing::Test {
+ protected:
+  LsegTrainDefinitions() {
+    WriteTinyDataset(folder_, "train", 3, 40, 30);
+    WriteTinyDataset(folder_, "val", 2, 40, 30);
+    folder_.Write("net.prototxt", kNet);
+    folder_.Write("solver.prototxt", kSolver);
+  }
+  ProgramResult Train(const std::string& out, std::vector<std::string> more) const {
+    const std::vector<std::string> start = {LSEG_TRAIN, "--threads", "2", "--out",
+                                            folder_.Path(out)};
+    more.insert(more.begin(), start.begin(), start.end());
+    return RunProgram(more, folder_.Path("run"));
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(LsegTrainDefinitions, DoesWhatTheDefinitionSaysAndNoMore) {
+  const ProgramResult result = Train("a", {"--solver", folder_.Path("solver.prototxt")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("solver_mode is ignored"), HasSubstr("validation at 5"),
+                                HasSubstr("validation at 10")));
+
+  // The same by hand: the framework's net and solver on the same definition.
+  Context context(Device::kCpu, 2);
+  const SolverDefinition solver = SolverDefinition::FromFile(folder_.Path("solver.prototxt"));
+  LayerRegistry registry = BuiltinLayers();
+  AddLayers(registry);
+  NetOptions options;
+  options.phase = caffe::TRAIN;
+  options.solver = &solver.solver();
+  options.seed = 11;
+  auto parameters = std::make_shared<ParameterSet>();
+  Net net(*solver.TrainNet(), registry, context, parameters, options);
+  Solver by_hand(net, solver.solver());
+  for (int i = 0; i < 10; ++i) {
+    by_hand.Run();
+    if (i != 4) continue;
+    const WeightsFile snapshot = WeightsFile::Read(folder_.Path("a/toy_iter_5.safetensors"));
+    const Tensor& weight = *parameters->Find("score.weight");
+    EXPECT_EQ(snapshot.Find("score.weight")->data,
+              std::vector<float>(weight.f32(), weight.f32() + weight.desc().shape.Count()));
+  }
+  const WeightsFile weights = WeightsFile::Read(folder_.Path("a/final.safetensors"));
+  const Tensor& weight = *parameters->Find("score.weight");
+  EXPECT_EQ(weights.Find("score.weight")->data,
+            std::vector<float>(weight.f32(), weight.f32() + weight.desc().shape.Count()));
+
+  const ModelInfo model = FromMetadata(weights.metadata, "final");
+  EXPECT_EQ(model.net_text, kNet);
+  EXPECT_EQ(model.mean_bgr, (std::array<float, 3>{16, 56, 116}));
+  EXPECT_EQ(model.scale, 0.5f);
+  EXPECT_EQ(model.width, 40);
+}
+
+TEST_F(LsegTrainDefinitions, DataReplacesTheSourceAndTheLogSaysSo) {
+  WriteTinyDataset(folder_, "other", 2, 40, 30);
+  ASSERT_EQ(Train("a", {"--solver", folder_.Path("solver.prototxt")}).code, 0);
+  const ProgramResult result = Train(
+      "b", {"--solver", folder_.Path("solver.prototxt"), "--data", folder_.Path("other.txt")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("net.prototxt:5: layer 'data' (ImageLabelmapData): --data "),
+                    HasSubstr("replaces source 'train.txt'")));
+  EXPECT_NE(ReadFile(folder_.Path("a/final.safetensors")),
+            ReadFile(folder_.Path("b/final.safetensors")));
+}
+
+TEST_F(LsegTrainDefinitions, SaysWhatReplacesTheSolversFields) {
+  const ProgramResult result =
+      Train("a", {"--solver", folder_.Path("solver.prototxt"), "--iterations", "3", "--seed", "5"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("--iterations 3 replaces max_iter 10"),
+                                HasSubstr("--seed 5 replaces random_seed 11")));
+}
+
+TEST_F(LsegTrainDefinitions, AFlagWithoutEffectIsRefused) {
+  const ProgramResult result =
+      Train("a", {"--solver", folder_.Path("solver.prototxt"), "--crop", "16x16"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("--crop has no effect"));
+}
+
+TEST_F(LsegTrainDefinitions, ErrorsNameTheLineOfTheDefinition) {
+  folder_.Write("net.prototxt", std::string(kNet) + "\nlayer { name: \"x\" type: \"Nothing\" }\n");
+  const ProgramResult result = Train("a", {"--solver", folder_.Path("solver.prototxt")});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("net.prototxt:15: layer 'x' (Nothing)"),
+                                HasSubstr("unknown layer type")));
+}
+
+}  // namespace
+}  // namespace lseg
