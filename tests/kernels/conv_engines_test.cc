@@ -21,85 +21,47 @@ constexpr ConvFormats kPairs[] = {
     {Format::kNHWC, Format::kNCHW},     {Format::kNChw8c, Format::kNCHW},
     {Format::kNChw16c, Format::kNCHW}};
 
+// Along y and along x.
+struct Both {
+  int64_t y, x;
+};
+
+ConvParams Case(Shape src, int64_t out_channels, Both kernel, Both stride, Both pad, Both dilation,
+                int64_t group) {
+  return {.src = src,
+          .out_channels = out_channels,
+          .kernel_h = kernel.y,
+          .kernel_w = kernel.x,
+          .stride_h = stride.y,
+          .stride_w = stride.x,
+          .pad_h = pad.y,
+          .pad_w = pad.x,
+          .dilation_h = dilation.y,
+          .dilation_w = dilation.x,
+          .group = group};
+}
+
 // Odd sizes, batch 2, channel counts that are no multiple of a block.
 std::vector<ConvParams> Cases() {
   std::vector<ConvParams> cases = {
+      // source, outputs, kernel, stride, pad, dilation, groups
       // first layer of the net, a middle one, a wide one
-      {.src = {2, 3, 13, 17},
-       .out_channels = 16,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1},
-      {.src = {2, 16, 9, 7},
-       .out_channels = 32,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1},
-      {.src = {1, 40, 5, 6},
-       .out_channels = 24,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1,
-       .bias = false},
-      {.src = {2, 5, 9, 7},
-       .out_channels = 11,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1},
+      Case({2, 3, 13, 17}, 16, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+      Case({2, 16, 9, 7}, 32, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+      Case({1, 40, 5, 6}, 24, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+      Case({2, 5, 9, 7}, 11, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
       // strides, pads, dilations and kernels that differ between the axes
-      {.src = {2, 8, 12, 15},
-       .out_channels = 8,
-       .kernel_h = 3,
-       .kernel_w = 5,
-       .stride_h = 2,
-       .stride_w = 3,
-       .pad_h = 0,
-       .pad_w = 2},
-      {.src = {1, 6, 14, 11},
-       .out_channels = 10,
-       .kernel_h = 2,
-       .kernel_w = 4,
-       .pad_h = 2,
-       .pad_w = 1,
-       .dilation_h = 3,
-       .dilation_w = 2},
-      {.src = {1, 8, 30, 30},
-       .out_channels = 8,
-       .kernel_h = 7,
-       .kernel_w = 7,
-       .stride_h = 4,
-       .stride_w = 4,
-       .pad_h = 3,
-       .pad_w = 3},
+      Case({2, 8, 12, 15}, 8, {3, 5}, {2, 3}, {0, 2}, {1, 1}, 1),
+      Case({1, 6, 14, 11}, 10, {2, 4}, {1, 1}, {2, 1}, {3, 2}, 1),
+      Case({1, 8, 30, 30}, 8, {7, 7}, {4, 4}, {3, 3}, {1, 1}, 1),
       // groups, down to one channel each
-      {.src = {2, 16, 7, 8},
-       .out_channels = 32,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1,
-       .group = 2},
-      {.src = {2, 6, 9, 7},
-       .out_channels = 6,
-       .kernel_h = 3,
-       .kernel_w = 3,
-       .pad_h = 1,
-       .pad_w = 1,
-       .group = 6},
-      {.src = {1, 20, 6, 7},
-       .out_channels = 10,
-       .kernel_h = 3,
-       .kernel_w = 1,
-       .pad_h = 1,
-       .pad_w = 0,
-       .group = 5},
+      Case({2, 16, 7, 8}, 32, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 2),
+      Case({2, 6, 9, 7}, 6, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 6),
+      Case({1, 20, 6, 7}, 10, {3, 1}, {1, 1}, {1, 0}, {1, 1}, 5),
       // 1x1, many outputs
-      {.src = {2, 24, 5, 9}, .out_channels = 17},
+      Case({2, 24, 5, 9}, 17, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1),
   };
+  cases[2].bias = false;
   // 1x1 to few outputs: score and fusion layers, and every count the pointwise engine has code for
   int64_t in = 1;
   for (const int64_t out : {1, 2, 3, 4, 5, 8, 4, 1, 8}) {
