@@ -93,8 +93,8 @@ std::string ToString(ConvDirection direction) {
 const std::vector<ConvEngine>& ConvEngines(Device) {
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
-      {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3},
+      {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
       {"reference", SupportsConvReference, MakeConvReference},
   };
