@@ -72,7 +72,6 @@ class TiffReader {
       TIFFSetWarningHandler(nullptr);
       TIFFSetErrorHandlerExt(OnError);
     });
-    current_source = &source_;
     tiff_.reset(TIFFClientOpen("", "r", &source_, OnRead, OnWrite, OnSeek, OnClose, OnSize, OnMap,
                                OnUnmap));
     if (!tiff_) Fail();
@@ -93,22 +92,16 @@ class TiffReader {
                "is a camera RAW file, which is not read: export it as PNG or TIFF");
     LSEG_CHECK(samples >= 1 && samples <= 8 && bits <= 64,
                "has " << samples << " samples of " << bits << " bits a pixel: no known image");
-    // A strip or tile is unpacked as a whole, whatever the size of the picture.
-    const int64_t block =
-        TIFFIsTiled(tiff_.get()) ? TIFFTileSize64(tiff_.get()) : TIFFStripSize64(tiff_.get());
-    LSEG_CHECK(block > 0 && block / 64 <= max_pixels,
-               "is damaged: a strip or tile of " << block << " bytes");
+    CheckBytes();
   }
-  ~TiffReader() {
-    tiff_.reset();
-    current_source = nullptr;
-  }
-
   TIFF* get() const { return tiff_.get(); }
   bool HasAlpha() const {
     uint16_t count = 0;
     const uint16_t* kinds = nullptr;
     return TIFFGetField(get(), TIFFTAG_EXTRASAMPLES, &count, &kinds) && count > 0;
+  }
+  bool IsGray() const {
+    return photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE;
   }
   [[noreturn]] void Fail() const {
     LSEG_FAIL("is truncated or damaged (TIFF: "
@@ -122,7 +115,36 @@ class TiffReader {
   struct Close {
     void operator()(TIFF* tiff) const { TIFFClose(tiff); }
   };
+  struct Current {
+    explicit Current(const Source* source) { current_source = source; }
+    ~Current() { current_source = nullptr; }
+  };
+
+  // Whether the picture can be in the file, before memory is taken for it.
+  void CheckBytes() const {
+    const int64_t pixel_bits = int64_t{samples} * bits, pixels = int64_t{width} * height;
+    // A strip or tile is unpacked as a whole; tiles may reach beyond the picture, but not far.
+    const int64_t block = TIFFIsTiled(get()) ? TIFFTileSize64(get()) : TIFFStripSize64(get());
+    LSEG_CHECK(block > 0 && block / 2 <= (pixels + (1 << 20)) * (pixel_bits / 8 + 1),
+               "is damaged: a strip or tile of " << block << " bytes");
+    uint16_t compression = COMPRESSION_NONE;
+    TIFFGetFieldDefaulted(get(), TIFFTAG_COMPRESSION, &compression);
+    const bool general = compression == COMPRESSION_NONE || compression == COMPRESSION_LZW ||
+                         compression == COMPRESSION_DEFLATE ||
+                         compression == COMPRESSION_PACKBITS ||
+                         compression == COMPRESSION_ADOBE_DEFLATE;
+    // None of these packs 4096 bytes into one; those for documents and JPEG have other bounds.
+    const int64_t wanted = pixels * pixel_bits / 8 /
+                           (compression == COMPRESSION_NONE ? 1
+                            : general                       ? 4096
+                                                            : 1 << 20);
+    LSEG_CHECK(static_cast<int64_t>(source_.bytes.size()) >= wanted,
+               "is truncated: " << source_.bytes.size() << " bytes cannot hold " << width << "x"
+                                << height << " pixels");
+  }
+
   Source source_;
+  Current current_{&source_};
   std::unique_ptr<TIFF, Close> tiff_;
 };
 
@@ -148,17 +170,10 @@ Image ReadColours(const TiffReader& reader) {
   return image;
 }
 
-// Samples `stride` apart, of 1, 2, 4 or 8 bits, most significant first.
-void Unpack(const uint8_t* packed, int bits, int stride, int count, uint8_t* out) {
-  const int mask = (1 << bits) - 1;
-  for (int i = 0; i < count; ++i) {
-    const size_t bit = static_cast<size_t>(i) * stride * bits;
-    out[i] = static_cast<uint8_t>(packed[bit / 8] >> (8 - bits - bit % 8) & mask);
-  }
-}
-
-// The first sample of each pixel, as stored. Strips or tiles.
-Image ReadFirstSamples(const TiffReader& reader) {
+// Calls on_row(samples, stride, x, y, count) for the pixels from (x, y) on that stand in one row of
+// a strip or tile: the first sample of each, `stride` samples apart.
+template <typename OnRow>
+void ReadFirstSamples(const TiffReader& reader, const OnRow& on_row) {
   TIFF* tiff = reader.get();
   const bool tiled = TIFFIsTiled(tiff);
   uint32_t block_width = reader.width, block_height = reader.height;
@@ -173,7 +188,6 @@ Image ReadFirstSamples(const TiffReader& reader) {
   const int stride = reader.planar == PLANARCONFIG_CONTIG ? reader.samples : 1;
   const tmsize_t row_bytes = tiled ? TIFFTileRowSize(tiff) : TIFFScanlineSize(tiff);
   std::vector<uint8_t> block(tiled ? TIFFTileSize(tiff) : TIFFStripSize(tiff));
-  Image image(reader.width, reader.height, 1);
   for (int64_t top = 0; top < reader.height; top += block_height) {
     const int rows = static_cast<int>(std::min<int64_t>(block_height, reader.height - top));
     for (int64_t left = 0; left < reader.width; left += block_width) {
@@ -185,11 +199,40 @@ Image ReadFirstSamples(const TiffReader& reader) {
       if (got < wanted) reader.Fail();
       const int count = static_cast<int>(std::min<int64_t>(block_width, reader.width - left));
       for (int y = 0; y < rows; ++y) {
-        Unpack(block.data() + y * row_bytes, reader.bits, stride, count,
-               image.Row(static_cast<int>(top) + y) + left);
+        on_row(block.data() + y * row_bytes, stride, static_cast<int>(left),
+               static_cast<int>(top) + y, count);
       }
     }
   }
+}
+
+// Samples of 1, 2, 4 or 8 bits, as stored.
+Image ReadSamples(const TiffReader& reader) {
+  Image image(reader.width, reader.height, 1);
+  const int bits = reader.bits, mask = (1 << bits) - 1;
+  ReadFirstSamples(reader, [&](const uint8_t* row, int stride, int x, int y, int count) {
+    uint8_t* out = image.Row(y) + x;
+    for (int i = 0; i < count; ++i) {
+      const size_t bit = static_cast<size_t>(i) * stride * bits;
+      out[i] = static_cast<uint8_t>(row[bit / 8] >> (8 - bits - bit % 8) & mask);
+    }
+  });
+  return image;
+}
+
+// 16-bit gray, rounded to 8: libtiff's own conversion cuts it off.
+Image ReadGray16(const TiffReader& reader) {
+  Image image(reader.width, reader.height, 1);
+  const bool inverted = reader.photometric == PHOTOMETRIC_MINISWHITE;
+  ReadFirstSamples(reader, [&](const uint8_t* row, int stride, int x, int y, int count) {
+    uint8_t* out = image.Row(y) + x;
+    for (int i = 0; i < count; ++i) {
+      uint16_t value;
+      std::memcpy(&value, row + 2 * static_cast<size_t>(i) * stride, 2);
+      const auto rounded = static_cast<uint8_t>((value + 128) / 257);
+      out[i] = inverted ? 255 - rounded : rounded;
+    }
+  });
   return image;
 }
 
@@ -197,6 +240,11 @@ Image ReadFirstSamples(const TiffReader& reader) {
 
 Image DecodeTiff(std::string_view bytes, int64_t max_pixels) {
   const TiffReader reader(bytes, max_pixels);
+  if (reader.bits == 16 && reader.IsGray()) {
+    LSEG_CHECK(reader.samples == 1, "is a TIFF of a kind that is not read: 16-bit gray with "
+                                        << reader.samples << " samples a pixel");
+    return Orient(ReadGray16(reader), reader.orientation);
+  }
   return Orient(ReadColours(reader), reader.orientation);
 }
 
@@ -205,15 +253,13 @@ Samples DecodeTiffSamples(std::string_view bytes, int64_t max_pixels) {
   Samples result;
   result.alpha = reader.HasAlpha();
   const bool palette = reader.photometric == PHOTOMETRIC_PALETTE;
-  const bool gray =
-      reader.photometric == PHOTOMETRIC_MINISBLACK || reader.photometric == PHOTOMETRIC_MINISWHITE;
   LSEG_CHECK(reader.bits <= 8, "has " << reader.bits << " bits a sample: 8 or fewer are read");
-  if (palette || gray) {
+  if (palette || reader.IsGray()) {
     LSEG_CHECK(reader.bits == 1 || reader.bits == 2 || reader.bits == 4 || reader.bits == 8,
                "has " << reader.bits << " bits a sample: 1, 2, 4 or 8 are read");
     result.kind = palette ? Samples::Kind::kIndex : Samples::Kind::kGray;
     result.white = (1 << reader.bits) - 1;
-    result.image = ReadFirstSamples(reader);
+    result.image = ReadSamples(reader);
     if (reader.photometric == PHOTOMETRIC_MINISWHITE) {
       for (uint8_t& value : result.image.pixels) value = result.white - value;
     }
