@@ -3,6 +3,7 @@
 // them does well is too easy to say anything about a segmentation.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -13,7 +13,7 @@ namespace lseg {
 
 struct EvaluationOptions {
   // Lines `images/x.png labels/x.png`, relative to the list (lseg/dataset.h). The truth is
-  // masks/x_<lesion>.png beside labels/ where there is one, else class c + 1 of labels/x.png.
+  // masks/x_<lesion>.png beside labels/ where they are, else the classes c + 1 of labels/x.png.
   std::string truth_list;
 
   // One of the two, or neither where the colour baseline alone is wanted. Predictions have an
