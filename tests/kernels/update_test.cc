@@ -93,11 +93,13 @@ TEST(SgdTest, ClippingActsOnTheAccumulatedGradientOfAllParameters) {
 }
 
 TEST(SgdTest, NoClippingAtOrBelowTheLimit) {
-  UpdateParams params;
-  params.clip_gradients = 5;
-  Parameter a{{0, 0}, {3, 4}, {}, {}};
-  Step(params, {&a}, {1, 0});
-  EXPECT_EQ(a.value, (std::vector<float>{-3, -4}));
+  for (const float limit : {5.0f, 20.0f}) {  // the norm is 5
+    UpdateParams params;
+    params.clip_gradients = limit;
+    Parameter a{{0, 0}, {3, 4}, {}, {}};
+    Step(params, {&a}, {1, 0});
+    EXPECT_EQ(a.value, (std::vector<float>{-3, -4}));
+  }
 }
 
 TEST(UpdateTest, ANormThatIsNotFiniteUpdatesNothing) {
