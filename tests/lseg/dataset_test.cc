@@ -1,17 +1,18 @@
-// Lists, truth in both its forms, class maps from overlapping masks; IDRiD's folders as prepared.
+// Lists, truth in both its forms, class maps from overlapping masks.
 #include "lseg/dataset.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "framework/file.h"
-#include "lseg/prepare.h"
 #include "tests/lseg/image_files.h"
+#include "tests/lseg/temp_folder.h"
 
 namespace lseg {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
@@ -75,85 +76,29 @@ TEST(ReadTruth, PrefersMasksAndSplitsClassMaps) {
   EXPECT_EQ(masks[0].pixels, std::vector<uint8_t>(6, 0));
 }
 
-// Two training images of IDRiD in small; the second has no haemorrhages, and no soft exudates.
-std::string MakeIdrid(const std::string& folder) {
-  const fs::path base = fs::path(folder) / "A. Segmentation";
-  const fs::path photos = base / "1. Original Images" / "a. Training Set";
-  const fs::path masks = base / "2. All Segmentation Groundtruths" / "a. Training Set";
-  fs::create_directories(photos);
-  const char* folders[4] = {"3. Hard Exudates", "2. Haemorrhages", "1. Microaneurysms",
-                            "4. Soft Exudates"};
-  for (int lesion = 0; lesion < 4; ++lesion) fs::create_directories(masks / folders[lesion]);
-  for (int n = 1; n <= 2; ++n) {
-    const std::string stem = "IDRiD_0" + std::to_string(n);
-    WriteJpeg((photos / (stem + ".jpg")).string(), Image(48, 32, 3, 90), 90);
-    for (int lesion = 0; lesion < 4; ++lesion) {
-      if (n == 2 && lesion % 2 == 1) continue;
-      Image mask(48, 32, 1);
-      for (int y = 0; y < 8; ++y) {
-        for (int x = 0; x < 8; ++x) mask.Row(8 * lesion + y)[16 + x] = 255;
-      }
-      WriteMaskTiff((masks / folders[lesion] / (stem + "_" + kClasses[lesion] + ".tif")).string(),
-                    mask, MaskEncoding::kPalette1);
-    }
-  }
-  return folder;
-}
-
-TEST(Prepare, WritesImagesTruthListsAndManifest) {
-  const std::string folder = TestFolder();
-  const std::vector<IdridImage> images = FindIdrid(MakeIdrid(folder));
-  ASSERT_EQ(images.size(), 2u);
-  EXPECT_EQ(images[1].masks[1], "");
-  PrepareOptions options;
-  options.out = folder + "/out";
-  options.width = 24;
-  options.height = 16;
-  options.validation = {"IDRiD_02"};
-  const PrepareReport report = Prepare(images, options, [](const std::string&) {});
-  EXPECT_EQ(report.train, 1);
-  EXPECT_EQ(report.val, 1);
-  EXPECT_TRUE(report.failed.empty());
-  // A lesion of 8x8 becomes 4x4 of 24x16; HE is in one of two images.
-  EXPECT_DOUBLE_EQ(report.prevalence[0], 16.0 / (24 * 16));
-  EXPECT_DOUBLE_EQ(report.prevalence[1], 8.0 / (24 * 16));
-  EXPECT_EQ(ReadFile(options.out + "/train.txt"), "images/IDRiD_01.png labels/IDRiD_01.png\n");
-  EXPECT_FALSE(fs::exists(options.out + "/test.txt"));
-  const ListEntry entry = ReadList(options.out + "/val.txt")[0];
-  const std::vector<Image> masks = ReadTruth(entry, kClasses);
-  const Image map = ReadClassMap(entry.label);
-  EXPECT_EQ(ComposeClassMap(masks).pixels, map.pixels);
-  EXPECT_EQ(map.Row(2)[9], 1);
-  EXPECT_EQ(map.Row(10)[9], 3);
-  EXPECT_EQ(map.Row(6)[9], 0);
-  // A second run writes the same bytes, so the hashes of the manifest are the same too.
-  const std::string manifest = ReadFile(options.out + "/manifest.json");
-  Prepare(images, options, [](const std::string&) {});
-  EXPECT_EQ(ReadFile(options.out + "/manifest.json"), manifest);
-}
-
-TEST(Prepare, NamesWhatIsDamagedAndDoesTheRest) {
-  const std::string folder = TestFolder();
-  const std::vector<IdridImage> images = FindIdrid(MakeIdrid(folder));
-  WriteFile(images[0].photo, "no image");
-  PrepareOptions options;
-  options.out = folder + "/out";
-  options.width = 24;
-  options.height = 16;
-  const PrepareReport report = Prepare(images, options, [](const std::string&) {});
-  ASSERT_EQ(report.failed.size(), 1u);
-  EXPECT_THAT(report.failed[0], HasSubstr(images[0].photo));
-  EXPECT_EQ(report.train, 1);
-  options.validation = {"IDRiD_99"};
-  EXPECT_THAT([&] { Prepare(images, options, [](const std::string&) {}); },
-              ThrowsMessage<Error>(HasSubstr("IDRiD_99")));
-}
-
-TEST(FindIdrid, SaysWhichFolderIsMissing) {
-  const std::string folder = TestFolder();
-  EXPECT_THAT([&] { FindIdrid(folder); }, ThrowsMessage<Error>(HasSubstr("1. Original Images")));
-  EXPECT_THAT([&] { FindIdrid(folder + "/nowhere"); },
-              ThrowsMessage<Error>(HasSubstr("no such folder")));
+TEST(ReadList, PathsMayHoldSpacesWhereTheLineIsClear) {
+  const TempFolder folder;
+  folder.Write("my images/a b.png", "");
+  folder.Write("my labels/a b.png", "");
+  const auto read = [&](const std::string& line) {
+    const ListEntry entry = ReadList(folder.Write("list.txt", line + "\n"))[0];
+    EXPECT_EQ(entry.image, folder.Path("my images/a b.png")) << line;
+    EXPECT_EQ(entry.label, folder.Path("my labels/a b.png")) << line;
+  };
+  read("my images/a b.png my labels/a b.png");
+  read("my images/a b.png\tmy labels/a b.png");
+  read("  my images/a b.png \t my labels/a b.png\r");
+  // Cut one blank later the line names two other files: it could mean either.
+  folder.Write("my images/a b.png my", "");
+  folder.Write("labels/a b.png", "");
+  const std::string list =
+      folder.Write("list.txt", "x.png y.png\nmy images/a b.png my labels/a b.png\n");
+  EXPECT_THAT([&] { ReadList(list); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr(list + ":2: more than one way"), HasSubstr("a tab between"))));
+  read("my images/a b.png\tmy labels/a b.png");
+  folder.Write("list.txt", "not there.png nor this.png\n");
+  EXPECT_THAT([&] { ReadList(list); }, ThrowsMessage<Error>(HasSubstr(":1: no way")));
 }
 
 }  // namespace
