@@ -78,7 +78,7 @@ std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int ar
                                                const char* const* argv,
                                                const std::string& help_end) {
   options.set_width(100);
-  options.add_options()("help", "print this and exit")("version", "print the version and exit");
+  options.add_options()("h,help", "print this and exit")("version", "print the version and exit");
   try {
     cxxopts::ParseResult flags = options.parse(argc, argv);
     if (flags.count("help")) {

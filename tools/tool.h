@@ -41,7 +41,7 @@ int RunTool(int argc, char** argv, int (*body)(int argc, char** argv));
 // "0.1.0", of the build.
 std::string Version();
 
-// Adds --help and --version to `options` and parses. Answers these two on stdout and returns
+// Adds --help (-h) and --version to `options` and parses. Answers these two on stdout and returns
 // nothing; `help_end` (examples, notes) stands below the flags in the help. Throws UsageError for
 // flags that are unknown, given twice or without their value, and for stray arguments.
 std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int argc,
