@@ -14,14 +14,13 @@ constexpr char kBest[] = "lseg.best_mean", kValidated[] = "lseg.validated_at";
 
 }  // namespace
 
-void Checkpoint::Write(const std::string& path) const {
-  WeightsFile file = tensors;
-  file.metadata[kPlan] = plan.ToJson();
-  file.metadata[kEngines] = json(engines).dump();
-  file.metadata[kList] = list_text;
-  file.metadata[kBest] = json(best_mean).dump();
-  file.metadata[kValidated] = json(validated_at).dump();
-  file.Write(path);
+void Checkpoint::Write(const std::string& path) {
+  tensors.metadata[kPlan] = plan.ToJson();
+  tensors.metadata[kEngines] = json(engines).dump();
+  tensors.metadata[kList] = list_text;
+  tensors.metadata[kBest] = json(best_mean).dump();
+  tensors.metadata[kValidated] = json(validated_at).dump();
+  tensors.Write(path);
 }
 
 Checkpoint Checkpoint::Read(const std::string& path) {

@@ -47,7 +47,7 @@ int64_t BatchOfInputs(const NetDefinition& net) {
 
 std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::string& folder,
                                         SayLine say) {
-  for (const char* name : {kCheckpoint, "final.safetensors", "log.csv"}) {
+  for (const char* name : {kCheckpoint, "final.safetensors"}) {
     LSEG_CHECK(!fs::exists(fs::path(folder) / name),
                folder << " holds a training already (" << name
                       << "): continue it with --resume, or choose another --out");
