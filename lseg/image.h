@@ -67,8 +67,8 @@ void WriteJpeg(const std::string& path, const Image& image, int quality);  // gr
 // does not alias: 0.49 of a wave at the new Nyquist frequency gets through and less than 0.07 from
 // 1.5 times that on, where averaging over areas lets 0.3 through and blurs what can be kept more.
 // Weights are whole numbers that add up to one: flat areas stay as they are to the last bit, and
-// all machines agree. The identity when the sizes are equal. Edges repeat the last pixel's weight
-// (the filter is cut and normalised). 1 to 4 channels.
+// all machines agree. At the edges the filter is cut off and what is left of it normalised. The
+// identity when the sizes are equal. 1 to 4 channels.
 Image Resize(const Image& image, int width, int height);
 // A mask (0 or not): where at least half of a destination pixel's area is lesion it is 255, else 0.
 // Exact on integers.

@@ -48,26 +48,37 @@ bool HasAt(std::string_view bytes, size_t at, std::string_view magic) {
   return bytes.size() >= at + magic.size() && bytes.substr(at, magic.size()) == magic;
 }
 
+// What a file of this extension is, where its content does not tell; null: nothing special.
+const char* NameOfExtension(const std::string& path) {
+  std::string extension = std::filesystem::path(path).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (extension == ".dcm" || extension == ".dicom") return "DICOM";
+  const bool raw = std::find(std::begin(kRawExtensions), std::end(kRawExtensions), extension) !=
+                   std::end(kRawExtensions);
+  return raw ? kRaw : nullptr;
+}
+
 }  // namespace
 
 ImageFormat SniffImageFormat(const std::string& path, std::string_view bytes) {
   LSEG_CHECK(!bytes.empty(), "is empty");
-  std::string extension = std::filesystem::path(path).extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const bool raw_name = std::find(std::begin(kRawExtensions), std::end(kRawExtensions),
-                                  extension) != std::end(kRawExtensions);
-  const char* foreign = raw_name ? kRaw : nullptr;
+  const char* foreign = nullptr;
   for (const Magic& magic : kForeign) {
     if (HasAt(bytes, magic.at, magic.bytes)) foreign = magic.name;
   }
+  if (!foreign) {
+    if (HasAt(bytes, 0, "\xff\xd8\xff"sv)) return ImageFormat::kJpeg;
+    if (HasAt(bytes, 0, "\x89PNG\r\n\x1a\n"sv)) return ImageFormat::kPng;
+    if (HasAt(bytes, 0, "BM"sv)) return ImageFormat::kBmp;
+    // From here on the name counts: RAW files of some cameras are TIFFs that show a thumbnail, and
+    // old DICOM files begin without a mark.
+    foreign = NameOfExtension(path);
+  }
   LSEG_CHECK(!foreign, "is a " << foreign << " file, which is not read: export it as PNG or TIFF");
-  if (HasAt(bytes, 0, "\xff\xd8\xff"sv)) return ImageFormat::kJpeg;
-  if (HasAt(bytes, 0, "\x89PNG\r\n\x1a\n"sv)) return ImageFormat::kPng;
   for (std::string_view magic : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {
     if (HasAt(bytes, 0, magic)) return ImageFormat::kTiff;
   }
-  if (HasAt(bytes, 0, "BM"sv)) return ImageFormat::kBmp;
   LSEG_FAIL("is not an image: neither JPEG, PNG, TIFF nor BMP by its content");
 }
 

@@ -135,5 +135,4 @@ void WriteJpeg(const std::string& path, const Image& image, int quality) {
   WriteFile(path, bytes);
 }
 
-
 }  // namespace lseg

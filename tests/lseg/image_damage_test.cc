@@ -182,6 +182,7 @@ TEST(ReadPhoto, ForeignFormatsAreNamed) {
   const std::vector<std::tuple<const char*, std::string, const char*>> cases = {
       {"a.dcm", std::string(128, '\0') + "DICM" + std::string(50, '\0'), "DICOM"},
       {"no_extension", std::string(128, '\0') + "DICM" + std::string(50, '\0'), "DICOM"},
+      {"old.DCM", std::string(200, '\x08'), "DICOM"},
       {"a.NEF", tiff, "camera RAW"},
       {"a.cr2", "II*" + std::string("\0\x10\0\0\0", 5) + "CR\x02" + std::string(60, '\0'),
        "camera RAW"},
