@@ -20,8 +20,8 @@ struct Checkpoint {
   double best_mean = -1;                       // of the validations so far; below 0: none
   int64_t validated_at = 0;                    // iteration of the latest
 
-  // By the metadata keys lseg.plan, lseg.engines, lseg.list, lseg.best_mean, lseg.validated_at, which
-  // are set in `tensors`: a copy of them would be large.
+  // By the metadata keys lseg.plan, lseg.engines, lseg.list, lseg.best_mean, lseg.validated_at,
+  // which are set in `tensors`: a copy of them would be large.
   void Write(const std::string& path);
   // Throws Error, naming the path, where the file is damaged or no checkpoint.
   static Checkpoint Read(const std::string& path);

@@ -71,7 +71,7 @@ void ImageLabelmapSource::ReadSource(const std::string& path, const std::string&
     std::istringstream words(line);
     Entry entry;
     std::string more;
-    if (!(words >> entry.image)) continue;
+    if (!(words >> entry.image) || entry.image[0] == '#') continue;
     LSEG_CHECK(words >> entry.label && !(words >> more),
                path << ":" << number << ": a line is `image label`, not '" << line << "'");
     entry.image = ResolvePath(root_folder + entry.image, path);

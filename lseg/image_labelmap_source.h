@@ -16,12 +16,12 @@ namespace lseg {
 
 // Blobs: data (N,3,H,W) f32 and label (N,1,H,W) u8, the classes of the label map.
 //
-// A line of `source` is `image label`; both are put behind root_folder, and looked for beside the
-// list first, then from the working directory. Images come in the order of the list, or, with
-// `shuffle`, in an order of its own for each pass over it. With new_height and new_width
-// photographs are resampled with Resize and label maps with ResizeNearest: interpolated between two
-// classes a label would name a third. One batch has one size, so without crop_size all images of
-// the list must have the first one's.
+// A line of `source` is `image label`; empty lines and lines that begin with # do not count. Both
+// paths are put behind root_folder, and looked for beside the list first, then from the working
+// directory. Images come in the order of the list, or, with `shuffle`, in an order of its own for
+// each pass over it. With new_height and new_width photographs are resampled with Resize and label
+// maps with ResizeNearest: interpolated between two classes a label would name a third. One batch
+// has one size, so without crop_size all images of the list must have the first one's.
 class ImageLabelmapSource : public DataSource {
  public:
   // `definition_file` is where relative paths are looked for first. Reads the list and its first

@@ -130,11 +130,14 @@ void TrainLog::AddValidation(int64_t iteration, const std::vector<std::optional<
 
 void TrainLog::WriteCurves() const {
   Panel loss{"Loss", {{"iteration", 0.0}, {"loss", {}, {}, true}}, {}};
-  loss.series.push_back({.name = "each iteration",
-                         .x = step_iterations_,
-                         .y = step_losses_,
-                         .style = 0,
-                         .faint = true});
+  // Crops without lesions have loss 0, which a logarithmic axis cannot show.
+  Series raw{.name = "each iteration", .style = 0, .faint = true};
+  for (size_t i = 0; i < step_losses_.size(); ++i) {
+    if (step_losses_[i] == 0) continue;
+    raw.x.push_back(step_iterations_[i]);
+    raw.y.push_back(step_losses_[i]);
+  }
+  loss.series.push_back(std::move(raw));
   loss.series.push_back({.name = "mean of the last " + std::to_string(kSmoothed),
                          .x = step_iterations_,
                          .y = Smooth(step_losses_),

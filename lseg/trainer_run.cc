@@ -83,8 +83,8 @@ void Trainer::SayProgress(float learning_rate) {
                                             static_cast<double>(plan_.val_every));
   }
   std::string line = "iteration " + std::to_string(iteration()) + "/" +
-                     std::to_string(plan_.iterations) + "  loss " + Printed("%.4f", loss) + "  lr " +
-                     Printed("%.3g", learning_rate) + "  " +
+                     std::to_string(plan_.iterations) + "  loss " + Printed("%.4f", loss) +
+                     "  lr " + Printed("%.3g", learning_rate) + "  " +
                      Printed("%.2f", static_cast<double>(images_per_step_) / per_step) +
                      " images/s  " + Duration(left) + " left";
   if (empty_ > 0) line += "  (" + std::to_string(empty_) + " empty)";

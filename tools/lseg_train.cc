@@ -33,7 +33,7 @@ Masks beside the label maps (masks/<stem>_EX.png and so on) are used where there
 Without --net and --solver: the built-in L-Seg; Adam, rate 1.5e-4 (score and fusion layers ten times
 that), 100 iterations of warm-up, then a cosine to 0 over 2000 iterations; crops of 448x448, 60 % of
 them around lesions, mirrored, turned, scaled by 0.8 to 1.25, varied in colour. 2000 iterations take
-about 40 minutes on 2 cores with AVX-512; 6000 give better maps. With an ImageLabelmapData layer in
+about 45 minutes on 2 cores (AVX2); 6000 give better maps. With an ImageLabelmapData layer in
 --net, exactly what that layer and the solver say is done.
 
 In the folder --out: final.safetensors, best.safetensors (of the highest mean AUPR on --val),
