@@ -48,6 +48,8 @@ void Segmenter::LoadWeights(const Net& net) {
   LSEG_CHECK(lacking.empty(), path_
                                   << ": the net has tensors that this file lacks: " << Join(lacking)
                                   << "; weights of a part of it are for lseg_train --weights");
+  // What a net fills is of interest only where the file does not fill it after all.
+  if (!report.missing.empty()) notes_ = net.notes();
   if (!report.skipped.empty()) {
     // A checkpoint brings the solver's memory along: dozens of tensors.
     notes_.push_back("tensors that are not in this net, skipped: " +
@@ -56,7 +58,6 @@ void Segmenter::LoadWeights(const Net& net) {
                           : report.skipped.front() + " and " +
                                 std::to_string(report.skipped.size() - 1) + " others"));
   }
-  notes_.insert(notes_.end(), net.notes().begin(), net.notes().end());
   weights_ = WeightsFile();
   loaded_ = true;
 }

@@ -40,7 +40,7 @@ class Segmenter {
   // What the net of a size needs; makes it, as Run does.
   const MemoryPlan& Memory(int width, int height) { return NetOf(width, height).memory(); }
 
-  // For the log: tensors that the net has no use for, choices made where its definition is silent.
+  // For the log: how the net filled what the file lacks, and tensors that it has no use for.
   // Complete once a net was made.
   const std::vector<std::string>& notes() const { return notes_; }
 

@@ -140,7 +140,7 @@ std::string SegmentOne(const Job& job, const PhotoFile& file, Segmenter& segment
 
 // The number of photographs that failed.
 size_t SegmentAll(const Job& job, const PhotoList& list, Segmenter& segmenter) {
-  size_t failed = 0, notes = 0;
+  size_t failed = 0;
   for (size_t i = 0; i < list.photos.size(); ++i) {
     const std::string& path = list.photos[i].path;
     try {
@@ -151,7 +151,6 @@ size_t SegmentAll(const Job& job, const PhotoList& list, Segmenter& segmenter) {
       const std::string what = error.what();
       Complain((what.find(path) == std::string::npos ? path + ": " : "") + what + "; skipped");
     }
-    for (; notes < segmenter.notes().size(); ++notes) Say(segmenter.notes()[notes]);
   }
   return failed;
 }
@@ -188,6 +187,7 @@ int Body(int argc, char** argv) {
         std::to_string(memory.Total() / 1'000'000) + " MB");
   }
   const size_t failed = SegmentAll(job, list, segmenter);
+  for (const std::string& note : segmenter.notes()) Say(note);
   Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +
       " photographs segmented into " + job.out);
   return failed == 0 ? kExitOk : kExitFailed;
