@@ -1,0 +1,116 @@
+// A decoded function: what the machine runs. An instruction is a function pointer with its operands
+// resolved to slots of the register frame, so that a warp's 32 lanes are one loop over an array.
+//
+// A slot holds one register of all lanes: 32 values of W bytes (W = 2, 4, 8, 16), then 32 shadow
+// bytes; bit b of lane l's shadow byte says that byte b of its value was never written (for W = 16,
+// two bits share: bit b covers bytes 2b and 2b+1). 8-bit registers live in 16-bit slots. A
+// predicate is two words: the lanes where it is true, the lanes where it was never written.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/softgpu/ptx/module.h"
+
+namespace softgpu {
+
+class Module;
+struct Warp;
+struct Inst;
+
+inline constexpr int kLanes = 32;
+inline constexpr uint32_t kAllLanes = 0xffffffffu;
+
+// A slot: its byte offset in the frame, or with the top bit set in the function's constants.
+using Ref = uint32_t;
+inline constexpr Ref kConstantBit = 0x80000000u;
+inline constexpr Ref kNoRef = 0xffffffffu;
+
+using Exec = void (*)(Warp&, const Inst&);
+
+// For the counters; in the order of the report.
+enum class InstClass : uint8_t {
+  kInteger,
+  kFloat32,
+  kFloat64,
+  kHalf,
+  kSpecialFunction,
+  kConvert,
+  kMove,
+  kCompare,
+  kBranch,
+  kLoadGlobal,
+  kStoreGlobal,
+  kLoadShared,
+  kStoreShared,
+  kLoadLocal,
+  kStoreLocal,
+  kLoadConst,
+  kAtomic,
+  kAsyncCopy,
+  kMatrix,
+  kMatrixLoad,
+  kWarpOp,
+  kBarrier,
+  kFence,
+  kOther,
+  kCount
+};
+
+struct Inst {
+  Exec exec = nullptr;
+  Ref r[6] = {kNoRef, kNoRef, kNoRef, kNoRef, kNoRef, kNoRef};  // destinations first
+  Ref guard = kNoRef;
+  bool guard_negated = false;
+  InstClass klass = InstClass::kOther;
+  uint8_t flops = 0;            // a lane; mma: see flops_warp
+  bool always = false;          // runs even where the guard leaves no lane (branches)
+  uint32_t a = 0, b = 0;        // the op's own: bytes a lane, sub-operation, flags
+  int64_t imm = 0;              // the op's own: address offset, branch target
+  const Ref* list = nullptr;    // more slots, in the op's own order
+  const void* extra = nullptr;  // the op's own, kept alive by Code::Keep
+  uint32_t flops_warp = 0;      // of a whole warp (matrix instructions)
+  int32_t ptx_line = 0;
+  ptx::SourceLine source;
+};
+
+// A function, decoded. The frame: slots, in bytes; the locals: bytes a lane of .local variables and
+// of .param variables (a call's arguments are memory, too).
+struct Code {
+  std::string name;  // mangled
+  const ptx::Function* function = nullptr;
+  Module* module = nullptr;
+  std::vector<Inst> insts;
+  uint32_t frame_bytes = 0;
+  // Where a frame starts as "never written": offset and bytes of the shadow of each slot, merged.
+  struct Range {
+    uint32_t offset, bytes;
+  };
+  std::vector<Range> shadows;
+  // 32-byte aligned, slot layout.
+  std::unique_ptr<uint8_t[], void (*)(void*)> constants{nullptr, nullptr};
+  // Special registers that are constant while a warp runs: filled at its start.
+  struct Special {
+    std::string name;
+    Ref slot;
+  };
+  std::vector<Special> specials;
+  uint32_t local_bytes = 0;
+  uint32_t param_bytes = 0;     // of the entry's parameters, or of a function's params and results
+  uint32_t static_shared = 0;   // the whole kernel's, callees' included
+  int shared_granule_log2 = 2;  // 0, 1 or 2: the smallest shared access of the kernel, for races
+  bool has_calls = false;
+  std::vector<std::shared_ptr<void>> kept;
+
+  template <class T, class... Args>
+  T* Keep(Args&&... args) {
+    auto p = std::make_shared<T>(std::forward<Args>(args)...);
+    T* raw = p.get();
+    kept.push_back(std::move(p));
+    return raw;
+  }
+};
+
+}  // namespace softgpu

@@ -1,0 +1,128 @@
+// How ops read and write slots. An op computes all 32 lanes into a local array, a loop that
+// compilers vectorise, and Put stores the lanes that take part; lanes outside may hold anything, so
+// ops must not fault on any bits.
+#pragma once
+
+#include <bit>
+#include <cstring>
+
+#include "tests/softgpu/machine/warp.h"
+
+namespace softgpu {
+
+inline uint8_t* Slot(const Warp& w, Ref r) { return w.bases[r >> 31] + (r & ~kConstantBit); }
+template <class T>
+inline const T* Get(const Warp& w, Ref r) {
+  return reinterpret_cast<const T*>(Slot(w, r));
+}
+// The shadow bytes of a slot of this width (bytes a lane).
+inline uint8_t* Shadow(const Warp& w, Ref r, int slot_bytes) {
+  return Slot(w, r) + kLanes * slot_bytes;
+}
+
+inline uint32_t PredicateValue(const Warp& w, Ref r) { return Get<uint32_t>(w, r)[0]; }
+inline uint32_t PredicateShadow(const Warp& w, Ref r) { return Get<uint32_t>(w, r)[1]; }
+inline void PutPredicate(Warp& w, Ref r, uint32_t value, uint32_t shadow) {
+  uint32_t* p = reinterpret_cast<uint32_t*>(Slot(w, r));
+  p[0] = (p[0] & ~w.exec) | (value & w.exec);
+  p[1] = (p[1] & ~w.exec) | (shadow & w.exec);
+}
+
+// Stores the lanes of w.exec.
+template <class T>
+inline void Put(Warp& w, Ref r, const T* value) {
+  T* dst = reinterpret_cast<T*>(Slot(w, r));
+  if (w.exec == kAllLanes) {
+    std::memcpy(dst, value, kLanes * sizeof(T));
+    return;
+  }
+  const uint32_t exec = w.exec;
+  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? value[l] : dst[l];
+}
+inline void PutShadow(Warp& w, Ref r, int slot_bytes, const uint8_t* value) {
+  uint8_t* dst = Shadow(w, r, slot_bytes);
+  if (w.exec == kAllLanes) {
+    std::memcpy(dst, value, kLanes);
+    return;
+  }
+  const uint32_t exec = w.exec;
+  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? value[l] : dst[l];
+}
+inline void ClearShadow(Warp& w, Ref r, int slot_bytes) {
+  uint8_t* dst = Shadow(w, r, slot_bytes);
+  if (w.exec == kAllLanes) {
+    std::memset(dst, 0, kLanes);
+    return;
+  }
+  const uint32_t exec = w.exec;
+  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? 0 : dst[l];
+}
+
+// The shadow of a value of `bytes` bytes that nothing is known of.
+constexpr uint8_t ShadowAll(int bytes) {
+  return bytes >= 8 ? 0xff : static_cast<uint8_t>((1 << bytes) - 1);
+}
+
+// Shadow of arithmetic: a result is wholly unwritten where any byte of any source is.
+inline void Mix(const uint8_t* a, uint8_t* mixed) {
+  for (int l = 0; l < kLanes; ++l) mixed[l] |= a[l];
+}
+inline void Spread(uint8_t* shadow, uint8_t all) {
+  for (int l = 0; l < kLanes; ++l) shadow[l] = shadow[l] ? all : 0;
+}
+
+// Lanes whose shadow is not 0.
+inline uint32_t AnyShadow(const uint8_t* shadow) {
+  uint32_t lanes = 0;
+  for (int l = 0; l < kLanes; ++l) lanes |= static_cast<uint32_t>(shadow[l] != 0) << l;
+  return lanes;
+}
+
+// d = f(a), with the shadow rule of arithmetic. D and A are the slots' value types.
+template <class D, class A, class F>
+inline void Apply1(Warp& w, const Inst& i, F f) {
+  const A* a = Get<A>(w, i.r[1]);
+  D d[kLanes];
+  for (int l = 0; l < kLanes; ++l) d[l] = f(a[l]);
+  uint8_t s[kLanes];
+  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
+  Spread(s, ShadowAll(sizeof(D)));
+  Put(w, i.r[0], d);
+  PutShadow(w, i.r[0], sizeof(D), s);
+}
+template <class D, class A, class B, class F>
+inline void Apply2(Warp& w, const Inst& i, F f) {
+  const A* a = Get<A>(w, i.r[1]);
+  const B* b = Get<B>(w, i.r[2]);
+  D d[kLanes];
+  for (int l = 0; l < kLanes; ++l) d[l] = f(a[l], b[l]);
+  uint8_t s[kLanes];
+  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
+  Mix(Shadow(w, i.r[2], sizeof(B)), s);
+  Spread(s, ShadowAll(sizeof(D)));
+  Put(w, i.r[0], d);
+  PutShadow(w, i.r[0], sizeof(D), s);
+}
+template <class D, class A, class B, class C, class F>
+inline void Apply3(Warp& w, const Inst& i, F f) {
+  const A* a = Get<A>(w, i.r[1]);
+  const B* b = Get<B>(w, i.r[2]);
+  const C* c = Get<C>(w, i.r[3]);
+  D d[kLanes];
+  for (int l = 0; l < kLanes; ++l) d[l] = f(a[l], b[l], c[l]);
+  uint8_t s[kLanes];
+  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
+  Mix(Shadow(w, i.r[2], sizeof(B)), s);
+  Mix(Shadow(w, i.r[3], sizeof(C)), s);
+  Spread(s, ShadowAll(sizeof(D)));
+  Put(w, i.r[0], d);
+  PutShadow(w, i.r[0], sizeof(D), s);
+}
+
+// Lanes of exec from low to high.
+template <class F>
+inline void ForLanes(uint32_t mask, F f) {
+  for (; mask; mask &= mask - 1) f(std::countr_zero(mask));
+}
+
+}  // namespace softgpu

@@ -1,0 +1,93 @@
+// Device memory: addresses that the host cannot dereference (as on a GPU), with a state byte for
+// every byte, so that bounds, lifetime and "was it ever written" are one look-up.
+//
+// Device address + data_delta is where the bytes are, + state_delta where their states are.
+// Addresses are not given out again before the range is used up, so a stale pointer is recognised.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace softgpu {
+
+enum ByteState : uint8_t {
+  kNoMemory = 0,  // never allocated; between allocations
+  kUnwritten = 1,
+  kWritten = 2,
+  kFreed = 3,
+};
+
+struct Allocation {
+  uint64_t address = 0;
+  uint64_t bytes = 0;
+  std::string label;  // "cudaMalloc #3", a variable's name
+  bool freed = false;
+  bool constant = false;  // kernels must not write it
+};
+
+// Host memory that kernels may reach at its own address: pinned, registered, managed.
+struct HostRange {
+  uint8_t* address = nullptr;
+  uint64_t bytes = 0;
+  std::string label;
+};
+
+class DeviceMemory {
+ public:
+  static constexpr uint64_t kAlignment = 256;
+  // Reserves address space (not memory). Throws std::runtime_error.
+  explicit DeviceMemory(uint64_t capacity);
+  ~DeviceMemory();
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+
+  // 0: does not fit. Bytes start unwritten.
+  uint64_t Allocate(uint64_t bytes, std::string label, bool constant = false);
+  enum class FreeResult { kOk, kUnknown, kAlreadyFreed };
+  FreeResult Free(uint64_t address);
+  // The allocation (living or freed) that holds the address or, else, the nearest below it.
+  // Empty bytes: there is none.
+  Allocation Nearest(uint64_t address) const;
+  // "0x... is 4 bytes past the end of cudaMalloc #3 (1024 bytes)": for messages.
+  std::string Describe(uint64_t address) const;
+  uint64_t capacity() const { return capacity_; }
+  uint64_t used() const;
+  std::map<uint64_t, Allocation> living() const;
+
+  void AddHost(void* address, uint64_t bytes, std::string label);
+  void RemoveHost(void* address);
+  // nullptr: [address, address + bytes) is not wholly inside one range.
+  const HostRange* FindHost(uint64_t address, uint64_t bytes) const;
+
+  bool Contains(uint64_t address) const { return address - base_ < span_; }
+  // The bytes up to here from any contained address are mapped (accesses of at most 64 bytes).
+  uint8_t* Data(uint64_t address) const { return data_ + (address - base_); }
+  uint8_t* State(uint64_t address) const { return state_ + (address - base_); }
+  // Two words a 4-byte granule for the race checks: see races.h. Zero at first.
+  uint64_t* RaceEntry(uint64_t address) const {
+    return races_ + ((address - base_) / 4) * kRaceWords;
+  }
+  static constexpr int kRaceWords = 4;
+  void SetState(uint64_t address, uint64_t bytes, ByteState state);
+  // All bytes of the range are allocated (written or not).
+  bool IsAllocated(uint64_t address, uint64_t bytes) const;
+  // The first byte of the range that was never written, or ~0.
+  uint64_t FirstUnwritten(uint64_t address, uint64_t bytes) const;
+
+ private:
+  uint64_t base_ = 0, span_ = 0, capacity_ = 0;
+  uint8_t* data_ = nullptr;
+  uint8_t* state_ = nullptr;
+  uint64_t* races_ = nullptr;
+  void* reserved_ = nullptr;
+  mutable std::mutex mutex_;
+  uint64_t next_ = 0, used_ = 0;
+  uint64_t mapped_ = 0;
+  std::map<uint64_t, Allocation> allocations_;
+  std::map<uint64_t, HostRange> host_;
+};
+
+}  // namespace softgpu
