@@ -1,0 +1,220 @@
+// See async_copies.h. One record is one cp.async of a warp: the source as it was when the copy was
+// issued, to be compared with the source at the wait, and for every lane the group it belongs to.
+#include "tests/softgpu/machine/async_copies.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "tests/softgpu/machine/async_records.h"
+#include "tests/softgpu/machine/lanes.h"
+#include "tests/softgpu/machine/races.h"
+
+namespace softgpu {
+namespace {
+
+constexpr uint32_t kGranule = AsyncCopies::kGranule;
+
+std::string Hex(uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+void Mark(AsyncCopies& async, uint32_t offset, uint32_t bytes, uint8_t flag) {
+  std::memset(&async.in_flight[offset / kGranule], flag, bytes / kGranule);
+}
+
+// Who has bytes of this range in flight: for messages.
+std::string Party(const Block& block, uint32_t offset, uint32_t bytes) {
+  const auto& async = *static_cast<const AsyncCopies*>(block.async);
+  for (size_t index = 0; index < async.warps.size(); ++index) {
+    for (const auto& copy : async.warps[index].copies) {
+      for (uint32_t lanes = copy->pending; lanes; lanes &= lanes - 1) {
+        const int l = std::countr_zero(lanes);
+        if (copy->destination[l] >= offset + bytes ||
+            offset >= copy->destination[l] + copy->bytes) {
+          continue;
+        }
+        return "the cp.async of PTX line " + std::to_string(copy->inst->ptx_line) + " by thread " +
+               std::to_string(block.warps[index].thread(l));
+      }
+    }
+  }
+  return "a cp.async";
+}
+
+void ReportInFlight(Warp& w, const Inst& i, int lane, uint32_t offset, uint32_t bytes, bool write) {
+  const std::string where =
+      std::to_string(bytes) + " bytes at shared address " + Hex(offset) + ", to which ";
+  if (write) {
+    Report(w, i, lane, Check::kRaceShared,
+           "store of " + where + Party(*w.block, offset, bytes) + " is in flight");
+  } else {
+    Report(w, i, lane, Check::kAsyncCopy,
+           "load of " + where + Party(*w.block, offset, bytes) + " has not been waited for");
+  }
+}
+
+// The destinations of lanes, as a write of them now.
+void NoteWrite(Warp& w, const AsyncCopy& copy, uint32_t lanes) {
+  if (w.block->races == nullptr) return;
+  Access access;
+  access.space = ptx::Space::kShared;
+  access.write = true;
+  access.bytes = copy.bytes;
+  access.mask = lanes;
+  access.first = static_cast<uint32_t>(std::countr_zero(lanes));
+  bool unit = lanes == kAllLanes;
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    access.address[l] = copy.destination[l];
+    unit = unit && copy.destination[l] == copy.destination[0] + l * copy.bytes;
+  }
+  if (unit) access.pattern = Access::Pattern::kUnitStride;
+  w.block->races->OnAccess(w, *copy.inst, access);
+}
+
+void Land(Warp& w, AsyncCopy& copy, uint32_t lanes) {
+  Block& block = *w.block;
+  auto& async = *static_cast<AsyncCopies*>(block.async);
+  NoteWrite(w, copy, lanes);
+  uint32_t changed = 0;
+  ForLanes(lanes, [&](int l) {
+    const uint32_t to = copy.destination[l];
+    if (copy.read[l] && std::memcmp(copy.source[l], copy.data[l], copy.read[l]) != 0) {
+      changed |= 1u << l;
+    }
+    std::memcpy(&block.shared[to], copy.data[l], copy.bytes);
+    std::memset(&block.shared_state[to], kWritten, copy.bytes);
+    Mark(async, to, copy.bytes, 0);
+    for (uint32_t b = 0; copy.unwritten[l] >> b; ++b) {
+      if (copy.unwritten[l] >> b & 1) block.shared_state[to + b] = kUnwritten;
+    }
+  });
+  if (changed) {
+    Report(w, *copy.inst, std::countr_zero(changed), Check::kRaceGlobal,
+           "the source of a cp.async was written before the copy was waited for");
+  }
+}
+
+// Removes lanes from records, those for which of(copy) says so, after done(copy, lanes).
+template <class Of, class Done>
+void Finish(AsyncCopies& async, AsyncCopies::OfWarp& mine, Of of, Done done) {
+  size_t kept = 0;
+  for (auto& copy : mine.copies) {
+    const uint32_t lanes = copy->pending & of(*copy);
+    if (lanes) done(*copy, lanes);
+    copy->pending &= ~lanes;
+    if (copy->pending) {
+      std::swap(mine.copies[kept++], copy);
+    } else {
+      async.pool.push_back(std::move(copy));
+      --async.pending;
+    }
+  }
+  mine.copies.resize(kept);
+}
+
+}  // namespace
+
+AsyncCopies& AsyncOf(Block& block) {
+  if (block.async == nullptr) block.async = new AsyncCopies;
+  auto& async = *static_cast<AsyncCopies*>(block.async);
+  if (async.warps.size() < block.warps.size()) async.warps.resize(block.warps.size());
+  const size_t granules = block.shared.size() / kGranule + 1;
+  if (async.in_flight.size() < granules) async.in_flight.resize(granules);
+  return async;
+}
+
+AsyncCopy& NewCopy(AsyncCopies& async, uint32_t warp) {
+  auto& copies = async.warps[warp].copies;
+  if (async.pool.empty()) {
+    copies.push_back(std::make_unique<AsyncCopy>());
+  } else {
+    copies.push_back(std::move(async.pool.back()));
+    async.pool.pop_back();
+  }
+  ++async.pending;
+  return *copies.back();
+}
+
+void StartCopy(Warp& w, AsyncCopies& async, AsyncCopy& copy) {
+  ForLanes(copy.pending, [&](int l) {
+    const uint32_t to = copy.destination[l];
+    if (InFlight(*w.block, to, copy.bytes)) {
+      ReportInFlight(w, *copy.inst, l, to, copy.bytes, true);
+    }
+    Mark(async, to, copy.bytes, 1);
+    std::memset(&w.block->shared_state[to], kUnwritten, copy.bytes);
+  });
+}
+
+void WaitCopies(Warp& w, uint32_t lanes, int32_t groups_left) {
+  if (w.block->async == nullptr) return;
+  auto& async = *static_cast<AsyncCopies*>(w.block->async);
+  if (async.pending == 0) return;
+  auto& mine = async.warps[w.index];
+  Finish(
+      async, mine,
+      [&](const AsyncCopy& copy) {
+        uint32_t due = 0;
+        for (int l = 0; l < kLanes; ++l) {
+          const auto behind = static_cast<int32_t>(mine.committed[l] - copy.group[l]);
+          due |= static_cast<uint32_t>(behind > groups_left) << l;
+        }
+        return due & lanes;
+      },
+      [&](AsyncCopy& copy, uint32_t due) { Land(w, copy, due); });
+}
+
+void CompleteAsync(Warp& w, uint32_t lanes) { WaitCopies(w, lanes, kNoGroupLeft); }
+
+void FreeAsync(Block& block) {
+  delete static_cast<AsyncCopies*>(block.async);
+  block.async = nullptr;
+}
+
+void OnThreadExit(Warp& w, const Inst&, uint32_t lanes) {
+  if (w.block->async == nullptr) return;
+  auto& async = *static_cast<AsyncCopies*>(w.block->async);
+  if (w.index >= async.warps.size()) return;
+  auto& mine = async.warps[w.index];
+  Finish(
+      async, mine, [&](const AsyncCopy&) { return lanes; },
+      [&](AsyncCopy& copy, uint32_t left) {
+        Report(w, *copy.inst, std::countr_zero(left), Check::kAsyncCopy,
+               "a thread exits without having waited for this copy");
+        ForLanes(left, [&](int l) { Mark(async, copy.destination[l], copy.bytes, 0); });
+      });
+  ForLanes(lanes, [&](int l) { mine.committed[l] = 0; });
+}
+
+bool InFlight(const Block& block, uint32_t offset, uint32_t bytes) {
+  if (block.async == nullptr) return false;
+  const auto& async = *static_cast<const AsyncCopies*>(block.async);
+  if (async.pending == 0 || bytes == 0) return false;
+  const uint8_t* first = &async.in_flight[offset / kGranule];
+  const uint8_t* last = &async.in_flight[(offset + bytes - 1) / kGranule];
+  uint8_t any = 0;
+  for (const uint8_t* flag = first; flag <= last; ++flag) any |= *flag;
+  return any != 0;
+}
+
+void CheckInFlight(Warp& w, const Inst& i, const Access& access) {
+  const auto& async = *static_cast<const AsyncCopies*>(w.block->async);
+  if (async.pending == 0) return;
+  const auto first = static_cast<uint32_t>(access.address[access.first]);
+  if (access.pattern == Access::Pattern::kUnitStride &&
+      !InFlight(*w.block, first, kLanes * access.bytes)) {
+    return;
+  }
+  for (uint32_t lanes = access.mask; lanes; lanes &= lanes - 1) {
+    const int l = std::countr_zero(lanes);
+    const auto offset = static_cast<uint32_t>(access.address[l]);
+    if (!InFlight(*w.block, offset, access.bytes)) continue;
+    ReportInFlight(w, i, l, offset, access.bytes, access.write);
+    return;
+  }
+}
+
+}  // namespace softgpu

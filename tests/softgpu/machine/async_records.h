@@ -1,0 +1,46 @@
+// What is under way, shared by the cp.async instructions (ops_async.cc) and async_copies.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tests/softgpu/machine/warp.h"
+
+namespace softgpu {
+
+// One cp.async of a warp. Arrays by lane.
+struct AsyncCopy {
+  const Inst* inst;
+  uint32_t pending;  // lanes whose bytes have not landed
+  uint32_t bytes;    // written by a lane: 4, 8, 16
+  uint32_t destination[kLanes];
+  uint32_t group[kLanes];  // how many groups the lane had committed before
+  const uint8_t* source[kLanes];
+  uint8_t read[kLanes];        // bytes of the source; the rest is zero
+  uint16_t unwritten[kLanes];  // bit b: byte b of the source was never written
+  uint8_t data[kLanes][16];
+};
+
+struct AsyncCopies {
+  static constexpr uint32_t kGranule = 4;  // the smallest copy, and all are aligned
+  struct OfWarp {
+    uint32_t committed[kLanes] = {};                 // groups
+    std::vector<std::unique_ptr<AsyncCopy>> copies;  // oldest first
+  };
+  std::vector<OfWarp> warps;
+  std::vector<uint8_t> in_flight;  // a flag for every granule of shared memory
+  uint32_t pending = 0;            // records with lanes left, of all warps
+  std::vector<std::unique_ptr<AsyncCopy>> pool;
+};
+
+AsyncCopies& AsyncOf(Block& block);
+// A record to fill. Its fields hold anything.
+AsyncCopy& NewCopy(AsyncCopies& async, uint32_t warp);
+// The record is filled: its destinations are in flight from now on. Reports what already was.
+void StartCopy(Warp& w, AsyncCopies& async, AsyncCopy& copy);
+// Lands the lanes' copies but those of the newest groups_left groups, and those not committed.
+inline constexpr int32_t kNoGroupLeft = -1;  // not even the one not committed
+void WaitCopies(Warp& w, uint32_t lanes, int32_t groups_left);
+
+}  // namespace softgpu
