@@ -45,6 +45,8 @@ bool IsFloat(Type type);
 bool IsSigned(Type type);
 Type ParseType(std::string_view word);  // kNone: no type
 
+class FrameLayout;
+
 // The words of a mnemonic after the first, taken one by one.
 class Words {
  public:
@@ -98,6 +100,9 @@ class Decoder {
   };
   Address TakeAddress(const ptx::Operand& operand, ptx::Space space);
 
+  // Where a .local or .param variable of this function is in its frame's local memory.
+  uint32_t LocalOffset(const std::string& name) const;
+
   Code& code() { return code_; }
   const ptx::Function& function() const { return function_; }
   Module& module() { return module_; }
@@ -109,14 +114,14 @@ class Decoder {
   int target() const;
 
  private:
-  friend class FunctionDecoder;
-  Decoder(Module& module, Code& code, const ptx::Function& function)
-      : module_(module), code_(code), function_(function) {}
+  friend class KernelDecoder;
+  Decoder(Module& module, Code& code, const ptx::Function& function, FrameLayout& frame)
+      : module_(module), code_(code), function_(function), frame_(frame) {}
   Module& module_;
   Code& code_;
   const ptx::Function& function_;
+  FrameLayout& frame_;
   const ptx::Instruction* instruction_ = nullptr;
-  void* state_ = nullptr;
 };
 
 // Fills everything of inst but guard and places; instruction.words[0] is the table's key.

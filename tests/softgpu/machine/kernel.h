@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,6 +60,38 @@ enum class InstClass : uint8_t {
   kCount
 };
 
+enum class SpecialKind : uint8_t {
+  kTidX,
+  kTidY,
+  kTidZ,
+  kNtidX,
+  kNtidY,
+  kNtidZ,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kLaneId,
+  kWarpId,
+  kNwarpId,
+  kSmId,
+  kNsmId,
+  kGridId,
+  kLaneMaskEq,
+  kLaneMaskLe,
+  kLaneMaskLt,
+  kLaneMaskGe,
+  kLaneMaskGt,
+  kDynamicSharedSize,
+  kTotalSharedSize,
+  kZero,
+  kOne,
+  kLocalAddress,
+  kCount
+};
+
 struct Inst {
   Exec exec = nullptr;
   Ref r[6] = {kNoRef, kNoRef, kNoRef, kNoRef, kNoRef, kNoRef};  // destinations first
@@ -84,24 +117,32 @@ struct Code {
   Module* module = nullptr;
   std::vector<Inst> insts;
   uint32_t frame_bytes = 0;
-  // Where a frame starts as "never written": offset and bytes of the shadow of each slot, merged.
-  struct Range {
-    uint32_t offset, bytes;
-  };
-  std::vector<Range> shadows;
+  // What a new frame starts as: every slot's shadow "never written".
+  std::vector<uint8_t> initial_frame;
   // 32-byte aligned, slot layout.
-  std::unique_ptr<uint8_t[], void (*)(void*)> constants{nullptr, nullptr};
-  // Special registers that are constant while a warp runs: filled at its start.
+  std::vector<uint8_t> constants_storage;
+  uint8_t* constants = nullptr;
+  // Special registers and addresses that are constant while a frame lives: filled at its start.
   struct Special {
-    std::string name;
+    SpecialKind kind;
+    uint64_t value;  // kLocalAddress: offset in the frame's locals
     Ref slot;
   };
   std::vector<Special> specials;
+  // Local memory of a frame, bytes a lane: .local variables, .param variables of calls, and this
+  // function's own parameters and results (an entry's parameters are the launch's instead).
   uint32_t local_bytes = 0;
-  uint32_t param_bytes = 0;     // of the entry's parameters, or of a function's params and results
-  uint32_t static_shared = 0;   // the whole kernel's, callees' included
+  struct Place {
+    uint32_t offset, bytes;
+  };
+  std::vector<Place> params, results;  // a function: in local memory; an entry: in the launch's
+  uint32_t param_bytes = 0;            // an entry's
+  uint32_t static_shared = 0;          // the whole kernel's, callees' included
   int shared_granule_log2 = 2;  // 0, 1 or 2: the smallest shared access of the kernel, for races
-  bool has_calls = false;
+  // Functions that this kernel can call, by name; the entry's Code owns them.
+  std::map<std::string, std::unique_ptr<Code>> callees;
+  Code* entry = nullptr;
+  Ref carry = kNoRef;  // of add.cc and its kin: 32-bit slot, 0 or 1 a lane
   std::vector<std::shared_ptr<void>> kept;
 
   template <class T, class... Args>

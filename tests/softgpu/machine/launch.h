@@ -36,6 +36,8 @@ class Module {
  public:
   Module(Device& device, ptx::Module parsed);
   ~Module();
+  // "file.cu:12" for a place of .loc; empty where there is none.
+  std::string SourceText(const ptx::SourceLine& source) const;
   const ptx::Module& parsed() const { return parsed_; }
   Device& device() { return device_; }
   // Throws ptx::Error: an instruction that is not covered. Thread-safe.
@@ -86,6 +88,7 @@ struct Launch {
   LaunchRaces* races = nullptr;
   std::atomic<uint64_t> next_block{0};
   std::atomic<bool> abort{false};
+  std::atomic<bool> found{false};  // some check found something
   std::atomic<int> error{0};
 };
 
@@ -97,6 +100,7 @@ class Device {
   const Options& options() const { return options_; }
   DeviceMemory& memory() { return memory_; }
   Findings& findings() { return findings_; }
+  uint32_t multiprocessors() const { return options_.arch >= 90 ? 132 : 108; }
   // Runs to the end. Limits are checked, params are as many bytes as the kernel takes (else an
   // error). A finding inside makes the error non-zero, too. Launches run one after the other.
   LaunchResult Run(const LaunchConfig& config);

@@ -17,7 +17,6 @@ enum ByteState : uint8_t {
   kNoMemory = 0,  // never allocated; between allocations
   kUnwritten = 1,
   kWritten = 2,
-  kFreed = 3,
 };
 
 struct Allocation {
@@ -25,7 +24,6 @@ struct Allocation {
   uint64_t bytes = 0;
   std::string label;  // "cudaMalloc #3", a variable's name
   bool freed = false;
-  bool constant = false;  // kernels must not write it
 };
 
 // Host memory that kernels may reach at its own address: pinned, registered, managed.
@@ -45,7 +43,7 @@ class DeviceMemory {
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
   // 0: does not fit. Bytes start unwritten.
-  uint64_t Allocate(uint64_t bytes, std::string label, bool constant = false);
+  uint64_t Allocate(uint64_t bytes, std::string label);
   enum class FreeResult { kOk, kUnknown, kAlreadyFreed };
   FreeResult Free(uint64_t address);
   // The allocation (living or freed) that holds the address or, else, the nearest below it.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,8 +42,12 @@ struct Group {
   uint32_t pc = 0;  // of the next instruction; of the waiting one while it waits
   Frame* frame = nullptr;
   WaitKind wait = WaitKind::kReady;
-  uint32_t barrier = 0;    // id, while it waits for one
-  uint32_t sync_mask = 0;  // lanes a warp-wide operation waits for
+  uint32_t barrier = 0;          // id, while it waits for one
+  uint32_t sync_mask = 0;        // lanes a warp-wide operation waits for
+  bool any_place = false;        // bar.warp.sync: partners may wait at another instruction
+  bool aligned_barrier = false;  // waits for its warp, to go to a barrier together
+  bool wants_result = false;     // barrier.red: runs again to fetch it
+  bool released = false;         // the barrier at pc let it go: the instruction ends
 };
 
 struct Random {  // xorshift64*
@@ -85,25 +90,30 @@ struct Warp {
   uint32_t stop_pc = 0;                    // where another group of this frame waits to be met
   const Inst* insts = nullptr;
   Frame* frame = nullptr;
-  bool stop = false;  // set by an instruction after which the group cannot simply go on
+  bool stop = false;      // set by an instruction after which the group cannot simply go on
+  bool released = false;  // of the running group: see Group
+  bool has_turn = false;  // the running group was drawn, though others are further behind
   Counters* counters = nullptr;
   Block* block = nullptr;
 
-  uint32_t index = 0;                       // in its block
-  uint32_t alive = 0;                       // lanes that have not exited
-  std::vector<Group> groups;                // all but the running one
-  std::vector<Frame*> frames, free_frames;  // owned
+  uint32_t index = 0;         // in its block
+  uint32_t alive = 0;         // lanes that have not exited
+  std::vector<Group> groups;  // all but the running one
+  std::vector<std::unique_ptr<Frame>> frames;
+  std::vector<Frame*> free_frames;
   // .local memory: byte b of word w of lane l at (w * 32 + l) * 4 + b; states laid out alike.
   std::vector<uint8_t> local, local_state;
   uint32_t thread(int lane) const { return index * kLanes + static_cast<uint32_t>(lane); }
 };
 
 struct Barrier {
-  uint32_t arrived = 0;         // threads
-  uint32_t expected = 0;        // 0: all that are alive
-  std::vector<uint32_t> lanes;  // a warp: those that arrived (waiting or not)
-  bool reduce_and = true, reduce_or = false;
-  uint32_t reduce_count = 0;
+  uint32_t arrived = 0;          // threads; of aligned barriers whole warps
+  uint32_t expected = 0;         // 0: all that are alive
+  std::vector<uint32_t> lanes;   // of each warp: those that arrived (waiting or not)
+  bool all = true, any = false;  // barrier.red: of this round's predicates
+  uint32_t count = 0;
+  bool result_all = true, result_any = false;  // of the round that was completed last
+  uint32_t result_count = 0;
 };
 
 struct Block {

@@ -1,0 +1,543 @@
+// ld, st, and what has to do with addresses: cvta, isspacep, prefetch. A load goes into registers
+// as its bytes and their states: a value that was never written may be loaded and stored again.
+#include "tests/softgpu/machine/ops_memory.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include "tests/softgpu/machine/lanes.h"
+#include "tests/softgpu/machine/launch.h"
+
+namespace softgpu {
+namespace {
+
+using Pattern = Access::Pattern;
+
+struct LoadStore {
+  AccessSpec spec;
+  int elements = 1;
+  int element_bytes = 4;
+  int slot_bytes = 4;
+  bool is_signed = false;
+  std::vector<Ref> slots;
+};
+
+// All bytes and states of the lanes, in a row, whatever the space.
+struct Bytes32 {
+  alignas(32) uint8_t data[kLanes][16];
+  alignas(32) uint8_t unwritten[kLanes][16];  // 1: was never written
+};
+
+void Gather(const Warp& w, const Reached& r, Bytes32& out) {
+  const uint32_t bytes = r.access.bytes;
+  ForLanes(r.access.mask, [&](int lane) {
+    if (r.access.space == ptx::Space::kLocal) {
+      uint8_t state[16];
+      ReadLocal(w, lane, r.access.address[lane], bytes, out.data[lane], state);
+      for (uint32_t k = 0; k < bytes; ++k) out.unwritten[lane][k] = state[k] == kUnwritten;
+      return;
+    }
+    std::memcpy(out.data[lane], LaneData(r, lane), bytes);
+    const uint8_t* state = LaneState(r, lane);
+    for (uint32_t k = 0; k < bytes; ++k) {
+      out.unwritten[lane][k] = state != nullptr && state[k] == kUnwritten;
+    }
+  });
+}
+
+// Element `at` of every lane, from wherever the pattern has it.
+template <class Element>
+void TakeElements(const Reached& r, int at, Element* values) {
+  const uint32_t bytes = r.access.bytes;
+  const size_t offset = static_cast<size_t>(at) * sizeof(Element);
+  if (r.access.pattern == Pattern::kUnitStride) {
+    const uint8_t* p = r.data[0] + offset;
+    if (bytes == sizeof(Element)) {
+      std::memcpy(values, p, kLanes * sizeof(Element));
+    } else {
+      for (int l = 0; l < kLanes; ++l) std::memcpy(&values[l], p + l * bytes, sizeof(Element));
+    }
+  } else if (r.access.pattern == Pattern::kUniform) {
+    Element value;
+    std::memcpy(&value, r.data[r.access.first] + offset, sizeof(Element));
+    for (int l = 0; l < kLanes; ++l) values[l] = value;
+  } else {
+    ForLanes(r.access.mask,
+             [&](int lane) { std::memcpy(&values[lane], r.data[lane] + offset, sizeof(Element)); });
+  }
+}
+
+template <class Slot, class Element>
+void PutElement(Warp& w, Ref slot, const Element* values) {
+  if constexpr (std::is_same_v<Slot, Element>) {
+    Put(w, slot, values);
+  } else {
+    Slot wide[kLanes];
+    for (int l = 0; l < kLanes; ++l) wide[l] = static_cast<Slot>(values[l]);
+    Put(w, slot, wide);
+  }
+}
+
+// Shadows of element `at`: byte by byte; a sign takes after the byte it comes from.
+template <class Slot, class Element>
+void PutElementShadow(Warp& w, Ref slot, const Bytes32& bytes, int at) {
+  uint8_t shadow[kLanes];
+  for (int l = 0; l < kLanes; ++l) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < sizeof(Element); ++k) {
+      bits |=
+          static_cast<uint32_t>(bytes.unwritten[l][static_cast<size_t>(at) * sizeof(Element) + k])
+          << k;
+    }
+    if constexpr (sizeof(Element) == 16) {
+      uint32_t pairs = 0;
+      for (int k = 0; k < 8; ++k) pairs |= static_cast<uint32_t>(((bits >> (2 * k)) & 3) != 0) << k;
+      bits = pairs;
+    }
+    if constexpr (std::is_signed_v<Element> && sizeof(Slot) > sizeof(Element)) {
+      if (bits >> (sizeof(Element) - 1))
+        bits |= ShadowAll(sizeof(Slot)) & ~ShadowAll(sizeof(Element));
+    }
+    shadow[l] = static_cast<uint8_t>(bits);
+  }
+  PutShadow(w, slot, sizeof(Slot), shadow);
+}
+
+struct Wide {  // 128 bits
+  uint64_t low, high;
+};
+
+template <class Slot, class Element>
+void Load(Warp& w, const Inst& i) {
+  const auto& op = *static_cast<const LoadStore*>(i.extra);
+  uint64_t addresses[kLanes];
+  const uint32_t exec = w.exec;
+  uint32_t rest = TakeAddresses(w, i, op.spec, addresses);
+  while (rest) {
+    Reached r;
+    Reach(w, i, op.spec, addresses, &rest, r);
+    if (!r.access.mask) continue;
+    w.exec = r.access.mask;
+    const bool in_rows = r.access.space == ptx::Space::kLocal || !r.written;
+    Bytes32 bytes;
+    if (in_rows) Gather(w, r, bytes);
+    for (int e = 0; e < op.elements; ++e) {
+      const Ref slot = op.slots[static_cast<size_t>(e)];
+      if (slot == kNoRef) continue;
+      Element values[kLanes];
+      if (in_rows) {
+        for (int l = 0; l < kLanes; ++l) {
+          std::memcpy(&values[l], &bytes.data[l][static_cast<size_t>(e) * sizeof(Element)],
+                      sizeof(Element));
+        }
+        PutElement<Slot>(w, slot, values);
+        PutElementShadow<Slot, Element>(w, slot, bytes, e);
+      } else {
+        TakeElements(r, e, values);
+        PutElement<Slot>(w, slot, values);
+        ClearShadow(w, slot, sizeof(Slot));
+      }
+    }
+  }
+  w.exec = exec;
+}
+
+// Bytes to store, lane by lane; returns whether all were written.
+template <class Slot, class Element>
+bool Collect(const Warp& w, const LoadStore& op, uint32_t mask, Bytes32& bytes) {
+  uint32_t unwritten = 0;
+  for (int e = 0; e < op.elements; ++e) {
+    const Ref slot = op.slots[static_cast<size_t>(e)];
+    const Slot* values = Get<Slot>(w, slot);
+    const uint8_t* shadow = Shadow(w, slot, sizeof(Slot));
+    const size_t at = static_cast<size_t>(e) * sizeof(Element);
+    for (int l = 0; l < kLanes; ++l) std::memcpy(&bytes.data[l][at], &values[l], sizeof(Element));
+    const uint32_t lanes = AnyShadow(shadow) & mask;
+    unwritten |= lanes;
+    for (int l = 0; l < kLanes; ++l) {
+      for (size_t k = 0; k < sizeof(Element); ++k) {
+        const size_t bit = sizeof(Element) == 16 ? k / 2 : k;
+        bytes.unwritten[l][at + k] = (shadow[l] >> bit) & 1;
+      }
+    }
+  }
+  return unwritten == 0;
+}
+
+void SetStates(const Reached& r, const Bytes32& bytes, bool written) {
+  const uint32_t n = r.access.bytes;
+  if (written && r.access.pattern == Pattern::kUnitStride) {
+    if (r.state[0]) std::memset(r.state[0], kWritten, kLanes * n);
+    return;
+  }
+  ForLanes(r.access.mask, [&](int lane) {
+    uint8_t* state = LaneState(r, lane);
+    if (!state) return;
+    if (written) {
+      std::memset(state, kWritten, n);
+      return;
+    }
+    for (uint32_t k = 0; k < n; ++k) state[k] = bytes.unwritten[lane][k] ? kUnwritten : kWritten;
+  });
+}
+
+void StoreLocal(Warp& w, const Reached& r, const Bytes32& bytes) {
+  ForLanes(r.access.mask, [&](int lane) {
+    uint8_t state[16];
+    for (uint32_t k = 0; k < r.access.bytes; ++k) {
+      state[k] = bytes.unwritten[lane][k] ? kUnwritten : kWritten;
+    }
+    WriteLocal(w, lane, r.access.address[lane], r.access.bytes, bytes.data[lane], state);
+  });
+}
+
+// Two lanes that store different bytes to one place: which of them stays is not said.
+void CheckCollision(Warp& w, const Inst& i, const Reached& r, const Bytes32& bytes) {
+  if (r.access.pattern == Pattern::kUnitStride || r.access.order != Order::kWeak) return;
+  const Check check =
+      r.access.space == ptx::Space::kShared ? Check::kRaceShared : Check::kRaceGlobal;
+  ForLanes(r.access.mask, [&](int lane) {
+    if (std::memcmp(LaneData(r, lane), bytes.data[lane], r.access.bytes) == 0) return;
+    char address[24];
+    std::snprintf(address, sizeof(address), "0x%llx",
+                  static_cast<unsigned long long>(r.access.address[LaneOf(r.access, lane)]));
+    Report(w, i, lane, check,
+           std::string("lanes of one store write different values to ") +
+               (check == Check::kRaceShared ? "shared " : "global ") + address);
+  });
+}
+
+template <class Slot, class Element>
+void Store(Warp& w, const Inst& i) {
+  const auto& op = *static_cast<const LoadStore*>(i.extra);
+  uint64_t addresses[kLanes];
+  uint32_t rest = TakeAddresses(w, i, op.spec, addresses);
+  while (rest) {
+    Reached r;
+    Reach(w, i, op.spec, addresses, &rest, r);
+    if (!r.access.mask) continue;
+    // The usual store: whole registers side by side.
+    if constexpr (std::is_same_v<Slot, Element>) {
+      if (op.elements == 1 && r.access.pattern == Pattern::kUnitStride &&
+          AnyShadow(Shadow(w, op.slots[0], sizeof(Slot))) == 0) {
+        std::memcpy(r.data[0], Get<Slot>(w, op.slots[0]), kLanes * sizeof(Slot));
+        if (!r.written && r.state[0]) std::memset(r.state[0], kWritten, kLanes * sizeof(Slot));
+        continue;
+      }
+    }
+    Bytes32 bytes;
+    const bool written = Collect<Slot, Element>(w, op, r.access.mask, bytes);
+    if (r.access.space == ptx::Space::kLocal) {
+      StoreLocal(w, r, bytes);
+      continue;
+    }
+    const uint32_t n = r.access.bytes;
+    ForLanes(r.access.mask, [&](int lane) { std::memcpy(LaneData(r, lane), bytes.data[lane], n); });
+    SetStates(r, bytes, written);
+    CheckCollision(w, i, r, bytes);
+  }
+}
+
+// The kernel's parameters at a constant offset: one value for all lanes.
+template <class Slot, class Element>
+void LoadParam(Warp& w, const Inst& i) {
+  const auto& op = *static_cast<const LoadStore*>(i.extra);
+  for (int e = 0; e < op.elements; ++e) {
+    const Ref slot = op.slots[static_cast<size_t>(e)];
+    if (slot == kNoRef) continue;
+    Element value;
+    std::memcpy(&value, w.block->launch->params + i.imm + static_cast<size_t>(e) * sizeof(Element),
+                sizeof(Element));
+    Slot values[kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      if constexpr (std::is_same_v<Slot, Element>) {
+        values[l] = value;
+      } else {
+        values[l] = static_cast<Slot>(value);
+      }
+    }
+    Put(w, slot, values);
+    ClearShadow(w, slot, sizeof(Slot));
+  }
+}
+
+enum class Access3 { kLoad, kStore, kParam };
+
+template <class Slot, class Element>
+Exec ExecOf(Access3 kind) {
+  return kind == Access3::kLoad    ? Load<Slot, Element>
+         : kind == Access3::kStore ? Store<Slot, Element>
+                                   : LoadParam<Slot, Element>;
+}
+
+template <class Slot>
+Exec ExecOfSlot(Access3 kind, int element_bytes, bool is_signed) {
+  switch (element_bytes) {
+    case 1:
+      return is_signed ? ExecOf<Slot, int8_t>(kind) : ExecOf<Slot, uint8_t>(kind);
+    case 2:
+      if constexpr (sizeof(Slot) >= 2) {
+        return is_signed && sizeof(Slot) > 2 ? ExecOf<Slot, int16_t>(kind)
+                                             : ExecOf<Slot, uint16_t>(kind);
+      }
+      break;
+    case 4:
+      if constexpr (sizeof(Slot) >= 4) {
+        return is_signed && sizeof(Slot) > 4 ? ExecOf<Slot, int32_t>(kind)
+                                             : ExecOf<Slot, uint32_t>(kind);
+      }
+      break;
+    case 8:
+      if constexpr (sizeof(Slot) >= 8) return ExecOf<Slot, uint64_t>(kind);
+      break;
+  }
+  return nullptr;
+}
+
+Exec Choose(Access3 kind, int slot_bytes, int element_bytes, bool is_signed) {
+  switch (slot_bytes) {
+    case 2:
+      return ExecOfSlot<uint16_t>(kind, element_bytes, is_signed);
+    case 4:
+      return ExecOfSlot<uint32_t>(kind, element_bytes, is_signed);
+    case 8:
+      return ExecOfSlot<uint64_t>(kind, element_bytes, is_signed);
+    case 16:
+      return element_bytes == 16 ? ExecOf<Wide, Wide>(kind) : nullptr;
+  }
+  return nullptr;
+}
+
+void BuildLoadStore(const ptx::Instruction& instruction, Decoder& d, Inst& inst, bool store) {
+  Words words(instruction);
+  auto* op = d.code().Keep<LoadStore>();
+  op->spec.write = store;
+  bool has_hint = false;
+  op->elements = TakeAccessWords(words, op->spec, &has_hint);
+  const Type type = words.TakeType();
+  words.Finish();
+  d.Operands(has_hint ? 3 : 2);
+  if (type == Type::kPred) d.Refuse("predicates cannot be loaded or stored");
+  op->element_bytes = Bytes(type);
+  op->is_signed = IsSigned(type) && !IsFloat(type) && !store;
+  const ptx::Operand& address = instruction.operands[store ? 0 : 1];
+  const auto elements = Decoder::Elements(instruction.operands[store ? 1 : 0]);
+  if (static_cast<int>(elements.size()) != op->elements) {
+    d.Refuse("has " + std::to_string(elements.size()) + " registers for " +
+             std::to_string(op->elements) + " elements");
+  }
+  op->slot_bytes = 0;
+  for (const ptx::Operand* element : elements) {
+    int slot_bytes = std::max(2, op->element_bytes);
+    Ref slot = kNoRef;
+    if (element->kind == ptx::Operand::Kind::kRegister) {
+      slot = d.AnyRegister(*element, &slot_bytes);
+    } else if (store) {
+      slot = d.Source(*element, type);
+    } else if (element->kind != ptx::Operand::Kind::kSink) {
+      d.Refuse("the destination must be a register");
+    }
+    if (op->slot_bytes && slot != kNoRef && slot_bytes != op->slot_bytes) {
+      d.Refuse("registers of different sizes in one vector");
+    }
+    if (slot != kNoRef) op->slot_bytes = slot_bytes;
+    op->slots.push_back(slot);
+  }
+  if (op->slot_bytes == 0) op->slot_bytes = std::max(2, op->element_bytes);
+  op->spec.bytes = static_cast<uint32_t>(op->elements * op->element_bytes);
+  if (op->spec.bytes > 16) d.Refuse("more than 16 bytes a lane");
+  const Decoder::Address place = d.TakeAddress(address, op->spec.space);
+  op->spec.base = place.base;
+  op->spec.narrow = place.narrow;
+  op->spec.offset = place.offset;
+  inst.extra = op;
+  inst.klass = ClassOf(op->spec.space, store);
+  Access3 kind = store ? Access3::kStore : Access3::kLoad;
+  if (!store && op->spec.space == ptx::Space::kParam && place.base == kNoRef) {
+    const uint64_t offset = static_cast<uint64_t>(place.offset) - kParamWindow;
+    if (offset + op->spec.bytes > d.code().param_bytes) d.Refuse("reads past the parameters");
+    inst.imm = static_cast<int64_t>(offset);
+    kind = Access3::kParam;
+  }
+  inst.exec = Choose(kind, op->slot_bytes, op->element_bytes, op->is_signed);
+  if (!inst.exec) d.Refuse("the register is smaller than the type");
+}
+
+void BuildLoad(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
+  BuildLoadStore(instruction, d, inst, false);
+}
+void BuildStore(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
+  BuildLoadStore(instruction, d, inst, true);
+}
+
+// Generic addresses of a space are its own plus the window; kGlobal and kConst have none.
+template <class T>
+void ToGeneric(Warp& w, const Inst& i) {
+  const uint64_t window = static_cast<uint64_t>(i.imm);
+  Apply1<T, T>(w, i, [window](T a) { return static_cast<T>(a + window); });
+}
+void FromGeneric(Warp& w, const Inst& i) {
+  Apply1<uint64_t, uint64_t>(w, i, [](uint64_t a) { return a & 0xffffffffu; });
+}
+void CopyAddress(Warp& w, const Inst& i) {
+  Apply1<uint64_t, uint64_t>(w, i, [](uint64_t a) { return a; });
+}
+
+uint64_t WindowOf(std::string_view space) {
+  if (space == "shared" || space == "shared::cta") return kSharedWindow;
+  if (space == "local") return kLocalWindow;
+  return 0;
+}
+
+void BuildCvta(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
+  Words words(instruction);
+  const bool to = words.Take("to");
+  const std::string space(words.Next());
+  if (space != "global" && space != "const" && space != "param" && space != "shared" &&
+      space != "shared::cta" && space != "local") {
+    words.Refuse("space '." + space + "' is not covered here");
+  }
+  if (words.TakeType() != Type::kU64) words.Refuse("addresses have 64 bits here");
+  words.Finish();
+  d.Operands(2);
+  inst.klass = InstClass::kMove;
+  inst.r[0] = d.Destination(instruction.operands[0], Type::kU64);
+  inst.r[1] = d.Source(instruction.operands[1], Type::kU64);
+  inst.imm = static_cast<int64_t>(WindowOf(space));
+  inst.exec = inst.imm == 0 ? CopyAddress : to ? FromGeneric : ToGeneric<uint64_t>;
+}
+
+void IsSpace(Warp& w, const Inst& i) {
+  const uint64_t* a = Get<uint64_t>(w, i.r[1]);
+  uint32_t lanes = 0;
+  for (int l = 0; l < kLanes; ++l) {
+    const uint64_t window = a[l] >> 56;
+    lanes |= static_cast<uint32_t>(window == static_cast<uint64_t>(i.imm)) << l;
+  }
+  PutPredicate(w, i.r[0], lanes, AnyShadow(Shadow(w, i.r[1], 8)));
+}
+
+void BuildIsSpace(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
+  Words words(instruction);
+  const std::string space(words.Next());
+  words.Finish();
+  d.Operands(2);
+  if (space == "param") {
+    inst.imm = static_cast<int64_t>(kParamWindow >> 56);
+  } else if (space == "global" || space == "shared" || space == "shared::cta" || space == "local") {
+    inst.imm = static_cast<int64_t>(WindowOf(space) >> 56);
+  } else {
+    words.Refuse("space '." + space + "' is not covered here");
+  }
+  inst.klass = InstClass::kCompare;
+  inst.r[0] = d.Predicate(instruction.operands[0]);
+  inst.r[1] = d.Source(instruction.operands[1], Type::kU64);
+  inst.exec = IsSpace;
+}
+
+void Nothing(Warp&, const Inst&) {}
+
+// A hint: no bytes move. Its address may be anywhere, so it is not checked either.
+void BuildPrefetch(const ptx::Instruction&, Decoder&, Inst& inst) { inst.exec = Nothing; }
+
+// A cache policy is a value that only cache hints take: any will do.
+void MakePolicy(Warp& w, const Inst& i) {
+  const uint64_t zeros[kLanes] = {};
+  Put(w, i.r[0], zeros);
+  ClearShadow(w, i.r[0], 8);
+}
+void BuildCreatePolicy(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
+  if (instruction.operands.empty()) d.Refuse("has no destination");
+  inst.r[0] = d.Destination(instruction.operands[0], Type::kB64);
+  inst.klass = InstClass::kMove;
+  inst.exec = MakePolicy;
+}
+
+bool IsCacheWord(std::string_view word) {
+  for (const std::string_view known :
+       {"ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "L1::evict_normal", "L1::evict_unchanged",
+        "L1::evict_first", "L1::evict_last", "L1::no_allocate", "L2::64B", "L2::128B", "L2::256B",
+        "L2::evict_last", "L2::evict_normal", "L2::evict_first"}) {
+    if (word == known) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+InstClass ClassOf(ptx::Space space, bool write) {
+  switch (space) {
+    case ptx::Space::kShared:
+      return write ? InstClass::kStoreShared : InstClass::kLoadShared;
+    case ptx::Space::kLocal:
+      return write ? InstClass::kStoreLocal : InstClass::kLoadLocal;
+    case ptx::Space::kConst:
+    case ptx::Space::kParam:
+      return write ? InstClass::kStoreLocal : InstClass::kLoadConst;
+    default:
+      return write ? InstClass::kStoreGlobal : InstClass::kLoadGlobal;
+  }
+}
+
+int TakeAccessWords(Words& words, AccessSpec& spec, bool* has_cache_hint) {
+  static constexpr std::pair<std::string_view, ptx::Space> kSpaces[] = {
+      {"global", ptx::Space::kGlobal},      {"shared", ptx::Space::kShared},
+      {"shared::cta", ptx::Space::kShared}, {"local", ptx::Space::kLocal},
+      {"const", ptx::Space::kConst},        {"param", ptx::Space::kParam},
+      {"param::entry", ptx::Space::kParam}, {"param::func", ptx::Space::kParam},
+  };
+  int elements = 1;
+  *has_cache_hint = false;
+  bool strong = false, stated_scope = false;
+  while (!words.Peek().empty() && ParseType(words.Peek()) == Type::kNone) {
+    const std::string_view word = words.Peek();
+    bool known = IsCacheWord(word);
+    for (const auto& [name, space] : kSpaces) {
+      if (word != name) continue;
+      spec.space = space;
+      known = true;
+    }
+    if (word == "weak") known = true;
+    if (word == "volatile" || word == "mmio") {
+      spec.order = Order::kRelaxed;
+      spec.scope = Scope::kSystem;
+      known = true;
+    }
+    if (word == "relaxed" || word == "acquire" || word == "release" || word == "acq_rel") {
+      spec.order = word == "relaxed"   ? Order::kRelaxed
+                   : word == "acquire" ? Order::kAcquire
+                   : word == "release" ? Order::kRelease
+                                       : Order::kAcquireRelease;
+      known = strong = true;
+    }
+    if (word == "cta" || word == "cluster" || word == "gpu" || word == "sys") {
+      spec.scope = word == "gpu" ? Scope::kDevice : word == "sys" ? Scope::kSystem : Scope::kBlock;
+      if (word == "cluster") spec.scope = Scope::kDevice;
+      known = stated_scope = true;
+    }
+    if (word == "v2" || word == "v4") {
+      elements = word == "v2" ? 2 : 4;
+      known = true;
+    }
+    if (word == "L2::cache_hint") known = *has_cache_hint = true;
+    // What is done atomically comes before its type; the caller knows those words.
+    if (!known && spec.atomic) break;
+    if (!known) words.Refuse("'." + std::string(word) + "' is not covered here");
+    words.Next();
+  }
+  if (strong && !stated_scope && !spec.atomic) words.Refuse("its scope is missing");
+  return elements;
+}
+
+void AddMemoryOps(BuilderTable& table) {
+  table["ld"] = BuildLoad;
+  table["ldu"] = BuildLoad;
+  table["st"] = BuildStore;
+  table["cvta"] = BuildCvta;
+  table["isspacep"] = BuildIsSpace;
+  table["prefetch"] = BuildPrefetch;
+  table["prefetchu"] = BuildPrefetch;
+  table["createpolicy"] = BuildCreatePolicy;
+}
+
+}  // namespace softgpu

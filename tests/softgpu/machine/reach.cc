@@ -1,0 +1,350 @@
+// See ops_memory.h: from addresses to bytes, with the checks on the way. The patterns that kernels
+// mostly have, all lanes side by side or all at one address, are checked as one range.
+#include <cstring>
+
+#include "tests/softgpu/machine/async_copies.h"
+#include "tests/softgpu/machine/lanes.h"
+#include "tests/softgpu/machine/launch.h"
+#include "tests/softgpu/machine/ops_memory.h"
+
+namespace softgpu {
+namespace {
+
+using Pattern = Access::Pattern;
+constexpr int kWindowShift = 56;
+constexpr int kErrorIllegalAddress = 700;     // cudaErrorIllegalAddress
+constexpr int kErrorMisalignedAddress = 716;  // cudaErrorMisalignedAddress
+
+const char* SpaceName(ptx::Space space) {
+  switch (space) {
+    case ptx::Space::kShared:
+      return "shared";
+    case ptx::Space::kLocal:
+      return "local";
+    case ptx::Space::kParam:
+      return "param";
+    case ptx::Space::kConst:
+      return "const";
+    default:
+      return "global";
+  }
+}
+
+std::string What(const Access& access) {
+  return std::string(access.atomic  ? "atomic operation on "
+                     : access.write ? "store of "
+                                    : "load of ") +
+         std::to_string(access.bytes) + " bytes at " + SpaceName(access.space) + " address ";
+}
+
+std::string Hex(uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+// Reports; throws where the check is on.
+void OutOfBounds(const Warp& w, const Inst& i, int lane, const Access& access, uint64_t address,
+                 const std::string& where) {
+  Check check = Check::kOutOfBounds;
+  if (access.space == ptx::Space::kGlobal) {
+    const Allocation near = w.block->launch->device->memory().Nearest(address);
+    if (near.freed && address - near.address < near.bytes) check = Check::kUseAfterFree;
+  }
+  if (Report(w, i, lane, check, What(access) + where)) throw LaunchFault{kErrorIllegalAddress};
+}
+
+bool Misaligned(const Warp& w, const Inst& i, int lane, const Access& access, uint64_t address) {
+  if ((address & (access.bytes - 1)) == 0) return false;
+  if (Report(w, i, lane, Check::kMisaligned,
+             What(access) + Hex(address) + ", which is no multiple of " +
+                 std::to_string(access.bytes))) {
+    throw LaunchFault{kErrorMisalignedAddress};
+  }
+  return false;  // where the check is off, the access is done as it stands
+}
+
+// Least of n state bytes, n a multiple of 32: 0 is no memory, 1 unwritten, 2 written.
+uint8_t LeastState(const uint8_t* state, uint32_t n) {
+  uint8_t least[32];
+  std::memcpy(least, state, 32);
+  for (uint32_t at = 32; at < n; at += 32) {
+    for (uint32_t k = 0; k < 32; ++k) least[k] = std::min(least[k], state[at + k]);
+  }
+  uint8_t result = least[0];
+  for (uint32_t k = 1; k < 32; ++k) result = std::min(result, least[k]);
+  return result;
+}
+uint8_t LeastStateOfLane(const uint8_t* state, uint32_t bytes) {
+  uint8_t least = state[0];
+  for (uint32_t k = 1; k < bytes; ++k) least = std::min(least, state[k]);
+  return least;
+}
+
+void FindPattern(Access& access) {
+  access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
+  const uint64_t* address = access.address;
+  const uint64_t a0 = address[access.first];
+  if (access.mask == kAllLanes) {
+    uint64_t off_stride = 0, off_uniform = 0;
+    for (uint32_t l = 0; l < kLanes; ++l) {
+      off_stride |= address[l] ^ (a0 + l * access.bytes);
+      off_uniform |= address[l] ^ a0;
+    }
+    access.pattern = off_stride == 0    ? Pattern::kUnitStride
+                     : off_uniform == 0 ? Pattern::kUniform
+                                        : Pattern::kScattered;
+    return;
+  }
+  uint64_t off_uniform = 0;
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    off_uniform |= (access.mask >> l) & 1 ? address[l] ^ a0 : 0;
+  }
+  access.pattern = off_uniform == 0 ? Pattern::kUniform : Pattern::kScattered;
+}
+
+void ReachGlobalLane(Warp& w, const Inst& i, Reached& r, int lane) {
+  DeviceMemory& memory = w.block->launch->device->memory();
+  Access& access = r.access;
+  const uint64_t address = access.address[lane];
+  Misaligned(w, i, lane, access, address);
+  if (memory.Contains(address)) {
+    uint8_t* const state = memory.State(address);
+    const uint8_t least = LeastStateOfLane(state, access.bytes);
+    if (least != kNoMemory) {
+      r.data[lane] = memory.Data(address);
+      r.state[lane] = state;
+      r.written &= least == kWritten;
+      return;
+    }
+  } else if (memory.FindHost(address, access.bytes)) {
+    r.data[lane] = reinterpret_cast<uint8_t*>(address);
+    r.state[lane] = nullptr;
+    return;
+  }
+  OutOfBounds(w, i, lane, access, address, memory.Describe(address));
+  access.mask &= ~(1u << lane);
+}
+
+void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
+  Access& access = r.access;
+  DeviceMemory& memory = w.block->launch->device->memory();
+  r.written = true;
+  if (access.pattern == Pattern::kUnitStride) {
+    const uint64_t a0 = access.address[0];
+    if (memory.Contains(a0) && (a0 & (access.bytes - 1)) == 0) {
+      uint8_t* const state = memory.State(a0);
+      const uint8_t least = LeastState(state, kLanes * access.bytes);
+      if (least != kNoMemory) {
+        r.data[0] = memory.Data(a0);
+        r.state[0] = state;
+        r.written = least == kWritten;
+        return;
+      }
+    }
+    access.pattern = Pattern::kScattered;
+  }
+  if (access.pattern == Pattern::kUniform) {
+    ReachGlobalLane(w, i, r, static_cast<int>(access.first));
+    if (!((access.mask >> access.first) & 1)) access.mask = 0;
+    return;
+  }
+  ForLanes(access.mask, [&](int lane) { ReachGlobalLane(w, i, r, lane); });
+  if (access.mask) access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
+}
+
+void ReachSharedLane(Warp& w, const Inst& i, Reached& r, int lane) {
+  Block& block = *w.block;
+  Access& access = r.access;
+  const uint64_t offset = access.address[lane];
+  Misaligned(w, i, lane, access, offset);
+  const uint64_t end = kSharedBase + uint64_t{block.launch->shared_bytes};
+  if (offset < kSharedBase || offset + access.bytes > end) {
+    OutOfBounds(w, i, lane, access, offset,
+                Hex(offset) + ", outside of the block's " +
+                    std::to_string(block.launch->shared_bytes) + " bytes at " + Hex(kSharedBase));
+    access.mask &= ~(1u << lane);
+    return;
+  }
+  r.data[lane] = block.shared.data() + offset;
+  r.state[lane] = block.shared_state.data() + offset;
+  r.written &= LeastStateOfLane(r.state[lane], access.bytes) == kWritten;
+}
+
+void ReachShared(Warp& w, const Inst& i, Reached& r) {
+  Access& access = r.access;
+  Block& block = *w.block;
+  r.written = true;
+  if (access.pattern == Pattern::kUnitStride) {
+    const uint64_t a0 = access.address[0];
+    const uint64_t end = kSharedBase + uint64_t{block.launch->shared_bytes};
+    if (a0 >= kSharedBase && a0 + kLanes * access.bytes <= end && (a0 & (access.bytes - 1)) == 0) {
+      r.data[0] = block.shared.data() + a0;
+      r.state[0] = block.shared_state.data() + a0;
+      r.written = LeastState(r.state[0], kLanes * access.bytes) == kWritten;
+      return;
+    }
+    access.pattern = Pattern::kScattered;
+  }
+  if (access.pattern == Pattern::kUniform) {
+    ReachSharedLane(w, i, r, static_cast<int>(access.first));
+    if (!((access.mask >> access.first) & 1)) access.mask = 0;
+    return;
+  }
+  ForLanes(access.mask, [&](int lane) { ReachSharedLane(w, i, r, lane); });
+  if (access.mask) access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
+}
+
+void ReachLocal(Warp& w, const Inst& i, Reached& r) {
+  Access& access = r.access;
+  const uint64_t end = w.frame->local_base + uint64_t{w.frame->code->local_bytes};
+  ForLanes(access.mask, [&](int lane) {
+    const uint64_t offset = access.address[lane];
+    Misaligned(w, i, lane, access, offset);
+    if (offset + access.bytes <= end) return;
+    OutOfBounds(w, i, lane, access, offset,
+                Hex(offset) + ", outside of the thread's " + std::to_string(end) + " bytes");
+    access.mask &= ~(1u << lane);
+  });
+  w.counters->local_bytes += static_cast<uint64_t>(std::popcount(access.mask)) * access.bytes;
+}
+
+void ReachParam(Warp& w, const Inst& i, Reached& r) {
+  Access& access = r.access;
+  r.written = true;
+  access.pattern = Pattern::kScattered;
+  const Launch& launch = *w.block->launch;
+  ForLanes(access.mask, [&](int lane) {
+    const uint64_t offset = access.address[lane] & 0xffffffffu;
+    if (access.write || offset + access.bytes > launch.code->param_bytes) {
+      OutOfBounds(w, i, lane, access, offset,
+                  Hex(offset) + (access.write ? ": parameters cannot be written"
+                                              : ", outside of the kernel's " +
+                                                    std::to_string(launch.code->param_bytes) +
+                                                    " bytes of parameters"));
+      access.mask &= ~(1u << lane);
+      return;
+    }
+    r.data[lane] = const_cast<uint8_t*>(launch.params) + offset;  // only ever read
+    r.state[lane] = nullptr;
+  });
+  if (access.mask) access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
+}
+
+// The space of an address whose instruction does not say it.
+ptx::Space SpaceOf(uint64_t address, ptx::Space stated) {
+  switch (address >> kWindowShift) {
+    case kSharedWindow >> kWindowShift:
+      return ptx::Space::kShared;
+    case kLocalWindow >> kWindowShift:
+      return ptx::Space::kLocal;
+    case kParamWindow >> kWindowShift:
+      return ptx::Space::kParam;
+    default:
+      // A function's own parameters are at plain offsets of its frame.
+      return stated == ptx::Space::kParam ? ptx::Space::kLocal : ptx::Space::kGlobal;
+  }
+}
+
+}  // namespace
+
+uint32_t TakeAddresses(Warp& w, const Inst& i, const AccessSpec& spec, uint64_t* addresses) {
+  const uint64_t offset = static_cast<uint64_t>(spec.offset);
+  if (spec.base == kNoRef) {
+    for (int l = 0; l < kLanes; ++l) addresses[l] = offset;
+    return w.exec;
+  }
+  if (spec.narrow) {
+    const uint32_t* base = Get<uint32_t>(w, spec.base);
+    for (int l = 0; l < kLanes; ++l) addresses[l] = base[l] + offset;
+  } else {
+    const uint64_t* base = Get<uint64_t>(w, spec.base);
+    for (int l = 0; l < kLanes; ++l) addresses[l] = base[l] + offset;
+  }
+  uint64_t shadow[4];
+  std::memcpy(shadow, Shadow(w, spec.base, spec.narrow ? 4 : 8), sizeof(shadow));
+  if ((shadow[0] | shadow[1] | shadow[2] | shadow[3]) == 0) return w.exec;
+  const uint32_t unknown = w.exec & AnyShadow(Shadow(w, spec.base, spec.narrow ? 4 : 8));
+  if (!unknown) return w.exec;
+  if (Report(w, i, std::countr_zero(unknown), Check::kUninitialised,
+             "an address depends on a value that was never written")) {
+    return w.exec & ~unknown;
+  }
+  return w.exec;
+}
+
+void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addresses,
+           uint32_t* rest, Reached& r) {
+  Access& access = r.access;
+  access.bytes = spec.bytes;
+  access.write = spec.write;
+  access.atomic = spec.atomic;
+  access.order = spec.order;
+  access.scope = spec.scope;
+  access.mask = *rest;
+  access.space = spec.space;
+  if (spec.space == ptx::Space::kGeneric || spec.space == ptx::Space::kParam) {
+    const int lane = std::countr_zero(*rest);
+    const uint64_t window = addresses[lane] >> kWindowShift;
+    access.space = SpaceOf(addresses[lane], spec.space);
+    uint32_t same = 0;
+    for (int l = 0; l < kLanes; ++l) {
+      same |= static_cast<uint32_t>(addresses[l] >> kWindowShift == window) << l;
+    }
+    access.mask &= same;
+  } else if (spec.space == ptx::Space::kConst) {
+    access.space = ptx::Space::kGlobal;
+  }
+  *rest &= ~access.mask;
+  if (access.space == ptx::Space::kShared || access.space == ptx::Space::kLocal) {
+    for (int l = 0; l < kLanes; ++l) access.address[l] = addresses[l] & 0xffffffffu;
+  } else {
+    std::memcpy(access.address, addresses, sizeof(access.address));
+  }
+  FindPattern(access);
+  switch (access.space) {
+    case ptx::Space::kShared:
+      ReachShared(w, i, r);
+      break;
+    case ptx::Space::kLocal:
+      ReachLocal(w, i, r);
+      return;
+    case ptx::Space::kParam:
+      ReachParam(w, i, r);
+      return;
+    default:
+      ReachGlobal(w, i, r);
+  }
+  if (!access.mask) return;
+  if (access.space == ptx::Space::kShared && spec.check_in_flight && w.block->async) {
+    CheckInFlight(w, i, access);
+  }
+  CountAccess(access, *w.counters);
+  if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
+}
+
+void ReadLocal(const Warp& w, int lane, uint64_t offset, uint32_t bytes, uint8_t* data,
+               uint8_t* state) {
+  for (uint32_t done = 0; done < bytes;) {
+    const uint64_t at = offset + done;
+    const size_t word = ((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4;
+    const uint32_t n = std::min<uint32_t>(bytes - done, 4 - at % 4);
+    std::memcpy(data + done, &w.local[word], n);
+    std::memcpy(state + done, &w.local_state[word], n);
+    done += n;
+  }
+}
+
+void WriteLocal(Warp& w, int lane, uint64_t offset, uint32_t bytes, const uint8_t* data,
+                const uint8_t* state) {
+  for (uint32_t done = 0; done < bytes;) {
+    const uint64_t at = offset + done;
+    const size_t word = ((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4;
+    const uint32_t n = std::min<uint32_t>(bytes - done, 4 - at % 4);
+    std::memcpy(&w.local[word], data + done, n);
+    std::memcpy(&w.local_state[word], state + done, n);
+    done += n;
+  }
+}
+
+}  // namespace softgpu
