@@ -55,9 +55,7 @@ bool IsComplete(const Block& block, const Barrier& barrier) {
 
 void Release(Block& block, uint32_t id) {
   Barrier& barrier = block.barriers[id];
-  if (block.races) {
-    block.races->OnBarrier(barrier.lanes.data(), static_cast<uint32_t>(block.warps.size()));
-  }
+  if (block.races) block.races->OnBarrier(barrier.lanes.data(), id);
   ++block.counters.barriers;
   barrier.result_all = barrier.all;
   barrier.result_any = barrier.any;
@@ -121,7 +119,9 @@ void ArriveAtBarrier(Warp& w, const Inst& i, uint32_t id, uint32_t count, Barrie
   barrier.all &= yes == w.exec;
   barrier.any |= yes != 0;
   barrier.count += static_cast<uint32_t>(std::popcount(yes));
-  if (kind != BarrierKind::kArrive) {
+  if (kind == BarrierKind::kArrive) {
+    if (block.races) block.races->OnArrive(w, id, w.exec);
+  } else {
     Group g;
     g.wait = WaitKind::kBarrier;
     g.barrier = id;

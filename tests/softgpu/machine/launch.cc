@@ -290,7 +290,7 @@ LaunchResult Device::Run(const LaunchConfig& config) {
   }
   std::unique_ptr<LaunchRaces> races;
   if (findings_.On(Check::kRaceGlobal) || findings_.On(Check::kRaceShared)) {
-    races = std::make_unique<LaunchRaces>(memory_, launch.serial, findings_.On(Check::kRaceGlobal),
+    races = std::make_unique<LaunchRaces>(memory_, findings_.On(Check::kRaceGlobal),
                                           findings_.On(Check::kRaceShared));
     launch.races = races.get();
   }

@@ -109,6 +109,11 @@ DeviceMemory::FreeResult DeviceMemory::Free(uint64_t address) {
   return FreeResult::kOk;
 }
 
+void DeviceMemory::ForgetRaces() {
+  Discard(reinterpret_cast<uint8_t*>(races_), mapped_);
+  next_race_number_ = 1;
+}
+
 Allocation DeviceMemory::Nearest(uint64_t address) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto after = allocations_.upper_bound(address);

@@ -64,11 +64,16 @@ class DeviceMemory {
   // The bytes up to here from any contained address are mapped (accesses of at most 64 bytes).
   uint8_t* Data(uint64_t address) const { return data_ + (address - base_); }
   uint8_t* State(uint64_t address) const { return state_ + (address - base_); }
-  // Two words a 4-byte granule for the race checks: see races.h. Zero at first.
+  // Words of a 4-byte granule for the race checks: see global_shadow.cc. Zero at first.
   uint64_t* RaceEntry(uint64_t address) const {
     return races_ + ((address - base_) / 4) * kRaceWords;
   }
   static constexpr int kRaceWords = 4;
+  // The races' own: warps are numbered over all launches.
+  uint64_t next_race_number() const { return next_race_number_; }
+  void set_next_race_number(uint64_t number) { next_race_number_ = number; }
+  // Zeroes all entries and numbers from the start again.
+  void ForgetRaces();
   void SetState(uint64_t address, uint64_t bytes, ByteState state);
   // All bytes of the range are allocated (written or not).
   bool IsAllocated(uint64_t address, uint64_t bytes) const;
@@ -84,6 +89,7 @@ class DeviceMemory {
   mutable std::mutex mutex_;
   uint64_t next_ = 0, used_ = 0;
   uint64_t mapped_ = 0;
+  uint64_t next_race_number_ = 1;
   std::map<uint64_t, Allocation> allocations_;
   std::map<uint64_t, HostRange> host_;
 };

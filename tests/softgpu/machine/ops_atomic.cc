@@ -58,6 +58,7 @@ uint32_t ForReached(Warp& w, const Inst& i, F f) {
       f(l, LaneData(reached, l), LaneState(reached, l), access.space == ptx::Space::kShared);
       done |= 1u << l;
     });
+    if (w.block->races) w.block->races->OnStrongRead(w, access);
   }
   return done;
 }

@@ -7,6 +7,7 @@
 
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/launch.h"
+#include "tests/softgpu/machine/races.h"
 
 namespace softgpu {
 namespace {
@@ -118,9 +119,12 @@ void Load(Warp& w, const Inst& i) {
     Reach(w, i, op.spec, addresses, &rest, r);
     if (!r.access.mask) continue;
     w.exec = r.access.mask;
-    const bool in_rows = r.access.space == ptx::Space::kLocal || !r.written;
+    const bool strong = op.spec.order != Order::kWeak && r.access.space != ptx::Space::kLocal;
+    // A strong access is one, whatever its size, so it isn't taken element by element.
+    const bool in_rows = r.access.space == ptx::Space::kLocal || !r.written || strong;
     Bytes32 bytes;
     if (in_rows) Gather(w, r, bytes);
+    if (strong && w.block->races) w.block->races->OnStrongRead(w, r.access);
     for (int e = 0; e < op.elements; ++e) {
       const Ref slot = op.slots[static_cast<size_t>(e)];
       if (slot == kNoRef) continue;
@@ -137,6 +141,9 @@ void Load(Warp& w, const Inst& i) {
         PutElement<Slot>(w, slot, values);
         ClearShadow(w, slot, sizeof(Slot));
       }
+    }
+    if (op.spec.order != Order::kWeak && w.block->races) {
+      w.block->races->OnStrongRead(w, r.access);
     }
   }
   w.exec = exec;

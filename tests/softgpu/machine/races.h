@@ -14,9 +14,8 @@ namespace softgpu {
 // What blocks of one launch know of each other. Thread-safe.
 class LaunchRaces {
  public:
-  // `serial` is unique among the launches of a process: accesses of earlier ones are ordered
-  // before.
-  LaunchRaces(DeviceMemory& memory, uint64_t serial, bool global, bool shared);
+  // Launches run one after the other: accesses of earlier ones are ordered before.
+  LaunchRaces(DeviceMemory& memory, bool global, bool shared);
   ~LaunchRaces();
 
  private:
@@ -27,16 +26,22 @@ class LaunchRaces {
 
 class BlockRaces {
  public:
-  // Shadow for shared_bytes of shared memory in granules of 1 << granule_log2 bytes.
+  // Shadow for shared memory, offsets below shared_bytes, in granules of 1 << granule_log2 bytes.
   BlockRaces(LaunchRaces& launch, uint32_t warps, uint32_t shared_bytes, int granule_log2);
   ~BlockRaces();
   // Before a block runs; the object is used for one block after the other.
   void Start(uint64_t block_index);
-  // A load, store, atomic of a warp: checks, reports, remembers. Also joins clocks where the access
-  // is an acquire or release pattern by itself (order) or together with fences.
+  // A load, store, atomic of a warp, before it touches memory: checks, reports, remembers. A strong
+  // write leaves there what it (or a fence before it) releases, so that nobody can read its value
+  // and miss that.
   void OnAccess(Warp& warp, const Inst& inst, const Access& access);
-  // A barrier is complete: lanes[w] of every warp took part.
-  void OnBarrier(const uint32_t* lanes, uint32_t warps);
+  // A strong load or atomic, after it has read: takes up what lies there, for an acquire now, else
+  // for the thread's next fence.
+  void OnStrongRead(Warp& warp, const Access& access);
+  // Lanes that arrive at a barrier and do not wait for it.
+  void OnArrive(Warp& warp, uint32_t id, uint32_t mask);
+  // A barrier is complete: lanes[w] of every warp took part, those that only arrived included.
+  void OnBarrier(const uint32_t* lanes, uint32_t id);
   void OnWarpSync(Warp& warp, uint32_t mask);  // also every .sync warp operation
   void OnFence(Warp& warp, uint32_t mask, Scope scope);
 

@@ -1,0 +1,139 @@
+#include "tests/softgpu/machine/counters.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "tests/softgpu/machine/warp.h"
+
+namespace softgpu {
+namespace {
+
+using Pattern = Access::Pattern;
+constexpr uint64_t kSector = 32;
+constexpr uint32_t kBanks = 32, kBankBytes = 4;
+
+// Distinct values of n, which are sorted in place.
+uint32_t Distinct(uint64_t* values, uint32_t n) {
+  std::sort(values, values + n);
+  return static_cast<uint32_t>(std::unique(values, values + n) - values);
+}
+
+struct Cost {
+  uint64_t moved, ideal;
+};
+
+Cost Sectors(const Access& access) {
+  const uint64_t bytes = access.bytes;
+  const uint64_t a = access.address[access.first];
+  if (access.pattern == Pattern::kUnitStride || access.pattern == Pattern::kUniform) {
+    const uint64_t all = access.pattern == Pattern::kUniform ? bytes : bytes * kLanes;
+    return {(a + all - 1) / kSector - a / kSector + 1, (all + kSector - 1) / kSector};
+  }
+  // Lanes are aligned to their bytes, so each stays in one sector.
+  uint64_t at[kLanes];
+  uint32_t n = 0;
+  for (uint32_t m = access.mask; m; m &= m - 1) {
+    at[n++] = access.address[std::countr_zero(m)] / bytes;
+  }
+  const uint32_t distinct = Distinct(at, n);
+  uint64_t moved = 1;
+  const uint64_t in_sector = std::max<uint64_t>(1, kSector / bytes);
+  for (uint32_t k = 1; k < distinct; ++k) moved += at[k] / in_sector != at[k - 1] / in_sector;
+  return {moved, (distinct * bytes + kSector - 1) / kSector};
+}
+
+// Passes that these lanes need together: the most distinct words that one bank is asked for.
+uint32_t Passes(const Access& access, uint32_t lanes) {
+  uint64_t words[kLanes * 4];
+  uint32_t n = 0;
+  const uint32_t each = std::max(1u, access.bytes / kBankBytes);
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint64_t first = access.address[std::countr_zero(m)] / kBankBytes;
+    for (uint32_t k = 0; k < each; ++k) words[n++] = first + k;
+  }
+  // Mostly no word is asked for twice and every bank once.
+  uint8_t asked[kBanks] = {};
+  for (uint32_t k = 0; k < n; ++k) ++asked[words[k] % kBanks];
+  if (*std::max_element(asked, asked + kBanks) <= 1) return 1;
+  const uint32_t distinct = Distinct(words, n);
+  std::fill_n(asked, kBanks, 0);
+  for (uint32_t k = 0; k < distinct; ++k) ++asked[words[k] % kBanks];
+  return *std::max_element(asked, asked + kBanks);
+}
+
+Cost Wavefronts(const Access& access) {
+  // 8 and 16 bytes a lane go by half and quarter warps.
+  const uint32_t parts = access.bytes <= 4 ? 1 : access.bytes / 4;
+  if (access.pattern == Pattern::kUniform) return {1, 1};
+  if (access.pattern == Pattern::kUnitStride) return {parts, parts};
+  const uint32_t width = kLanes / parts;
+  Cost cost = {0, 0};
+  for (uint32_t p = 0; p < parts; ++p) {
+    const uint32_t lanes = access.mask & (kAllLanes >> (kLanes - width)) << (p * width);
+    if (!lanes) continue;
+    cost.moved += Passes(access, lanes);
+    ++cost.ideal;
+  }
+  return cost;
+}
+
+}  // namespace
+
+void CountAccess(const Access& access, Counters& counters) {
+  if (access.space == ptx::Space::kShared) {
+    const Cost cost = Wavefronts(access);
+    if (!access.write || access.atomic) {
+      counters.shared_load_wavefronts += cost.moved;
+      counters.shared_load_wavefronts_ideal += cost.ideal;
+    }
+    if (access.write || access.atomic) {
+      counters.shared_store_wavefronts += cost.moved;
+      counters.shared_store_wavefronts_ideal += cost.ideal;
+    }
+    return;
+  }
+  const Cost cost = Sectors(access);
+  const uint64_t bytes = static_cast<uint64_t>(std::popcount(access.mask)) * access.bytes;
+  if (!access.write || access.atomic) {
+    counters.load_bytes += bytes;
+    counters.load_sectors += cost.moved;
+    counters.load_sectors_ideal += cost.ideal;
+  }
+  if (access.write || access.atomic) {
+    counters.store_bytes += bytes;
+    counters.store_sectors += cost.moved;
+    counters.store_sectors_ideal += cost.ideal;
+  }
+}
+
+void Counters::Add(const Counters& other) {
+  for (size_t k = 0; k < std::size(insts); ++k) insts[k] += other.insts[k];
+  static constexpr uint64_t Counters::*kSums[] = {&Counters::warp_insts,
+                                                  &Counters::lane_insts,
+                                                  &Counters::branches,
+                                                  &Counters::divergent_branches,
+                                                  &Counters::flops_f32,
+                                                  &Counters::flops_f64,
+                                                  &Counters::flops_half,
+                                                  &Counters::flops_mma,
+                                                  &Counters::special_functions,
+                                                  &Counters::load_bytes,
+                                                  &Counters::load_sectors,
+                                                  &Counters::load_sectors_ideal,
+                                                  &Counters::store_bytes,
+                                                  &Counters::store_sectors,
+                                                  &Counters::store_sectors_ideal,
+                                                  &Counters::atomic_lanes,
+                                                  &Counters::shared_load_wavefronts,
+                                                  &Counters::shared_load_wavefronts_ideal,
+                                                  &Counters::shared_store_wavefronts,
+                                                  &Counters::shared_store_wavefronts_ideal,
+                                                  &Counters::async_copy_bytes,
+                                                  &Counters::local_bytes,
+                                                  &Counters::barriers,
+                                                  &Counters::blocks,
+                                                  &Counters::warps};
+  for (const auto sum : kSums) this->*sum += other.*sum;
+}
+
+}  // namespace softgpu

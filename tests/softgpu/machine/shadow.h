@@ -1,0 +1,105 @@
+// Who last touched each granule of memory: records that the race checks compare new accesses with.
+// A record is one word that holds time, warp, lane and strength, so that the common case (all
+// records are ordered before, or the thread's own) is a loop of compares that vectorises.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/softgpu/machine/clocks.h"
+#include "tests/softgpu/machine/memory.h"
+#include "tests/softgpu/machine/warp.h"
+
+namespace softgpu {
+
+// Two accesses without order between them: the lane's new one, and what it met.
+struct Conflict {
+  uint32_t lane = 0;
+  uint64_t address = 0;  // of the granule
+  bool other_writes = false;
+  uint64_t other_block = 0;
+  uint32_t other_warp = 0, other_lane = 0;  // a lane, kSeveralLanes or kSomeLanes
+  int other_line = 0;                       // of the PTX; 0: not known
+};
+
+// Of one block after the other; granules of 1 << granule_log2 bytes.
+class SharedShadow {
+ public:
+  SharedShadow(uint32_t bytes, int granule_log2);
+  void Start();
+  // Checks, then remembers. True: *conflict is filled (with the first one).
+  bool OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                Conflict* conflict);
+
+ private:
+  // What a new access is compared with: see shared_shadow.cc.
+  struct Limits {
+    int32_t me;       // record of lane 0 of the new access
+    int32_t ordered;  // records below it are ordered before the whole warp
+    int32_t own;      // records of the same warp below it are
+    uint32_t warp;
+    bool write;
+    bool several;  // lanes touch the same granules
+  };
+  struct Run {  // of granules; granule k belongs to lane first_lane + (k >> shift)
+    uint32_t first, count, first_lane;
+    int shift;
+  };
+  bool Suspect(const Limits& limits, const Run& run) const;
+  bool Resolve(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
+               Conflict* conflict) const;
+  void Remember(const Limits& limits, const Run& run, int line);
+  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
+                 Conflict* conflict);
+  Run RunOf(const Access& access, uint32_t lane) const;
+  void Rebase(BlockClocks& clocks);
+
+  const int granule_log2_;
+  int32_t offset_ = 0;  // record's time = block's time + offset
+  uint32_t block_counter_ = 0;
+  uint32_t count_;  // granules
+  std::vector<int32_t> writes_;
+  std::vector<int32_t> reads_, other_reads_;  // the last one, and the last of another warp
+  std::vector<int32_t> write_lines_, read_lines_;
+};
+
+// Of one block; the records of all blocks lie in DeviceMemory::RaceEntry.
+class GlobalShadow {
+ public:
+  // Warps of the launch are numbered from first_number.
+  GlobalShadow(DeviceMemory& memory, uint64_t first_number, uint32_t warps);
+  void Start(uint64_t block);
+  bool OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                Conflict* conflict);
+  // Numbers that fit a record.
+  static constexpr uint64_t kMaxNumber = (uint64_t{1} << 28) - 1;
+
+ private:
+  struct Limits {
+    uint64_t me;  // record of lane 0, all 4 bytes
+    uint32_t warp;
+    uint32_t line;
+    bool write;
+  };
+  bool Ordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
+               uint32_t lanes, Conflict* conflict) const;
+  template <bool kWrite>
+  bool Granule(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,
+               uint32_t lanes, Conflict* conflict);
+  template <bool kWrite>
+  bool Run(BlockClocks& clocks, const Limits& limits, const Access& access, Conflict* conflict);
+  bool Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,
+               uint32_t lanes, Conflict* conflict);
+  void RememberRead(uint64_t* entry, uint64_t me);
+  template <bool kWrite>
+  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                 Conflict* conflict);
+
+  DeviceMemory& memory_;
+  const uint64_t first_number_;
+  const uint32_t warps_;
+  uint64_t block_number_ = 0;  // of the block's first warp
+  bool numbered_ = false;      // its warps' numbers fit
+};
+
+}  // namespace softgpu

@@ -1,0 +1,198 @@
+// A record: time (19 bits), warp (5), strong (1), lane (6; see kSeveralLanes). Times grow over all
+// blocks that the object serves, so that nothing is cleared between blocks.
+//
+// Of reads, the last one and the last one of another warp are kept. With barriers of the whole
+// block that is as good as all: if any other warp has read since the last barrier, so has the one
+// of these two that is not the writer's.
+#include <algorithm>
+#include <bit>
+
+#include "tests/softgpu/machine/shadow.h"
+
+namespace softgpu {
+namespace {
+
+constexpr int kTimeShift = 12, kWarpShift = 7;
+constexpr int32_t kMaxTime = (1 << 19) - 1;
+constexpr int32_t kStrongBit = 1 << 6;
+constexpr int32_t kLaneBits = 63;
+constexpr int32_t kWarpBits = 31 << kWarpShift;
+constexpr int32_t kNoLane = 63;  // of a new access by several lanes: no record's lane
+
+// Bitwise operators: the loops below have no branches.
+inline bool IsSuspect(int32_t record, int32_t me, int32_t ordered, int32_t own) {
+  const int32_t differs = record ^ me;
+  const bool same_warp = (differs & kWarpBits) == 0;
+  const bool same_lane = (differs & kLaneBits) == 0;
+  const bool fine = (record < ordered) | (same_warp & ((record < own) | same_lane)) |
+                    ((record & me & kStrongBit) != 0);
+  return !fine;
+}
+
+// A record that stands for both: of lanes of one warp in one time, else the new one.
+inline int32_t Merge(int32_t old, int32_t me) {
+  const int32_t differs = old ^ me;
+  const bool same_time = (differs & ~(kLaneBits | kStrongBit)) == 0;
+  const bool same_lane = (differs & kLaneBits) == 0;
+  const int32_t weak = me & (old | ~kStrongBit);
+  const int32_t lanes =
+      same_lane ? weak : (weak & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
+  return same_time ? lanes : me;
+}
+
+}  // namespace
+
+SharedShadow::SharedShadow(uint32_t bytes, int granule_log2)
+    : granule_log2_(granule_log2), count_((bytes + 15) >> granule_log2) {
+  for (auto* records : {&writes_, &reads_, &other_reads_, &write_lines_, &read_lines_}) {
+    records->assign(count_, 0);
+  }
+}
+
+void SharedShadow::Start() {
+  offset_ += static_cast<int32_t>(block_counter_);
+  block_counter_ = 0;
+}
+
+// Times have run out: forgets all records.
+void SharedShadow::Rebase(BlockClocks& clocks) {
+  for (auto* records : {&writes_, &reads_, &other_reads_}) {
+    std::fill(records->begin(), records->end(), 0);
+  }
+  offset_ = 1 - static_cast<int32_t>(clocks.counter());
+}
+
+bool SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                            Conflict* conflict) {
+  const int32_t now = static_cast<int32_t>(clocks.Now(warp));
+  block_counter_ = std::max(block_counter_, clocks.counter());
+  if (offset_ + static_cast<int32_t>(block_counter_) > kMaxTime) Rebase(clocks);
+  const auto limit = [&](uint32_t time) {
+    return std::max(0, static_cast<int32_t>(time) + offset_ + 1) << kTimeShift;
+  };
+  Limits limits;
+  limits.warp = warp;
+  limits.me = (std::max(0, now + offset_) << kTimeShift) |
+              static_cast<int32_t>(warp << kWarpShift) |
+              (access.order == Order::kWeak ? 0 : kStrongBit);
+  limits.ordered = limit(clocks.Floor(warp));
+  limits.own = limit(clocks.Synced(warp));
+  limits.write = access.write || access.atomic;
+  limits.several = false;
+  if (access.pattern == Access::Pattern::kScattered) {
+    return Scattered(clocks, limits, access, line, conflict);
+  }
+  Run run = RunOf(access, access.first);
+  if (access.pattern == Access::Pattern::kUnitStride) {
+    run.shift = std::countr_zero(run.count);
+    run.count *= kLanes;
+    run.first_lane = 0;
+  } else {
+    limits.several = (access.mask & (access.mask - 1)) != 0;
+  }
+  if (run.first + run.count > count_) return false;
+  const bool found = Suspect(limits, run) && Resolve(clocks, limits, run, access, conflict);
+  Remember(limits, run, line);
+  return found;
+}
+
+SharedShadow::Run SharedShadow::RunOf(const Access& access, uint32_t lane) const {
+  const uint32_t first = static_cast<uint32_t>(access.address[lane] >> granule_log2_);
+  return {first, std::max(1u, access.bytes >> granule_log2_), lane, 31};
+}
+
+bool SharedShadow::Suspect(const Limits& limits, const Run& run) const {
+  const int32_t* const writes = &writes_[run.first];
+  const int32_t* const reads = &reads_[run.first];
+  const int32_t* const others = &other_reads_[run.first];
+  const int32_t lane = limits.several ? kNoLane : static_cast<int32_t>(run.first_lane);
+  const int32_t me = limits.me | lane, ordered = limits.ordered, own = limits.own;
+  const int32_t count = static_cast<int32_t>(run.count);
+  const int shift = run.shift;
+  int32_t suspect = 0;
+  if (limits.write) {
+    for (int32_t k = 0; k < count; ++k) {
+      const int32_t m = me + (k >> shift);
+      suspect |= IsSuspect(writes[k], m, ordered, own) | IsSuspect(reads[k], m, ordered, own) |
+                 IsSuspect(others[k], m, ordered, own);
+    }
+  } else {
+    for (int32_t k = 0; k < count; ++k) {
+      suspect |= IsSuspect(writes[k], me + (k >> shift), ordered, own);
+    }
+  }
+  return suspect != 0;
+}
+
+bool SharedShadow::Resolve(BlockClocks& clocks, const Limits& limits, const Run& run,
+                           const Access& access, Conflict* conflict) const {
+  for (uint32_t k = 0; k < run.count; ++k) {
+    const uint32_t lane = run.first_lane + (k >> run.shift);
+    const int32_t me = limits.me | (limits.several ? kNoLane : static_cast<int32_t>(lane));
+    const uint32_t g = run.first + k;
+    const int32_t records[3] = {writes_[g], reads_[g], other_reads_[g]};
+    for (int which = 0; which < (limits.write ? 3 : 1); ++which) {
+      const int32_t record = records[which];
+      if (!IsSuspect(record, me, limits.ordered, limits.own)) continue;
+      const uint32_t other_warp = static_cast<uint32_t>((record & kWarpBits) >> kWarpShift);
+      const uint32_t other_lane = static_cast<uint32_t>(record & kLaneBits);
+      const uint32_t time = static_cast<uint32_t>((record >> kTimeShift) - offset_);
+      for (uint32_t m = limits.several ? access.mask : 1u << lane; m; m &= m - 1) {
+        const uint32_t l = static_cast<uint32_t>(std::countr_zero(m));
+        if (clocks.Ordered(limits.warp, l, other_warp, other_lane, time)) continue;
+        *conflict = {l,
+                     uint64_t{g} << granule_log2_,
+                     which == 0,
+                     clocks.block(),
+                     other_warp,
+                     other_lane,
+                     which == 0 ? write_lines_[g] : read_lines_[g]};
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+void SharedShadow::Remember(const Limits& limits, const Run& run, int line) {
+  const int32_t lane = static_cast<int32_t>(limits.several ? kSeveralLanes : run.first_lane);
+  const int32_t me = limits.me | lane;
+  const int32_t count = static_cast<int32_t>(run.count);
+  const int shift = run.shift;
+  if (limits.write) {
+    int32_t* const writes = &writes_[run.first];
+    for (int32_t k = 0; k < count; ++k) writes[k] = Merge(writes[k], me + (k >> shift));
+    std::fill_n(&write_lines_[run.first], count, line);
+    return;
+  }
+  int32_t* const reads = &reads_[run.first];
+  int32_t* const others = &other_reads_[run.first];
+#pragma GCC ivdep
+  for (int32_t k = 0; k < count; ++k) {
+    const int32_t old = reads[k];
+    const int32_t m = me + (k >> shift);
+    others[k] = ((old ^ m) & kWarpBits) == 0 ? others[k] : old;
+    reads[k] = Merge(old, m);
+  }
+  std::fill_n(&read_lines_[run.first], count, line);
+}
+
+bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                             int line, Conflict* conflict) {
+  bool found = false;
+  uint32_t inside = 0;
+  // First all checks: lanes of one instruction do not race with each other here.
+  for (uint32_t m = access.mask; m; m &= m - 1) {
+    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+    const Run run = RunOf(access, lane);
+    if (run.first + run.count > count_) continue;
+    inside |= 1u << lane;
+    if (!found && Suspect(limits, run)) found = Resolve(clocks, limits, run, access, conflict);
+  }
+  for (uint32_t m = inside; m; m &= m - 1) {
+    Remember(limits, RunOf(access, static_cast<uint32_t>(std::countr_zero(m))), line);
+  }
+  return found;
+}
+
+}  // namespace softgpu
