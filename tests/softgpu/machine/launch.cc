@@ -51,14 +51,11 @@ std::string Demangled(const std::string& name) {
   return result;
 }
 
-struct Limit {
-  int error = 0;
-  std::string message;
-};
-
 std::string Dimensions(const uint32_t* d) {
   return std::to_string(d[0]) + "x" + std::to_string(d[1]) + "x" + std::to_string(d[2]);
 }
+
+}  // namespace
 
 Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   const uint32_t* g = config.grid;
@@ -110,6 +107,8 @@ Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   }
   return {};
 }
+
+namespace {
 
 void KeepError(Launch& launch, int error) {
   int none = 0;
@@ -172,7 +171,8 @@ Options Options::FromEnvironment() {
   return o;
 }
 
-Module::Module(Device& device, ptx::Module parsed) : device_(device), parsed_(std::move(parsed)) {
+Module::Module(Device& device, ptx::Module parsed, std::map<std::string, uint64_t> placed)
+    : device_(device), parsed_(std::move(parsed)), addresses_(std::move(placed)) {
   if (parsed_.target.rfind("sm_", 0) == 0) {
     target_sm_ = std::atoi(parsed_.target.c_str() + 3);
     target_specific_ = parsed_.target.back() == 'a';
@@ -180,7 +180,7 @@ Module::Module(Device& device, ptx::Module parsed) : device_(device), parsed_(st
   DeviceMemory& memory = device.memory();
   for (const ptx::Variable& variable : parsed_.variables) {
     if (variable.space != ptx::Space::kGlobal && variable.space != ptx::Space::kConst) continue;
-    if (variable.is_extern) continue;
+    if (variable.is_extern || addresses_.count(variable.name)) continue;
     const uint64_t address = memory.Allocate(variable.bytes, "variable " + variable.name);
     if (!address) throw std::runtime_error("no device memory for variable " + variable.name);
     addresses_[variable.name] = address;

@@ -34,7 +34,9 @@ class Device;
 // PTX on the device: its variables have memory, its kernels are decoded on demand.
 class Module {
  public:
-  Module(Device& device, ptx::Module parsed);
+  // `placed`: where variables that are no device memory lie (managed ones), with their initial
+  // value already there.
+  Module(Device& device, ptx::Module parsed, std::map<std::string, uint64_t> placed = {});
   ~Module();
   // "file.cu:12" for a place of .loc; empty where there is none.
   std::string SourceText(const ptx::SourceLine& source) const;
@@ -66,6 +68,13 @@ struct LaunchConfig {
   bool cooperative = false;                 // all blocks at once
   uint32_t max_dynamic_shared = 48 * 1024;  // with the kernel's opt-in attribute
 };
+
+// What keeps a launch from starting: a cudaError_t (0: nothing does) and one line.
+struct Limit {
+  int error = 0;
+  std::string message;
+};
+Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch);
 
 struct LaunchResult {
   int error = 0;        // cudaError_t
