@@ -201,7 +201,10 @@ Module::Module(Device& device, ptx::Module parsed, std::map<std::string, uint64_
                                             relocation.symbol + "', which is not defined");
       }
       value += static_cast<uint64_t>(relocation.addend);
-      std::memcpy(memory.Data(addresses_[variable.name]) + relocation.offset, &value,
+      const uint64_t address = addresses_[variable.name];
+      uint8_t* bytes = memory.Contains(address) ? memory.Data(address)
+                                                : reinterpret_cast<uint8_t*>(address);
+      std::memcpy(bytes + relocation.offset, &value,
                   static_cast<size_t>(std::min(relocation.bytes, 8)));
     }
   }
