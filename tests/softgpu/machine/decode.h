@@ -132,8 +132,8 @@ using BuilderTable = std::unordered_map<std::string_view, Builder>;
 void AddIntegerOps(
     BuilderTable& table);               // add sub mul mad div rem abs neg min max sad popc clz ...
 void AddLogicOps(BuilderTable& table);  // and or xor not cnot lop3 shl shr shf bfe bfi prmt mov ...
-void AddFloatOps(BuilderTable& table);  // f32, f64: add .. fma div sqrt rcp rsqrt ex2 lg2 sin cos
-void AddHalfOps(BuilderTable& table);   // f16, bf16 and x2: called by the float/integer builders
+void AddFloatOps(
+    BuilderTable& table);  // f32, f64, f16, bf16: add .. fma div sqrt rcp rsqrt ex2 lg2 sin cos
 void AddConvertOps(BuilderTable& table);  // cvt, cvt.pack
 void AddCompareOps(BuilderTable& table);  // set setp selp slct testp copysign
 void AddMemoryOps(BuilderTable& table);   // ld st ldu prefetch cvta isspacep

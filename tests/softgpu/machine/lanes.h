@@ -6,6 +6,10 @@
 #include <bit>
 #include <cstring>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include "tests/softgpu/machine/warp.h"
 
 namespace softgpu {
@@ -28,34 +32,49 @@ inline void PutPredicate(Warp& w, Ref r, uint32_t value, uint32_t shadow) {
   p[1] = (p[1] & ~w.exec) | (shadow & w.exec);
 }
 
+// 0xff where the lane is in mask, else 0.
+inline void ByteMask(uint32_t mask, uint8_t* bytes) {
+  for (int k = 0; k < 4; ++k) {
+    // Bit b of the k-th byte, put into byte b; + 0x7f carries it to the byte's top bit.
+    const uint64_t spread = ((mask >> (8 * k)) & 0xff) * 0x0101010101010101u & 0x8040201008040201u;
+    const uint64_t top = ((spread + 0x7f7f7f7f7f7f7f7fu) | spread) & 0x8080808080808080u;
+    const uint64_t full = (top >> 7) * 0xff;
+    std::memcpy(bytes + 8 * k, &full, 8);
+  }
+}
+// The lanes whose byte has its top bit set.
+inline uint32_t LanesOf(const uint8_t* bytes) {
+#ifdef __AVX2__
+  const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+  return static_cast<uint32_t>(_mm256_movemask_epi8(v));
+#else
+  uint32_t lanes = 0;
+  for (int l = 0; l < kLanes; ++l) lanes |= static_cast<uint32_t>(bytes[l] >> 7) << l;
+  return lanes;
+#endif
+}
+
 // Stores the lanes of w.exec.
 template <class T>
-inline void Put(Warp& w, Ref r, const T* value) {
-  T* dst = reinterpret_cast<T*>(Slot(w, r));
-  if (w.exec == kAllLanes) {
+inline void StoreLanes(uint32_t exec, T* dst, const T* value) {
+  if (exec == kAllLanes) {
     std::memcpy(dst, value, kLanes * sizeof(T));
     return;
   }
-  const uint32_t exec = w.exec;
-  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? value[l] : dst[l];
+  uint8_t take[kLanes];
+  ByteMask(exec, take);
+  for (int l = 0; l < kLanes; ++l) dst[l] = take[l] ? value[l] : dst[l];
+}
+template <class T>
+inline void Put(Warp& w, Ref r, const T* value) {
+  StoreLanes(w.exec, reinterpret_cast<T*>(Slot(w, r)), value);
 }
 inline void PutShadow(Warp& w, Ref r, int slot_bytes, const uint8_t* value) {
-  uint8_t* dst = Shadow(w, r, slot_bytes);
-  if (w.exec == kAllLanes) {
-    std::memcpy(dst, value, kLanes);
-    return;
-  }
-  const uint32_t exec = w.exec;
-  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? value[l] : dst[l];
+  StoreLanes(w.exec, Shadow(w, r, slot_bytes), value);
 }
 inline void ClearShadow(Warp& w, Ref r, int slot_bytes) {
-  uint8_t* dst = Shadow(w, r, slot_bytes);
-  if (w.exec == kAllLanes) {
-    std::memset(dst, 0, kLanes);
-    return;
-  }
-  const uint32_t exec = w.exec;
-  for (int l = 0; l < kLanes; ++l) dst[l] = (exec >> l) & 1 ? 0 : dst[l];
+  const uint8_t zero[kLanes] = {};
+  PutShadow(w, r, slot_bytes, zero);
 }
 
 // The shadow of a value of `bytes` bytes that nothing is known of.
@@ -71,11 +90,18 @@ inline void Spread(uint8_t* shadow, uint8_t all) {
   for (int l = 0; l < kLanes; ++l) shadow[l] = shadow[l] ? all : 0;
 }
 
+// The same for a pair of 16-bit values, each on its own.
+inline void SpreadHalves(uint8_t* shadow) {
+  for (int l = 0; l < kLanes; ++l) {
+    shadow[l] = static_cast<uint8_t>((shadow[l] & 3 ? 3 : 0) | (shadow[l] & 12 ? 12 : 0));
+  }
+}
+
 // Lanes whose shadow is not 0.
 inline uint32_t AnyShadow(const uint8_t* shadow) {
-  uint32_t lanes = 0;
-  for (int l = 0; l < kLanes; ++l) lanes |= static_cast<uint32_t>(shadow[l] != 0) << l;
-  return lanes;
+  uint8_t any[kLanes];
+  for (int l = 0; l < kLanes; ++l) any[l] = shadow[l] ? 0xff : 0;
+  return LanesOf(any);
 }
 
 // d = f(a), with the shadow rule of arithmetic. D and A are the slots' value types.

@@ -1,0 +1,203 @@
+// cvt between single values, where a float is on one side at least.
+#include "tests/softgpu/machine/convert.h"
+
+namespace softgpu {
+namespace {
+
+void RunToFloat(Warp& w, const Inst& i) {
+  const auto& c = *static_cast<const Conversion*>(i.extra);
+  double v[kLanes];
+  uint64_t bits[kLanes];
+  uint8_t shadow[kLanes];
+  LoadDoubles(w, i.r[1], c, v);
+  SourceShadow(w, i.r[1], c, shadow);
+  RoundDoubles(c, v);
+  NarrowDoubles(c, v, bits);
+  StoreBits(w, i.r[0], c.to_slot, bits);
+  StoreShadow(w, i.r[0], c, shadow);
+}
+
+// 64-bit integers do not fit an f64.
+void RunWideToFloat(Warp& w, const Inst& i) {
+  const auto& c = *static_cast<const Conversion*>(i.extra);
+  const FloatFormat& format = FormatOf(c.to);
+  int64_t v[kLanes];
+  uint64_t bits[kLanes];
+  uint8_t shadow[kLanes];
+  LoadIntegers(w, i.r[1], c, v);
+  SourceShadow(w, i.r[1], c, shadow);
+  const bool is_signed = IsSigned(c.from);
+  for (int l = 0; l < kLanes; ++l) {
+    Number number = is_signed ? NumberOf(v[l]) : NumberOf(static_cast<uint64_t>(v[l]));
+    if (c.sat) number = NumberOf(static_cast<uint64_t>(!number.negative && v[l] != 0));
+    bits[l] = RoundToFormat(number, format, c.rounding, c.finite);
+  }
+  StoreBits(w, i.r[0], c.to_slot, bits);
+  StoreShadow(w, i.r[0], c, shadow);
+}
+
+// f32 and f64 to each other, to nearest, where nothing else is asked for.
+void RunFloatToDouble(Warp& w, const Inst& i) {
+  Apply1<double, float>(w, i, [](float a) { return static_cast<double>(a); });
+}
+void RunDoubleToFloat(Warp& w, const Inst& i) {
+  Apply1<float, double>(w, i, [](double a) { return Output<false, false>(static_cast<float>(a)); });
+}
+
+template <class T>
+T Clamped(double v) {
+  constexpr double kLow = static_cast<double>(std::numeric_limits<T>::min());
+  constexpr double kEnd = 2.0 * static_cast<double>(std::numeric_limits<T>::max() / 2 + 1);
+  if (v != v) return T{0};
+  if (v < kLow) return std::numeric_limits<T>::min();
+  return v < kEnd ? static_cast<T>(v) : std::numeric_limits<T>::max();
+}
+
+// Integers of at most 32 bits from whole doubles: a clamp, then the lowest bits of a number near
+// 2^52.
+void ToSmallInteger(const Conversion& c, const double* v, uint64_t* bits) {
+  const int width = 8 * Bytes(c.to);
+  const bool is_signed = IsSigned(c.to);
+  const double low = is_signed ? -std::ldexp(1.0, width - 1) : 0.0;
+  const double high = std::ldexp(1.0, is_signed ? width - 1 : width) - 1;
+  const double no_number = c.from != Type::kF64 ? 0.0
+                           : is_signed          ? low
+                                                : std::ldexp(1.0, width - 1);
+  for (int l = 0; l < kLanes; ++l) {
+    const double x = v[l] == v[l] ? v[l] : no_number;
+    const double clamped = x < low ? low : x > high ? high : x;
+    const auto near = std::bit_cast<int64_t>(clamped + 0x1.8p52);
+    bits[l] = static_cast<uint64_t>(near - std::bit_cast<int64_t>(0x1.8p52));
+  }
+}
+
+void RunToInteger(Warp& w, const Inst& i) {
+  const auto& c = *static_cast<const Conversion*>(i.extra);
+  double v[kLanes];
+  uint64_t bits[kLanes];
+  uint8_t shadow[kLanes];
+  LoadDoubles(w, i.r[1], c, v);
+  SourceShadow(w, i.r[1], c, shadow);
+  RoundDoubles(c, v);
+  if (Bytes(c.to) <= 4) {
+    ToSmallInteger(c, v, bits);
+  } else {
+    for (int l = 0; l < kLanes; ++l) {
+      const uint64_t number =
+          IsSigned(c.to) ? static_cast<uint64_t>(Clamped<int64_t>(v[l])) : Clamped<uint64_t>(v[l]);
+      bits[l] = v[l] == v[l] ? number : uint64_t{1} << 63;
+    }
+  }
+  StoreBits(w, i.r[0], c.to_slot, bits);
+  StoreShadow(w, i.r[0], c, shadow);
+}
+
+bool IsScalarFloat(Type type) {
+  return type == Type::kF16 || type == Type::kBF16 || type == Type::kF32 || type == Type::kF64;
+}
+
+// Which rounding the pair of types needs; refuses what the manual does not have.
+void CheckRounding(Words& words, const Conversion& c, int float_word, int integer_word) {
+  const bool from_float = IsScalarFloat(c.from), to_float = IsScalarFloat(c.to);
+  if (!from_float && !to_float) {
+    if (float_word >= 0 || integer_word >= 0) words.Refuse("integers take no rounding");
+  } else if (from_float && !to_float) {
+    if (integer_word < 0) words.Refuse("needs .rni, .rzi, .rmi or .rpi");
+  } else if (!from_float) {
+    if (float_word < 0) words.Refuse("needs .rn, .rz, .rm or .rp");
+  } else if (c.from == c.to) {
+    if (float_word >= 0) words.Refuse("takes no rounding, or one to integers");
+  } else {
+    const bool narrows =
+        Bytes(c.to) < Bytes(c.from) || (c.to == Type::kBF16 && c.from == Type::kF16);
+    if (integer_word >= 0 || narrows != (float_word >= 0)) {
+      words.Refuse(narrows ? "needs .rn, .rz, .rm or .rp" : "takes no rounding");
+    }
+  }
+}
+
+void CheckFlags(Words& words, Decoder& decoder, const Conversion& c) {
+  const bool half = c.to == Type::kF16 || c.to == Type::kBF16;
+  if ((c.relu || c.finite) && (c.from != Type::kF32 || !half || c.to_integer)) {
+    words.Refuse(".relu and .satfinite are for .f32 to .f16 or .bf16");
+  }
+  if (c.ftz && c.from != Type::kF32 && c.to != Type::kF32) words.Refuse(".ftz is for .f32");
+  const bool bf16 = c.from == Type::kBF16 || c.to == Type::kBF16;
+  const bool with_f32 = (c.from == Type::kF32 && c.to == Type::kBF16) ||
+                        (c.from == Type::kBF16 && c.to == Type::kF32);
+  if (bf16 && (!with_f32 || c.to_integer || c.sat) && decoder.target() < 90) {
+    words.Refuse("needs sm_90");
+  }
+}
+
+void SetRegisters(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst,
+                  Conversion& c) {
+  decoder.Operands(2);
+  // A register may be wider than an integer type; not than a float type.
+  const auto place = [&](const ptx::Operand& operand, Type type, int* slot) {
+    if (IsInteger(type) && operand.kind == ptx::Operand::Kind::kRegister) {
+      const Ref ref = decoder.AnyRegister(operand, slot);
+      if (*slot < Bytes(type) || *slot > 8) decoder.Refuse("a register does not fit its type");
+      return ref;
+    }
+    *slot = std::max(2, Bytes(type));
+    return decoder.Source(operand, type);
+  };
+  if (instruction.operands[0].kind == ptx::Operand::Kind::kRegister) {
+    inst.r[0] = place(instruction.operands[0], c.to, &c.to_slot);
+  } else {
+    c.to_slot = std::max(2, Bytes(c.to));
+    inst.r[0] = decoder.Destination(instruction.operands[0], c.to);
+  }
+  inst.r[1] = place(instruction.operands[1], c.from, &c.from_slot);
+}
+
+Exec PickExec(const Conversion& c) {
+  const bool plain = !c.to_integer && !c.ftz && !c.sat;
+  if (IsInteger(c.to)) return RunToInteger;
+  if (IsInteger(c.from) && Bytes(c.from) == 8) return RunWideToFloat;
+  if (plain && c.from == Type::kF32 && c.to == Type::kF64) return RunFloatToDouble;
+  if (plain && c.from == Type::kF64 && c.to == Type::kF32 && c.rounding == RoundTo::kNearest) {
+    return RunDoubleToFloat;
+  }
+  return RunToFloat;
+}
+
+void BuildCvt(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
+  inst.klass = InstClass::kConvert;
+  if (BuildConvertPack(instruction, decoder, inst)) return;
+  Words words(instruction);
+  Conversion c;
+  const int float_word = TakeRounding(words);
+  const int integer_word = words.TakeOneOf({"rni", "rzi", "rmi", "rpi"});
+  if (float_word >= 0) c.rounding = static_cast<RoundTo>(float_word);
+  c.to_integer = integer_word >= 0;
+  if (c.to_integer) c.integer_rounding = static_cast<Rounding>(integer_word);
+  c.ftz = words.Take("ftz");
+  c.relu = words.Take("relu");
+  c.finite = words.Take("satfinite");
+  c.sat = words.Take("sat");
+  c.to = words.TakeType();
+  c.from = words.TakeType();
+  words.Finish();
+  for (const Type type : {c.to, c.from}) {
+    if (!IsInteger(type) && !IsScalarFloat(type)) words.Refuse("there is no such conversion");
+  }
+  CheckRounding(words, c, float_word, integer_word);
+  CheckFlags(words, decoder, c);
+  SetRegisters(instruction, decoder, inst, c);
+  if (IsInteger(c.to) && IsInteger(c.from)) {
+    BuildConvertIntegers(decoder, inst, c);
+    return;
+  }
+  // Of floats to integers all results are clamped: .sat says nothing more.
+  if (IsInteger(c.to)) c.sat = false;
+  inst.exec = PickExec(c);
+  inst.extra = decoder.code().Keep<Conversion>(c);
+}
+
+}  // namespace
+
+void AddConvertOps(BuilderTable& table) { table["cvt"] = BuildCvt; }
+
+}  // namespace softgpu
