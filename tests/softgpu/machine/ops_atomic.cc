@@ -182,9 +182,10 @@ bool IsHalf(Type type) {
   return type == Type::kF16 || type == Type::kF16x2 || type == Type::kBF16 || type == Type::kBF16x2;
 }
 
-// The words between atom and the type. Compilers differ in their order.
+// The words behind atom. Compilers differ in their order.
 struct AtomWords {
   std::string op;
+  Type type = Type::kNone;
   uint32_t elements = 1;
   bool noftz = false, cache_hint = false;
 };
@@ -195,7 +196,7 @@ AtomWords TakeAtomWords(Words& words, AccessSpec& spec) {
   spec.scope = Scope::kDevice;
   static constexpr Order kOrders[] = {Order::kRelaxed, Order::kAcquire, Order::kRelease,
                                       Order::kAcquireRelease};
-  while (ParseType(words.Peek()) == Type::kNone) {
+  while (!words.Peek().empty()) {
     if (int k = words.TakeOneOf({"relaxed", "acquire", "release", "acq_rel"}); k >= 0) {
       spec.order = kOrders[k];
     } else if (k = words.TakeOneOf({"cta", "cluster", "gpu", "sys"}); k >= 0) {
@@ -210,6 +211,8 @@ AtomWords TakeAtomWords(Words& words, AccessSpec& spec) {
       taken.noftz = true;
     } else if (words.Take("L2::cache_hint")) {
       taken.cache_hint = true;
+    } else if (const Type type = words.TryType(); type != Type::kNone) {
+      taken.type = type;
     } else if (taken.op.empty()) {
       taken.op = words.Next();
     } else {
@@ -234,8 +237,7 @@ void BuildAtomic(const ptx::Instruction& instruction, Decoder& decoder, Inst& in
   AccessSpec spec;
   const bool returns = instruction.words[0] == "atom";
   const AtomWords taken = TakeAtomWords(words, spec);
-  const Type type = words.TakeType();
-  words.Finish();
+  const Type type = taken.type;
   const Row* found = nullptr;
   for (const Row& row : kRows) {
     if (taken.op == row.op && type == row.type && (returns || !row.atom_only)) found = &row;
