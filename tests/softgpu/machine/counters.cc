@@ -12,11 +12,25 @@ using Pattern = Access::Pattern;
 constexpr uint64_t kSector = 32;
 constexpr uint32_t kBanks = 32, kBankBytes = 4;
 
-// Distinct values of n, which are sorted in place.
-uint32_t Distinct(uint64_t* values, uint32_t n) {
-  std::sort(values, values + n);
-  return static_cast<uint32_t>(std::unique(values, values + n) - values);
-}
+// A set of at most 256 words, for counting distinct ones; cheap to make.
+class Words {
+ public:
+  // Whether it was not in there.
+  bool Add(uint64_t word) {
+    uint32_t at = static_cast<uint32_t>((word * 0x9E3779B97F4A7C15ULL) >> 55);
+    for (; used_[at / 64] >> (at % 64) & 1; at = (at + 1) % kSlots) {
+      if (words_[at] == word) return false;
+    }
+    used_[at / 64] |= uint64_t{1} << (at % 64);
+    words_[at] = word;
+    return true;
+  }
+
+ private:
+  static constexpr uint32_t kSlots = 512;
+  uint64_t used_[kSlots / 64] = {};
+  uint64_t words_[kSlots];
+};
 
 struct Cost {
   uint64_t moved, ideal;
@@ -29,36 +43,43 @@ Cost Sectors(const Access& access) {
     const uint64_t all = access.pattern == Pattern::kUniform ? bytes : bytes * kLanes;
     return {(a + all - 1) / kSector - a / kSector + 1, (all + kSector - 1) / kSector};
   }
-  // Lanes are aligned to their bytes, so each stays in one sector.
-  uint64_t at[kLanes];
-  uint32_t n = 0;
+  // Lanes are aligned to their bytes, so each stays in one sector. Neighbours often share it.
+  Words elements, sectors;
+  uint64_t distinct = 0, moved = 0, last = ~uint64_t{0}, last_sector = ~uint64_t{0};
   for (uint32_t m = access.mask; m; m &= m - 1) {
-    at[n++] = access.address[std::countr_zero(m)] / bytes;
+    const uint64_t element = access.address[std::countr_zero(m)];
+    if (element == last) continue;
+    last = element;
+    distinct += elements.Add(element);
+    if (element / kSector == last_sector) continue;
+    last_sector = element / kSector;
+    moved += sectors.Add(last_sector);
   }
-  const uint32_t distinct = Distinct(at, n);
-  uint64_t moved = 1;
-  const uint64_t in_sector = std::max<uint64_t>(1, kSector / bytes);
-  for (uint32_t k = 1; k < distinct; ++k) moved += at[k] / in_sector != at[k - 1] / in_sector;
   return {moved, (distinct * bytes + kSector - 1) / kSector};
 }
 
 // Passes that these lanes need together: the most distinct words that one bank is asked for.
 uint32_t Passes(const Access& access, uint32_t lanes) {
-  uint64_t words[kLanes * 4];
-  uint32_t n = 0;
+  uint64_t word_of[kBanks];
+  uint32_t asked = 0;  // banks
+  uint32_t count[kBanks];
+  uint32_t most = 1;
+  Words others;  // than the first one of their bank
   const uint32_t each = std::max(1u, access.bytes / kBankBytes);
   for (uint32_t m = lanes; m; m &= m - 1) {
     const uint64_t first = access.address[std::countr_zero(m)] / kBankBytes;
-    for (uint32_t k = 0; k < each; ++k) words[n++] = first + k;
+    for (uint64_t word = first; word < first + each; ++word) {
+      const uint32_t bank = word % kBanks;
+      if (!((asked >> bank) & 1)) {
+        asked |= 1u << bank;
+        word_of[bank] = word;
+        count[bank] = 1;
+      } else if (word_of[bank] != word && others.Add(word)) {
+        most = std::max(most, ++count[bank]);
+      }
+    }
   }
-  // Mostly no word is asked for twice and every bank once.
-  uint8_t asked[kBanks] = {};
-  for (uint32_t k = 0; k < n; ++k) ++asked[words[k] % kBanks];
-  if (*std::max_element(asked, asked + kBanks) <= 1) return 1;
-  const uint32_t distinct = Distinct(words, n);
-  std::fill_n(asked, kBanks, 0);
-  for (uint32_t k = 0; k < distinct; ++k) ++asked[words[k] % kBanks];
-  return *std::max_element(asked, asked + kBanks);
+  return most;
 }
 
 Cost Wavefronts(const Access& access) {

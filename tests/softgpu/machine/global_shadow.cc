@@ -1,7 +1,9 @@
 // An entry has four words: the last write, two reads, and the PTX lines of the last write and read
-// (for messages only, they may be of other accesses than the records). Other blocks read and write
-// entries at the same time: each word is loaded and stored as a whole and is true by itself; one
-// that gets lost hides a race, and never makes one.
+// (for messages only, they may be of other accesses than the records). Words of eight granules lie
+// side by side, so that the usual access, whole groups by lanes in order, is compared as vectors.
+// Other blocks read and write entries at the same time: a word is loaded and stored as a whole (on
+// the machines that this runs on, in vectors, too) and is true by itself; one that gets lost hides
+// a race, and never makes one.
 //
 // A record: warp's number in the process (28 bits), time in its block (23), strength (2), lane (6),
 // bytes of the granule (4). The top bit is 0; records of earlier launches are smaller than all of
@@ -10,6 +12,7 @@
 // Of the reads, the second one is of another block than the first if there was any.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "tests/softgpu/machine/shadow.h"
 
@@ -23,6 +26,8 @@ constexpr uint64_t kStrengthBits = uint64_t{3} << kStrengthShift;
 constexpr uint64_t kNumberBits = ~uint64_t{0} << kNumberShift;
 constexpr uint32_t kMaxTime = (1u << 23) - 1;
 constexpr uint64_t kNoLane = uint64_t{63} << kLaneShift;
+// Where the words of an entry are.
+constexpr int kRead = DeviceMemory::kRaceGroup, kOtherRead = 2 * kRead, kLines = 3 * kRead;
 
 uint64_t Load(const uint64_t* word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 void Store(uint64_t* word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
@@ -53,13 +58,82 @@ inline uint64_t Merge(uint64_t old, uint64_t me) {
   return same && old != me ? MergeSame(old, me) : me;
 }
 
+// Lines of writes are the first half of a group's last words, those of reads the other one.
+uint32_t* LineAt(uint64_t* entry, bool write) {
+  constexpr uint64_t kGroup = DeviceMemory::kRaceGroup;
+  const uint64_t index = reinterpret_cast<uint64_t>(entry) / sizeof(uint64_t) % kGroup;
+  uint32_t* const lines = reinterpret_cast<uint32_t*>(entry - index + kLines);
+  return lines + index + (write ? 0 : kGroup);
+}
 void StoreLine(uint64_t* entry, bool write, uint32_t line) {
-  uint32_t* const lines = reinterpret_cast<uint32_t*>(entry + 3);
-  __atomic_store_n(lines + (write ? 0 : 1), line, __ATOMIC_RELAXED);
+  __atomic_store_n(LineAt(entry, write), line, __ATOMIC_RELAXED);
 }
 uint32_t LineOf(uint64_t* entry, bool write) {
-  uint32_t* const lines = reinterpret_cast<uint32_t*>(entry + 3);
-  return __atomic_load_n(lines + (write ? 0 : 1), __ATOMIC_RELAXED);
+  return __atomic_load_n(LineAt(entry, write), __ATOMIC_RELAXED);
+}
+
+// What groups of granules are compared with; signed, because vectors of that compare fast.
+struct GroupLimits {
+  int64_t first;             // records below are of earlier launches
+  int64_t block, block_end;  // records of this block are in here
+  int64_t time;              // and ordered up to this one (its bits)
+};
+
+// Four granules' words. Comparisons give -1 or 0 each.
+constexpr int kVector = 4;
+using Vector = int64_t __attribute__((vector_size(kVector * sizeof(int64_t))));
+inline Vector LoadVector(const uint64_t* words) {
+  Vector v;
+  std::memcpy(&v, words, sizeof(v));
+  return v;
+}
+inline bool Any(Vector v) { return (v[0] | v[1] | v[2] | v[3]) != 0; }
+
+// Where the record is not known at once to be ordered before the access or its own thread's, or
+// stands for the same time of the warp, so that MergeSame has to look.
+inline Vector NeedsLook(Vector record, Vector me, const GroupLimits& limits) {
+  constexpr int64_t kThreadBits = static_cast<int64_t>(kNumberBits | kLaneBits);
+  constexpr int64_t kTimeBits = int64_t{kMaxTime} << kTimeShift;
+  const Vector earlier = record < limits.first;
+  const Vector own = ((record ^ me) & kThreadBits) == 0;
+  const Vector told = (record >= limits.block) & (record < limits.block_end) &
+                      ((record & kTimeBits) <= limits.time);
+  return ~(earlier | own | told);
+}
+inline Vector NeedsMerge(Vector record, Vector me) {
+  constexpr int64_t kOwnBits = static_cast<int64_t>(kLaneBits | kStrengthBits | kMaskBits);
+  return (((record ^ me) & ~kOwnBits) == 0) & (record != me);
+}
+
+// Checks and remembers four granules, the first words of whose entries lie side by side. False:
+// nothing is done, they need a closer look.
+template <bool kWrite>
+inline bool TakeVector(uint64_t* entry, Vector me, uint32_t line, const GroupLimits& limits) {
+  const Vector writes = LoadVector(entry);
+  const Vector reads = LoadVector(entry + kRead);
+  Vector others = LoadVector(entry + kOtherRead);
+  if (kWrite) {
+    if (Any(NeedsLook(writes, me, limits) | NeedsLook(reads, me, limits) |
+            NeedsLook(others, me, limits) | NeedsMerge(writes, me))) {
+      return false;
+    }
+    std::memcpy(entry, &me, sizeof(me));
+  } else {
+    if (Any(NeedsLook(writes, me, limits) | NeedsMerge(reads, me))) return false;
+    const Vector same = ((reads ^ me) & static_cast<int64_t>(kNumberBits)) == 0;
+    const Vector stale = reads < limits.first;
+    const Vector here = (reads >= limits.block) & (reads < limits.block_end);
+    const Vector elsewhere =
+        (others >= limits.first) & ((others < limits.block) | (others >= limits.block_end));
+    const Vector keep = same | stale | (here & elsewhere);
+    others = (others & keep) | (reads & ~keep);
+    std::memcpy(entry + kOtherRead, &others, sizeof(others));
+    std::memcpy(entry + kRead, &me, sizeof(me));
+  }
+  uint32_t lines[kVector];
+  std::fill_n(lines, kVector, line);
+  std::memcpy(LineAt(entry, kWrite), lines, sizeof(lines));
+  return true;
 }
 
 }  // namespace
@@ -136,7 +210,7 @@ bool GlobalShadow::Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* 
   const uint64_t seen =
       ((me & kLaneBits) >> kLaneShift) == kSeveralLanes ? (me & ~kLaneBits) | kNoLane : me;
   for (int which = 0; which < (limits.write ? 3 : 1); ++which) {
-    const uint64_t record = Load(entry + which);
+    const uint64_t record = Load(entry + which * kRead);
     if (!IsSuspect(record, seen, first)) continue;
     const bool some = ((me & kLaneBits) >> kLaneShift) == kSomeLanes;
     if (some && ((record ^ me) & kNumberBits) == 0) continue;
@@ -149,34 +223,49 @@ bool GlobalShadow::Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* 
 }
 
 void GlobalShadow::RememberRead(uint64_t* entry, uint64_t me) {
-  const uint64_t last = Load(entry + 1);
+  const uint64_t last = Load(entry + kRead);
   if (((last ^ me) & kNumberBits) == 0) {
-    Store(entry + 1, Merge(last, me));
+    Store(entry + kRead, Merge(last, me));
     return;
   }
   if (last < first_number_ << kNumberShift) {
-    Store(entry + 1, me);
+    Store(entry + kRead, me);
     return;
   }
-  const uint64_t other = Load(entry + 2);
+  const uint64_t other = Load(entry + kOtherRead);
   const bool last_here = Number(last) - block_number_ < warps_;
   const bool other_elsewhere =
       other >= first_number_ << kNumberShift && Number(other) - block_number_ >= warps_;
-  if (!last_here || !other_elsewhere) Store(entry + 2, last);
-  Store(entry + 1, me);
+  if (!last_here || !other_elsewhere) Store(entry + kOtherRead, last);
+  Store(entry + kRead, me);
 }
 
 template <bool kWrite>
-inline bool GlobalShadow::Granule(BlockClocks& clocks, const Limits& limits, uint64_t* entry,
-                                  uint64_t me, uint32_t lanes, Conflict* conflict) {
+inline bool GlobalShadow::Check(BlockClocks& clocks, const Limits& limits, uint64_t address,
+                                uint64_t me, uint32_t lanes, Conflict* conflict) {
   const uint64_t first = first_number_ << kNumberShift;
+  uint64_t* const entry = memory_.RaceEntry(address);
   const uint64_t seen =
       (me & kLaneBits) >= uint64_t{kSeveralLanes} << kLaneShift ? (me & ~kLaneBits) | kNoLane : me;
   bool suspect = IsSuspect(Load(entry), seen, first);
   if (kWrite) {
-    suspect |= IsSuspect(Load(entry + 1), seen, first) | IsSuspect(Load(entry + 2), seen, first);
+    suspect |= IsSuspect(Load(entry + kRead), seen, first) |
+               IsSuspect(Load(entry + kOtherRead), seen, first);
   }
-  return suspect && Resolve(clocks, limits, entry, me, lanes, conflict);
+  if (!suspect || !Resolve(clocks, limits, entry, me, lanes, conflict)) return false;
+  conflict->address = address & ~uint64_t{3};
+  return true;
+}
+
+template <bool kWrite>
+inline void GlobalShadow::Remember(const Limits& limits, uint64_t address, uint64_t me) {
+  uint64_t* const entry = memory_.RaceEntry(address);
+  if (kWrite) {
+    Store(entry, Merge(Load(entry), me));
+  } else {
+    RememberRead(entry, me);
+  }
+  StoreLine(entry, kWrite, limits.line);
 }
 
 // Consecutive granules of lanes in order, or one lane's for all lanes.
@@ -184,30 +273,36 @@ template <bool kWrite>
 bool GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& access,
                        Conflict* conflict) {
   const uint64_t address = access.address[access.first];
-  uint64_t* entry = memory_.RaceEntry(address);
   const bool unit = access.pattern == Access::Pattern::kUnitStride;
   const uint32_t count = std::max(1u, access.bytes * (unit ? kLanes : 1) / 4);
-  const uint32_t each = unit ? access.bytes / 4 : 0;  // 0: granules of several lanes
+  const bool in_order = unit && access.bytes >= 4;
   uint64_t code = access.first;
-  if (unit && each == 0) code = kSomeLanes;
+  if (unit && !in_order) code = kSomeLanes;
   if (!unit && (access.mask & (access.mask - 1))) code = kSeveralLanes;
-  uint64_t me = limits.me | (code << kLaneShift);
-  const uint32_t in_lane = each ? each : count;
+  const uint64_t me = limits.me | (code << kLaneShift);
+  const int shift = in_order ? std::countr_zero(access.bytes / 4) : 31;
+  const uint64_t block = block_number_ << kNumberShift;
+  const uint32_t time = std::min(clocks.Floor(limits.warp), clocks.Synced(limits.warp));
+  const GroupLimits group = {static_cast<int64_t>(first_number_ << kNumberShift),
+                             static_cast<int64_t>(block),
+                             static_cast<int64_t>(block + (uint64_t{warps_} << kNumberShift)),
+                             static_cast<int64_t>(uint64_t{time} << kTimeShift)};
+  const bool whole = count % kVector == 0 && address % (4 * kVector) == 0;
+  Vector steps;
+  for (int k = 0; k < kVector; ++k) steps[k] = int64_t{k >> shift} << kLaneShift;
   bool found = false;
-  for (uint32_t k = 0; k < count; k += in_lane, me += uint64_t{1} << kLaneShift) {
-    const uint32_t lanes = each ? 1u << (k / in_lane) : access.mask;
-    for (uint32_t g = 0; g < in_lane; ++g, entry += DeviceMemory::kRaceWords) {
-      if (Granule<kWrite>(clocks, limits, entry, me, lanes, conflict) && !found) {
-        found = true;
-        conflict->address = address + (k + g) * 4;
-      }
-      if (kWrite) {
-        Store(entry, Merge(Load(entry), me));
-      } else {
-        RememberRead(entry, me);
-      }
-      StoreLine(entry, kWrite, limits.line);
+  for (uint32_t k = 0; k < count;) {
+    const uint64_t mine = me + (uint64_t{k >> shift} << kLaneShift);
+    if (whole && k % kVector == 0 &&
+        TakeVector<kWrite>(memory_.RaceEntry(address + k * 4), steps + static_cast<int64_t>(mine),
+                           limits.line, group)) {
+      k += kVector;
+      continue;
     }
+    const uint32_t lanes = in_order ? 1u << (k >> shift) : access.mask;
+    if (!found) found = Check<kWrite>(clocks, limits, address + k * 4, mine, lanes, conflict);
+    Remember<kWrite>(limits, address + k * 4, mine);
+    ++k;
   }
   return found;
 }
@@ -215,36 +310,31 @@ bool GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
 template <bool kWrite>
 bool GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              Conflict* conflict) {
-  const bool uniform = access.pattern == Access::Pattern::kUniform;
-  const bool unit = access.pattern == Access::Pattern::kUnitStride;
+  uint64_t address[kLanes], me[kLanes];
+  uint32_t lanes[kLanes], n = 0;
+  for (uint32_t m = access.mask; m; m &= m - 1) {
+    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+    const uint64_t a = access.pattern == Access::Pattern::kUniform ? access.address[access.first]
+                       : access.pattern == Access::Pattern::kUnitStride
+                           ? access.address[0] + lane * access.bytes
+                           : access.address[lane];
+    const uint64_t bytes =
+        access.bytes < 4 ? (((1u << access.bytes) - 1) << (a & 3)) & kMaskBits : kMaskBits;
+    address[n] = a;
+    lanes[n] = 1u << lane;
+    me[n] = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
+    n += memory_.Contains(a);
+  }
   bool found = false;
   // First all checks: lanes of one instruction do not race with each other here.
-  for (int pass = 0; pass < 2; ++pass) {
-    for (uint32_t m = access.mask; m; m &= m - 1) {
-      const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
-      const uint64_t address = uniform ? access.address[access.first]
-                               : unit  ? access.address[0] + lane * access.bytes
-                                       : access.address[lane];
-      if (!memory_.Contains(address)) continue;
-      const uint64_t bytes =
-          access.bytes < 4 ? (((1u << access.bytes) - 1) << (address & 3)) & kMaskBits : kMaskBits;
-      const uint64_t me = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
-      uint64_t* entry = memory_.RaceEntry(address);
-      for (uint32_t at = 0; at < access.bytes; at += 4, entry += DeviceMemory::kRaceWords) {
-        if (pass == 0) {
-          if (!found && Granule<kWrite>(clocks, limits, entry, me, 1u << lane, conflict)) {
-            found = true;
-            conflict->address = (address & ~uint64_t{3}) + at;
-          }
-          continue;
-        }
-        if (kWrite) {
-          Store(entry, Merge(Load(entry), me));
-        } else {
-          RememberRead(entry, me);
-        }
-        StoreLine(entry, kWrite, limits.line);
-      }
+  for (uint32_t k = 0; k < n && !found; ++k) {
+    for (uint32_t at = 0; at < access.bytes && !found; at += 4) {
+      found = Check<kWrite>(clocks, limits, address[k] + at, me[k], lanes[k], conflict);
+    }
+  }
+  for (uint32_t k = 0; k < n; ++k) {
+    for (uint32_t at = 0; at < access.bytes; at += 4) {
+      Remember<kWrite>(limits, address[k] + at, me[k]);
     }
   }
   return found;

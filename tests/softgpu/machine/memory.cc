@@ -104,8 +104,10 @@ DeviceMemory::FreeResult DeviceMemory::Free(uint64_t address) {
   used_ -= bytes;
   Discard(State(address), bytes);
   Discard(Data(address), bytes);
+  // Whole groups: the gap behind an allocation is nobody's.
+  constexpr uint64_t kGroupBytes = 4 * kRaceGroup;
   Discard(reinterpret_cast<uint8_t*>(RaceEntry(address)),
-          (bytes + 3) / 4 * kRaceWords * sizeof(uint64_t));
+          (bytes + kGroupBytes - 1) / kGroupBytes * kRaceGroup * kRaceWords * sizeof(uint64_t));
   return FreeResult::kOk;
 }
 

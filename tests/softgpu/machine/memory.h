@@ -64,11 +64,14 @@ class DeviceMemory {
   // The bytes up to here from any contained address are mapped (accesses of at most 64 bytes).
   uint8_t* Data(uint64_t address) const { return data_ + (address - base_); }
   uint8_t* State(uint64_t address) const { return state_ + (address - base_); }
-  // Words of a 4-byte granule for the race checks: see global_shadow.cc. Zero at first.
+  // The first word of a 4-byte granule for the race checks; word k of it is k * kRaceGroup further,
+  // so that neighbours lie side by side: see global_shadow.cc. Zero at first.
   uint64_t* RaceEntry(uint64_t address) const {
-    return races_ + ((address - base_) / 4) * kRaceWords;
+    const uint64_t granule = (address - base_) / 4;
+    return races_ + granule / kRaceGroup * (kRaceGroup * kRaceWords) + granule % kRaceGroup;
   }
   static constexpr int kRaceWords = 4;
+  static constexpr int kRaceGroup = 8;
   // The races' own: warps are numbered over all launches.
   uint64_t next_race_number() const { return next_race_number_; }
   void set_next_race_number(uint64_t number) { next_race_number_ = number; }

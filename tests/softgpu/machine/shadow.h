@@ -49,6 +49,9 @@ class SharedShadow {
   bool Resolve(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
                Conflict* conflict) const;
   void Remember(const Limits& limits, const Run& run, int line);
+  template <uint32_t G>
+  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
+                 Conflict* conflict);
   bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
                  Conflict* conflict);
   Run RunOf(const Access& access, uint32_t lane) const;
@@ -84,8 +87,10 @@ class GlobalShadow {
   bool Ordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
                uint32_t lanes, Conflict* conflict) const;
   template <bool kWrite>
-  bool Granule(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,
-               uint32_t lanes, Conflict* conflict);
+  bool Check(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
+             uint32_t lanes, Conflict* conflict);
+  template <bool kWrite>
+  void Remember(const Limits& limits, uint64_t address, uint64_t me);
   template <bool kWrite>
   bool Run(BlockClocks& clocks, const Limits& limits, const Access& access, Conflict* conflict);
   bool Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,

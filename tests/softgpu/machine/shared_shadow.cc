@@ -6,6 +6,7 @@
 // of these two that is not the writer's.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "tests/softgpu/machine/shadow.h"
 
@@ -177,22 +178,110 @@ void SharedShadow::Remember(const Limits& limits, const Run& run, int line) {
   std::fill_n(&read_lines_[run.first], count, line);
 }
 
+namespace {
+
+// G granules a lane, of lanes at any places, taken together so that they are compared as vectors.
+template <uint32_t G>
+struct Gathered {
+  int32_t me[kLanes * G], writes[kLanes * G], reads[kLanes * G], others[kLanes * G];
+};
+template <uint32_t G>
+void Gather(const std::vector<int32_t>& records, const uint32_t* at, uint32_t lanes, int32_t* out) {
+  for (uint32_t k = 0; k < lanes; ++k) std::memcpy(out + k * G, &records[at[k]], G * 4);
+}
+template <uint32_t G>
+void Scatter(const int32_t* values, const uint32_t* at, uint32_t lanes,
+             std::vector<int32_t>& records) {
+  for (uint32_t k = 0; k < lanes; ++k) std::memcpy(&records[at[k]], values + k * G, G * 4);
+}
+// Granules that another lane has overwritten since: both lanes'.
+template <uint32_t G>
+void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
+                  std::vector<int32_t>& records) {
+  int32_t lost = 0;
+  for (uint32_t k = 0; k < lanes; ++k) lost |= records[at[k]] ^ values[k * G];
+  if (G > 1) {
+    for (uint32_t k = 0; k < lanes; ++k) {
+      for (uint32_t g = 1; g < G; ++g) lost |= records[at[k] + g] ^ values[k * G + g];
+    }
+  }
+  if (!lost) return;
+  for (uint32_t k = 0; k < lanes; ++k) {
+    for (uint32_t g = 0; g < G; ++g) {
+      int32_t& record = records[at[k] + g];
+      if (record == values[k * G + g]) continue;
+      record = (record & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
+    }
+  }
+}
+
+}  // namespace
+
+template <uint32_t G>
 bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              int line, Conflict* conflict) {
-  bool found = false;
-  uint32_t inside = 0;
-  // First all checks: lanes of one instruction do not race with each other here.
+  uint32_t at[kLanes], lane_of[kLanes], lanes = 0;
   for (uint32_t m = access.mask; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
-    const Run run = RunOf(access, lane);
-    if (run.first + run.count > count_) continue;
-    inside |= 1u << lane;
-    if (!found && Suspect(limits, run)) found = Resolve(clocks, limits, run, access, conflict);
+    at[lanes] = static_cast<uint32_t>(access.address[lane] >> granule_log2_);
+    lane_of[lanes] = lane;
+    lanes += at[lanes] + G <= count_;
   }
-  for (uint32_t m = inside; m; m &= m - 1) {
-    Remember(limits, RunOf(access, static_cast<uint32_t>(std::countr_zero(m))), line);
+  Gathered<G> all;
+  const uint32_t n = lanes * G;
+  for (uint32_t k = 0; k < n; ++k) all.me[k] = limits.me | static_cast<int32_t>(lane_of[k / G]);
+  // All checks come before any record: lanes of one instruction do not race with each other here.
+  Gather<G>(writes_, at, lanes, all.writes);
+  Gather<G>(reads_, at, lanes, all.reads);
+  int32_t suspect = 0;
+  for (uint32_t k = 0; k < n; ++k) {
+    suspect |= IsSuspect(all.writes[k], all.me[k], limits.ordered, limits.own);
+  }
+  Gather<G>(other_reads_, at, lanes, all.others);
+  if (limits.write) {
+    for (uint32_t k = 0; k < n; ++k) {
+      suspect |= IsSuspect(all.reads[k], all.me[k], limits.ordered, limits.own) |
+                 IsSuspect(all.others[k], all.me[k], limits.ordered, limits.own);
+    }
+  }
+  bool found = false;
+  for (uint32_t k = 0; suspect && k < lanes && !found; ++k) {
+    found = Resolve(clocks, limits, {at[k], G, lane_of[k], 31}, access, conflict);
+  }
+  std::vector<int32_t>& records = limits.write ? writes_ : reads_;
+  const int32_t* const old = limits.write ? all.writes : all.reads;
+  if (!limits.write) {
+    for (uint32_t k = 0; k < n; ++k) {
+      const bool same_warp = ((all.reads[k] ^ all.me[k]) & kWarpBits) == 0;
+      all.others[k] = same_warp ? all.others[k] : all.reads[k];
+    }
+    Scatter<G>(all.others, at, lanes, other_reads_);
+  }
+  for (uint32_t k = 0; k < n; ++k) all.me[k] = Merge(old[k], all.me[k]);
+  Scatter<G>(all.me, at, lanes, records);
+  ShareTouched<G>(all.me, at, lanes, records);
+  std::vector<int32_t>& lines = limits.write ? write_lines_ : read_lines_;
+  for (uint32_t k = 0; k < lanes; ++k) {
+    for (uint32_t g = 0; g < G; ++g) lines[at[k] + g] = line;
   }
   return found;
+}
+
+bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                             int line, Conflict* conflict) {
+  switch (access.bytes >> granule_log2_) {
+    case 0:
+    case 1:
+      return Scattered<1>(clocks, limits, access, line, conflict);
+    case 2:
+      return Scattered<2>(clocks, limits, access, line, conflict);
+    case 4:
+      return Scattered<4>(clocks, limits, access, line, conflict);
+    case 8:
+      return Scattered<8>(clocks, limits, access, line, conflict);
+    default:
+      return Scattered<16>(clocks, limits, access, line, conflict);
+  }
 }
 
 }  // namespace softgpu
