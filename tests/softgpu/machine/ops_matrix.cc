@@ -40,10 +40,13 @@ uint64_t ShadowWords(const Warp& w, Ref r, int bytes) {
   return words[0] | words[1] | words[2] | words[3];
 }
 
-bool AllWritten(const Warp& w, const Inst& i, const Shape& s) {
+template <Shape s>
+bool AllWritten(const Warp& w, const Inst& i) {
   uint64_t any = 0;
   const Ref* r = i.list + s.d;
+#pragma GCC unroll 8
   for (int f = 0; f < s.a + s.b; ++f) any |= ShadowWords(w, *r++, s.ab_bytes);
+#pragma GCC unroll 8
   for (int f = 0; f < s.c; ++f) any |= ShadowWords(w, *r++, s.cd_bytes);
   return any == 0;
 }
@@ -131,7 +134,7 @@ struct FloatMma {
     F8 sums[16];
     Multiply(w, i, sums);
     // Before D is stored: it may be one of the sources.
-    PutShadows(w, i, kShape, AllWritten(w, i, kShape));
+    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
     for (int half = 0; half < 2; ++half) {
       if constexpr (kHalfSums) {
         alignas(32) uint16_t d[64];
@@ -200,7 +203,7 @@ struct ByteMma {
         d[f][l] = Add(c[l], sums[8 * (f / 2) + l / 4][2 * (l % 4) + f % 2]);
       }
     }
-    PutShadows(w, i, kShape, AllWritten(w, i, kShape));
+    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
     for (int f = 0; f < 4; ++f) Put(w, RefsD(i)[f], d[f]);
   }
 };
@@ -226,7 +229,7 @@ struct DoubleMma {
         d[f][l] = sum;
       }
     }
-    PutShadows(w, i, kShape, AllWritten(w, i, kShape));
+    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
     for (int f = 0; f < 2; ++f) Put(w, RefsD(i)[f], d[f]);
   }
 };
