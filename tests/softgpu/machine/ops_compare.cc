@@ -54,9 +54,13 @@ void RunSet(Warp& w, const Inst& i) {
   PutShadow(w, i.r[0], sizeof(T), shadow);
 }
 
+bool IsPair(Type type) { return type == Type::kF16x2 || type == Type::kBF16x2; }
+bool IsBf16(Type type) { return type == Type::kBF16 || type == Type::kBF16x2; }
+
 void SetSources(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst, Plan& plan,
                 Type type) {
   decoder.Operands(plan.combine == BoolOp::kNone ? 3 : 4);
+  if (IsBf16(type) && decoder.target() < 90) decoder.Refuse("needs sm_90");
   inst.klass = InstClass::kCompare;
   inst.r[2] = decoder.Source(instruction.operands[1], type);
   inst.r[3] = decoder.Source(instruction.operands[2], type);
@@ -65,8 +69,6 @@ void SetSources(const ptx::Instruction& instruction, Decoder& decoder, Inst& ins
   inst.r[4] = decoder.SourcePredicate(instruction.operands[3], &negated);
   plan.flip = negated ? kAllLanes : 0;
 }
-
-bool IsPair(Type type) { return type == Type::kF16x2 || type == Type::kBF16x2; }
 
 void BuildSetp(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
   Words words(instruction);
@@ -78,6 +80,7 @@ void BuildSetp(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst
   inst.exec = RunSetp;
   const ptx::Operand& d = instruction.operands[0];
   const bool two = d.kind == ptx::Operand::Kind::kPair;
+  if (two && (type == Type::kF16 || type == Type::kBF16)) decoder.Refuse("gives one predicate");
   inst.r[0] = decoder.Predicate(two ? d.elements[0] : d);
   if (two) inst.r[1] = decoder.Predicate(d.elements[1]);
   inst.extra = decoder.code().Keep<Plan>(plan);
@@ -100,7 +103,7 @@ uint32_t TrueOf(Type to, Type from) {
     case Type::kF32:
       return half ? 0 : 0x3f800000u;
     case Type::kF16:
-      return 0x3c00;
+      return from == Type::kBF16 ? 0 : 0x3c00;
     case Type::kBF16:
       return 0x3f80;
     case Type::kF16x2:
@@ -121,6 +124,8 @@ void BuildSet(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst)
   Plan plan = {PickComparison(words, taken, from), taken.combine, 0, IsPair(from)};
   inst.b = TrueOf(to, from);
   if (inst.b == 0) words.Refuse("there is no such result type");
+  if (IsBf16(to) && taken.ftz) words.Refuse(".ftz is not for .bf16");
+  if (IsBf16(to) && decoder.target() < 90) words.Refuse("needs sm_90");
   SetSources(instruction, decoder, inst, plan, from);
   inst.exec = Bytes(to) == 2 ? RunSet<uint16_t> : RunSet<uint32_t>;
   inst.r[0] = decoder.Destination(instruction.operands[0], to);

@@ -99,6 +99,7 @@ bool IsScalarFloat(Type type) {
 // Which rounding the pair of types needs; refuses what the manual does not have.
 void CheckRounding(Words& words, const Conversion& c, int float_word, int integer_word) {
   const bool from_float = IsScalarFloat(c.from), to_float = IsScalarFloat(c.to);
+  if (float_word >= 0 && integer_word >= 0) words.Refuse("takes one rounding");
   if (!from_float && !to_float) {
     if (float_word >= 0 || integer_word >= 0) words.Refuse("integers take no rounding");
   } else if (from_float && !to_float) {
@@ -116,16 +117,33 @@ void CheckRounding(Words& words, const Conversion& c, int float_word, int intege
   }
 }
 
+// Whether an integer type has values that another one has not.
+bool CanSaturate(const Conversion& c) {
+  if (IsSigned(c.from) && !IsSigned(c.to)) return true;
+  const int from = 8 * Bytes(c.from) - IsSigned(c.from), to = 8 * Bytes(c.to) - IsSigned(c.to);
+  return from > to;
+}
+
 void CheckFlags(Words& words, Decoder& decoder, const Conversion& c) {
   const bool half = c.to == Type::kF16 || c.to == Type::kBF16;
   if ((c.relu || c.finite) && (c.from != Type::kF32 || !half || c.to_integer)) {
     words.Refuse(".relu and .satfinite are for .f32 to .f16 or .bf16");
   }
+  if (c.sat && IsInteger(c.from) && IsInteger(c.to) && !CanSaturate(c)) {
+    words.Refuse(".sat is for what may not fit");
+  }
+  if (c.ftz && (c.relu || c.finite)) words.Refuse("takes no .ftz here");
   if (c.ftz && c.from != Type::kF32 && c.to != Type::kF32) words.Refuse(".ftz is for .f32");
   const bool bf16 = c.from == Type::kBF16 || c.to == Type::kBF16;
   const bool with_f32 = (c.from == Type::kF32 && c.to == Type::kBF16) ||
                         (c.from == Type::kBF16 && c.to == Type::kF32);
-  if (bf16 && (!with_f32 || c.to_integer || c.sat) && decoder.target() < 90) {
+  if (bf16 && c.sat) words.Refuse(".sat is not for .bf16");
+  const Type other = c.from == Type::kBF16 ? c.to : c.from;
+  if (bf16 && (other == Type::kU8 || other == Type::kS8)) {
+    words.Refuse("there is no such conversion");
+  }
+  const bool widens = c.from == Type::kBF16;
+  if (bf16 && (!with_f32 || c.to_integer || (widens && c.ftz)) && decoder.target() < 90) {
     words.Refuse("needs sm_90");
   }
 }

@@ -155,6 +155,7 @@ void BuildTf32(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst
                const Conversion& c) {
   const bool away = c.rounding == RoundTo::kNearestAway;
   if (c.relu && away) words.Refuse(".relu goes with .rn and .rz");
+  if (c.finite && !away) words.Refuse(".satfinite goes with .rna");
   if (!away && decoder.target() < 90) words.Refuse("needs sm_90");
   inst.exec = away && !c.finite ? RunTf32Away : RunTf32;
   SetOperands(instruction, decoder, inst, {Type::kB32, Type::kF32});
@@ -235,15 +236,16 @@ bool BuildConvertPack(const ptx::Instruction& instruction, Decoder& decoder, Ins
   }
   const int word = words.TakeOneOf({"rn", "rz", "rna"});
   Conversion c;
-  for (bool more = true; more;) {
-    more = false;
-    if (!c.relu && words.Take("relu")) more = c.relu = true;
-    if (!c.finite && words.Take("satfinite")) more = c.finite = true;
-  }
+  // The 8-bit floats have the two words the other way round.
+  c.relu = words.Take("relu");
+  c.finite = words.Take("satfinite");
+  const bool relu_last = c.finite && !c.relu && words.Take("relu");
+  c.relu |= relu_last;
   const Type to = ParseType(words.Peek());
   const bool halves = to == Type::kF16x2 || to == Type::kBF16x2;
   if (!halves && to != Type::kTF32 && !IsBytes(to)) return false;
   words.Next();
+  if (relu_last != (c.relu && IsBytes(to))) words.Refuse("has its words in another order");
   const Type from = words.TakeType();
   words.Finish();
   if (word < 0) words.Refuse("needs a rounding");

@@ -16,6 +16,7 @@ void BuildMinMax(const ptx::Instruction& instruction, Decoder& decoder, Inst& in
   const bool xor_sign = words.Take("xorsign");
   if (xor_sign && !words.Take("abs")) words.Refuse(".xorsign comes with .abs");
   const Type type = words.TakeType();
+  if (xor_sign && decoder.target() < 90) words.Refuse(".xorsign needs sm_86");
   constexpr Rounding kNearest = Rounding::kNearest;
   inst.exec = nan ? xor_sign ? PickFloat<kMinMax<kMax, true, true>, 2>(type, ftz, false, kNearest)
                              : PickFloat<kMinMax<kMax, true, false>, 2>(type, ftz, false, kNearest)

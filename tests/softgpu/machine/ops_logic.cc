@@ -16,8 +16,8 @@ template <class T>
 T LookUp(uint32_t table, T a, T b, T c) {
   T by_c[4];
   for (int k = 0; k < 4; ++k) {
-    const T zero = static_cast<T>(0 - ((table >> (2 * k)) & 1));
-    const T one = static_cast<T>(0 - ((table >> (2 * k + 1)) & 1));
+    const T zero = static_cast<T>(T{0} - static_cast<T>((table >> (2 * k)) & 1));
+    const T one = static_cast<T>(T{0} - static_cast<T>((table >> (2 * k + 1)) & 1));
     by_c[k] = static_cast<T>(zero ^ ((zero ^ one) & c));
   }
   const T low = static_cast<T>(by_c[0] ^ ((by_c[0] ^ by_c[1]) & b));

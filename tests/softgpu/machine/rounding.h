@@ -48,8 +48,8 @@ T Input(T x) {
 inline constexpr uint32_t kNaN32 = 0x7fffffffu;
 template <bool kFtz, bool kSat, class T>
 T Output(T x) {
-  if constexpr (kSat) return x > 0 ? (x < 1 ? x : T{1}) : T{0};  // NaN: 0
   if constexpr (kFtz) x = Flush(x);
+  if constexpr (kSat) return x > 0 ? (x < 1 ? x : T{1}) : T{0};  // NaN: 0
   if constexpr (sizeof(T) == 4) return x == x ? x : std::bit_cast<float>(kNaN32);
   return x;
 }
