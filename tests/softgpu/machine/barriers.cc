@@ -103,7 +103,14 @@ void ArriveAtBarrier(Warp& w, const Inst& i, uint32_t id, uint32_t count, Barrie
                " threads: must be a multiple of 32");
     throw LaunchFault{kErrorLaunchFailure};
   }
-  if (aligned && !GatherWarp(w)) return;
+  if (aligned) {
+    if (!GatherWarp(w)) return;
+    if (const uint32_t ended = w.existing & ~w.alive) {
+      Report(w, i, lane, Check::kBarrier,
+             "barrier " + std::to_string(id) + " is not reached by all threads of the warp: " +
+                 ThreadText(block, w, ended) + " ended before it");
+    }
+  }
   Barrier& barrier = block.barriers[id];
   barrier.lanes.resize(block.warps.size());
   if (barrier.arrived && barrier.expected != count) {

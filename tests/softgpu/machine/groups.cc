@@ -175,6 +175,13 @@ bool Converge(Warp& w, const Inst& i, uint32_t members, bool any_place) {
     }
   }
   if ((need & ~together) == 0) {
+    // Whoever names a lane was promised its part; that the lane has ended keeps nobody waiting, but
+    // on a GPU it may as well be elsewhere.
+    if (const uint32_t ended = members & w.existing & ~w.alive) {
+      Report(w, i, std::countr_zero(here), Check::kWarpSync,
+             "lanes " + LanesText(ended) +
+                 " are in the member mask and have ended without taking part");
+    }
     if (any_place) {
       for (Group& g : w.groups) {
         if (g.wait != WaitKind::kWarpSync || !g.any_place || g.sync_mask != members) continue;
@@ -297,17 +304,9 @@ void ExitLanes(Warp& w, const Inst& i) {
     w.stop = true;
     if (--w.frame->groups == 0) w.free_frames.push_back(w.frame);
   }
-  // Those that wait for the lanes that ended look again. To be named in a mask and never come is a
-  // fault even so: whoever waits was promised a value.
+  // Those that wait for the lanes that ended look again.
   for (Group& g : w.groups) {
     if (g.wait != WaitKind::kWarpSync) continue;
-    const Inst& at = g.frame->code->insts[g.pc];
-    if ((g.sync_mask & lanes) && !g.aligned_barrier) {
-      Report(w, at, std::countr_zero(g.mask), Check::kWarpSync,
-             "lanes " + LanesText(g.sync_mask & lanes) +
-                 " are in the member mask and ended at PTX line " + std::to_string(i.ptx_line) +
-                 " instead of taking part");
-    }
     g.wait = WaitKind::kReady;
     g.sync_mask = 0;
     g.any_place = g.aligned_barrier = false;

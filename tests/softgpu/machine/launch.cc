@@ -202,8 +202,8 @@ Module::Module(Device& device, ptx::Module parsed, std::map<std::string, uint64_
       }
       value += static_cast<uint64_t>(relocation.addend);
       const uint64_t address = addresses_[variable.name];
-      uint8_t* bytes = memory.Contains(address) ? memory.Data(address)
-                                                : reinterpret_cast<uint8_t*>(address);
+      uint8_t* bytes =
+          memory.Contains(address) ? memory.Data(address) : reinterpret_cast<uint8_t*>(address);
       std::memcpy(bytes + relocation.offset, &value,
                   static_cast<size_t>(std::min(relocation.bytes, 8)));
     }

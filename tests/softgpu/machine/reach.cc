@@ -197,6 +197,8 @@ void ReachShared(Warp& w, const Inst& i, Reached& r) {
 
 void ReachLocal(Warp& w, const Inst& i, Reached& r) {
   Access& access = r.access;
+  access.pattern = Pattern::kScattered;  // lanes' memories are apart, whatever their addresses
+  r.written = false;
   const uint64_t end = w.frame->local_base + uint64_t{w.frame->code->local_bytes};
   ForLanes(access.mask, [&](int lane) {
     const uint64_t offset = access.address[lane];

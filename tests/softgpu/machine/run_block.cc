@@ -189,9 +189,10 @@ void BlockRunner::Start(uint64_t index) {
     w.counters = &block_.counters;
     w.index = k;
     const uint32_t threads = launch_.threads - k * kLanes;
-    w.alive = threads >= kLanes ? kAllLanes : (1u << threads) - 1;
+    w.existing = threads >= kLanes ? kAllLanes : (1u << threads) - 1;
+    w.alive = w.existing;
     w.active = 0;
-    w.stop = w.released = w.has_turn = false;
+    w.stop = w.released = w.has_turn = w.out_of_time = false;
     w.groups.clear();
     w.free_frames.clear();
     for (const auto& frame : w.frames) w.free_frames.push_back(frame.get());
@@ -207,7 +208,10 @@ void BlockRunner::Start(uint64_t index) {
 
 void BlockRunner::RunWarp(Warp& w) {
   const uint32_t draw = block_.random.Next();
-  if (!PickGroup(w, (draw & 7) == 0)) return;
+  // A group that spins would otherwise keep the others waiting: after a whole turn, any may be
+  // next.
+  if (!PickGroup(w, (draw & 7) == 0 || (w.out_of_time && (draw & 8)))) return;
+  w.out_of_time = false;
   Counters& c = *w.counters;
   for (uint32_t budget = 64 + (draw >> 24); budget; --budget) {
     if (w.pc >= w.stop_pc && !w.released) Meet(w);
@@ -221,6 +225,7 @@ void BlockRunner::RunWarp(Warp& w) {
     i.exec(w, i);
     if (w.stop && !PickGroup(w, false)) return;
   }
+  w.out_of_time = true;
   Park(w);
 }
 

@@ -90,14 +90,16 @@ struct Warp {
   uint32_t stop_pc = 0;                    // where another group of this frame waits to be met
   const Inst* insts = nullptr;
   Frame* frame = nullptr;
-  bool stop = false;      // set by an instruction after which the group cannot simply go on
-  bool released = false;  // of the running group: see Group
-  bool has_turn = false;  // the running group was drawn, though others are further behind
+  bool stop = false;         // set by an instruction after which the group cannot simply go on
+  bool released = false;     // of the running group: see Group
+  bool out_of_time = false;  // its last turn ended before it had to
+  bool has_turn = false;     // the running group was drawn, though others are further behind
   Counters* counters = nullptr;
   Block* block = nullptr;
 
   uint32_t index = 0;         // in its block
-  uint32_t alive = 0;         // lanes that have not exited
+  uint32_t existing = 0;      // lanes that are threads of the block
+  uint32_t alive = 0;         // of those, the ones that have not exited
   std::vector<Group> groups;  // all but the running one
   std::vector<std::unique_ptr<Frame>> frames;
   std::vector<Frame*> free_frames;
