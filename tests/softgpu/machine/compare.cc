@@ -34,15 +34,18 @@ template <class Format, bool kPair, bool kFtz>
 void LoadHalves(const Warp& w, Ref r, bool upper, float* x, uint8_t* shadow) {
   uint16_t h[kLanes];
   const uint8_t* s = Shadow(w, r, kPair ? 4 : 2);
-  for (int l = 0; l < kLanes; ++l) {
-    if constexpr (kPair) {
-      h[l] = static_cast<uint16_t>(Get<uint32_t>(w, r)[l] >> (upper ? 16 : 0));
-      shadow[l] |= static_cast<uint8_t>(s[l] & (upper ? 12 : 3));
-    } else {
-      h[l] = Get<uint16_t>(w, r)[l];
-      shadow[l] |= s[l];
-    }
-    if constexpr (kFtz) h[l] = FlushHalf<Format>(h[l]);
+  if constexpr (kPair) {
+    const uint32_t* pairs = Get<uint32_t>(w, r);
+    const int down = upper ? 16 : 0;
+    const uint8_t bytes = upper ? 12 : 3;
+    for (int l = 0; l < kLanes; ++l) h[l] = static_cast<uint16_t>(pairs[l] >> down);
+    for (int l = 0; l < kLanes; ++l) shadow[l] |= s[l] & bytes;
+  } else {
+    std::memcpy(h, Get<uint16_t>(w, r), sizeof(h));
+    Mix(s, shadow);
+  }
+  if constexpr (kFtz) {
+    for (int l = 0; l < kLanes; ++l) h[l] = FlushHalf<Format>(h[l]);
   }
   Format::template Load<kLanes>(h, x);
 }

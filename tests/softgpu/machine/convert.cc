@@ -44,12 +44,20 @@ void LoadHalves(const Warp& w, Ref r, double* v) {
 }
 
 template <class Format>
-void NarrowHalves(const double* v, uint64_t* bits) {
+void StoreHalves(Warp& w, Ref r, const double* v) {
   float f[kLanes];
   uint16_t h[kLanes];
   for (int l = 0; l < kLanes; ++l) f[l] = NarrowToOdd(v[l]);
   Format::template Store<kLanes>(f, h);
-  for (int l = 0; l < kLanes; ++l) bits[l] = h[l];
+  Put(w, r, h);
+}
+void StoreFloats(Warp& w, Ref r, const double* v, bool ftz) {
+  float f[kLanes];
+  for (int l = 0; l < kLanes; ++l) f[l] = Output<false, false>(static_cast<float>(v[l]));
+  if (ftz) {
+    for (int l = 0; l < kLanes; ++l) f[l] = Flush(f[l]);
+  }
+  Put(w, r, f);
 }
 
 template <class T>
@@ -133,29 +141,27 @@ const FloatFormat& FormatOf(Type type) {
 }
 
 void NarrowDoubles(const Conversion& c, const double* v, uint64_t* bits) {
-  const bool nearest = c.rounding == RoundTo::kNearest && !c.finite;
-  if (c.to == Type::kF64) {
-    std::memcpy(bits, v, kLanes * sizeof(double));
-  } else if (nearest && c.to == Type::kF32) {
-    for (int l = 0; l < kLanes; ++l) {
-      const float f = static_cast<float>(v[l]);
-      bits[l] = f == f ? std::bit_cast<uint32_t>(f) : kNaN32;
-    }
-  } else if (nearest && c.to == Type::kF16) {
-    NarrowHalves<F16>(v, bits);
-  } else if (nearest && c.to == Type::kBF16) {
-    NarrowHalves<BF16>(v, bits);
-  } else {
-    const FloatFormat& format = FormatOf(c.to);
-    for (int l = 0; l < kLanes; ++l) {
-      bits[l] = RoundToFormat(NumberOf(v[l]), format, c.rounding, c.finite);
-    }
+  const FloatFormat& format = FormatOf(c.to);
+  for (int l = 0; l < kLanes; ++l) {
+    bits[l] = RoundToFormat(NumberOf(v[l]), format, c.rounding, c.finite);
   }
   if (c.ftz && c.to == Type::kF32) {
     for (int l = 0; l < kLanes; ++l) {
       bits[l] = bits[l] & 0x7f800000u ? bits[l] : bits[l] & 0x80000000u;
     }
   }
+}
+
+void StoreDoubles(Warp& w, Ref r, const Conversion& c, const double* v) {
+  if (c.to == Type::kF64) return Put(w, r, v);
+  if (c.rounding == RoundTo::kNearest && !c.finite) {
+    if (c.to == Type::kF32) return StoreFloats(w, r, v, c.ftz);
+    if (c.to == Type::kF16) return StoreHalves<F16>(w, r, v);
+    if (c.to == Type::kBF16) return StoreHalves<BF16>(w, r, v);
+  }
+  uint64_t bits[kLanes];
+  NarrowDoubles(c, v, bits);
+  StoreBits(w, r, c.to_slot, bits);
 }
 
 void StoreBits(Warp& w, Ref r, int slot_bytes, const uint64_t* bits) {

@@ -61,7 +61,7 @@ struct F16 {
 #else
     for (int k = 0; k < n; ++k) dst[k] = std::bit_cast<uint16_t>(static_cast<_Float16>(src[k]));
 #endif
-    for (int k = 0; k < n; ++k) dst[k] = src[k] == src[k] ? dst[k] : kNan;
+    for (int k = 0; k < n; ++k) dst[k] = (dst[k] & 0x7fff) > kExponent ? kNan : dst[k];
   }
   static float Add(float a, float b) { return a + b; }  // 24 bits: two roundings are as one
   static float Mul(float a, float b) { return a * b; }  // exact
@@ -88,6 +88,22 @@ struct BF16 {
   static float Fma(float a, float b, float c) {
     return NarrowToOdd(
         SumToOdd<double, uint64_t>(static_cast<double>(a) * b, static_cast<double>(c)));
+  }
+};
+
+// bf16 where the product of the first two sources is far from f32's limits: everything in f32.
+struct BF16InRange : BF16 {
+  static float Mul(float a, float b) { return a * b; }  // exact
+  static float Fma(float a, float b, float c) { return SumToOdd<float, uint32_t>(a * b, c); }
+  template <int n>
+  static bool Holds(const float* a, const float* b) {
+    int out = 0;
+    for (int k = 0; k < n; ++k) {
+      const float product = std::fabs(a[k] * b[k]);
+      const bool fits = product < 0x1p126f && (product > 0x1p-100f || a[k] == 0 || b[k] == 0);
+      out |= fits ? 0 : 1;
+    }
+    return out == 0;
   }
 };
 

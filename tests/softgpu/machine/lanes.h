@@ -34,13 +34,16 @@ inline void PutPredicate(Warp& w, Ref r, uint32_t value, uint32_t shadow) {
 
 // 0xff where the lane is in mask, else 0.
 inline void ByteMask(uint32_t mask, uint8_t* bytes) {
-  for (int k = 0; k < 4; ++k) {
-    // Bit b of the k-th byte, put into byte b; + 0x7f carries it to the byte's top bit.
-    const uint64_t spread = ((mask >> (8 * k)) & 0xff) * 0x0101010101010101u & 0x8040201008040201u;
-    const uint64_t top = ((spread + 0x7f7f7f7f7f7f7f7fu) | spread) & 0x8080808080808080u;
-    const uint64_t full = (top >> 7) * 0xff;
-    std::memcpy(bytes + 8 * k, &full, 8);
-  }
+#ifdef __AVX2__
+  const __m256i which =
+      _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(mask)), which);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes),
+                      _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit));
+#else
+  for (int l = 0; l < kLanes; ++l) bytes[l] = (mask >> l) & 1 ? 0xff : 0;
+#endif
 }
 // The lanes whose byte has its top bit set.
 inline uint32_t LanesOf(const uint8_t* bytes) {
@@ -54,16 +57,51 @@ inline uint32_t LanesOf(const uint8_t* bytes) {
 #endif
 }
 
-// Stores the lanes of w.exec.
+#ifdef __AVX2__
+// All ones in the elements (of so many bytes) of a vector whose lanes are in mask, from bit 0 on.
+template <size_t bytes>
+inline __m256i ElementMask(uint32_t mask) {
+  const int m = static_cast<int>(mask);
+  if constexpr (bytes == 2) {
+    const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096,
+                                          8192, 16384, static_cast<int16_t>(0x8000));
+    const __m256i all = _mm256_set1_epi16(static_cast<int16_t>(m));
+    return _mm256_cmpeq_epi16(_mm256_and_si256(all, bit), bit);
+  } else if constexpr (bytes == 4) {
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(m), bit), bit);
+  } else {
+    const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(m), bit), bit);
+  }
+}
+#endif
+
+// Stores the lanes of exec.
 template <class T>
 inline void StoreLanes(uint32_t exec, T* dst, const T* value) {
   if (exec == kAllLanes) {
     std::memcpy(dst, value, kLanes * sizeof(T));
     return;
   }
+#ifdef __AVX2__
+  if constexpr (sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8) {
+    constexpr int kElements = 32 / sizeof(T);
+    for (int l = 0; l < kLanes; l += kElements) {
+      auto* d = reinterpret_cast<__m256i*>(dst + l);
+      const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(value + l));
+      const __m256i take = ElementMask<sizeof(T)>(exec >> l);
+      _mm256_storeu_si256(d, _mm256_blendv_epi8(_mm256_loadu_si256(d), v, take));
+    }
+    return;
+  }
+#endif
   uint8_t take[kLanes];
   ByteMask(exec, take);
-  for (int l = 0; l < kLanes; ++l) dst[l] = take[l] ? value[l] : dst[l];
+  for (int l = 0; l < kLanes; ++l) {
+    const T old = dst[l], fresh = value[l];  // both are read, so that this vectorises
+    dst[l] = take[l] ? fresh : old;
+  }
 }
 template <class T>
 inline void Put(Warp& w, Ref r, const T* value) {

@@ -7,13 +7,11 @@ namespace {
 void RunToFloat(Warp& w, const Inst& i) {
   const auto& c = *static_cast<const Conversion*>(i.extra);
   double v[kLanes];
-  uint64_t bits[kLanes];
   uint8_t shadow[kLanes];
   LoadDoubles(w, i.r[1], c, v);
   SourceShadow(w, i.r[1], c, shadow);
   RoundDoubles(c, v);
-  NarrowDoubles(c, v, bits);
-  StoreBits(w, i.r[0], c.to_slot, bits);
+  StoreDoubles(w, i.r[0], c, v);
   StoreShadow(w, i.r[0], c, shadow);
 }
 
@@ -44,6 +42,54 @@ void RunDoubleToFloat(Warp& w, const Inst& i) {
   Apply1<float, double>(w, i, [](double a) { return Output<false, false>(static_cast<float>(a)); });
 }
 
+// Integers in registers of their size, to nearest.
+template <class D, class A>
+void RunDirect(Warp& w, const Inst& i) {
+  Apply1<D, A>(w, i, [](A a) { return static_cast<D>(a); });
+}
+template <class D>
+Exec DirectFrom(Type from) {
+  switch (from) {
+    case Type::kU16:
+      return RunDirect<D, uint16_t>;
+    case Type::kS16:
+      return RunDirect<D, int16_t>;
+    case Type::kU32:
+      return RunDirect<D, uint32_t>;
+    case Type::kS32:
+      return RunDirect<D, int32_t>;
+    case Type::kU64:
+      return RunDirect<D, uint64_t>;
+    case Type::kS64:
+      return RunDirect<D, int64_t>;
+    default:
+      return nullptr;
+  }
+}
+
+// f32 and halves to each other, to nearest.
+template <class Format>
+void RunWiden(Warp& w, const Inst& i) {
+  float f[kLanes];
+  uint8_t s[kLanes];
+  Format::template Load<kLanes>(Get<uint16_t>(w, i.r[1]), f);
+  std::memcpy(s, Shadow(w, i.r[1], 2), kLanes);
+  for (int l = 0; l < kLanes; ++l) f[l] = Output<false, false>(f[l]);
+  Spread(s, ShadowAll(4));
+  Put(w, i.r[0], f);
+  PutShadow(w, i.r[0], 4, s);
+}
+template <class Format>
+void RunNarrow(Warp& w, const Inst& i) {
+  uint16_t h[kLanes];
+  uint8_t s[kLanes];
+  Format::template Store<kLanes>(Get<float>(w, i.r[1]), h);
+  std::memcpy(s, Shadow(w, i.r[1], 4), kLanes);
+  Spread(s, ShadowAll(2));
+  Put(w, i.r[0], h);
+  PutShadow(w, i.r[0], 2, s);
+}
+
 template <class T>
 T Clamped(double v) {
   constexpr double kLow = static_cast<double>(std::numeric_limits<T>::min());
@@ -56,13 +102,11 @@ T Clamped(double v) {
 // Integers of at most 32 bits from whole doubles: a clamp, then the lowest bits of a number near
 // 2^52.
 void ToSmallInteger(const Conversion& c, const double* v, uint64_t* bits) {
-  const int width = 8 * Bytes(c.to);
-  const bool is_signed = IsSigned(c.to);
-  const double low = is_signed ? -std::ldexp(1.0, width - 1) : 0.0;
-  const double high = std::ldexp(1.0, is_signed ? width - 1 : width) - 1;
-  const double no_number = c.from != Type::kF64 ? 0.0
-                           : is_signed          ? low
-                                                : std::ldexp(1.0, width - 1);
+  const int width = 8 * c.to_bytes;
+  const auto top = static_cast<double>(uint64_t{1} << (width - 1));
+  const double low = c.to_signed ? -top : 0.0;
+  const double high = (c.to_signed ? top : 2 * top) - 1;
+  const double no_number = c.from != Type::kF64 ? 0.0 : c.to_signed ? low : top;
   for (int l = 0; l < kLanes; ++l) {
     const double x = v[l] == v[l] ? v[l] : no_number;
     const double clamped = x < low ? low : x > high ? high : x;
@@ -79,7 +123,7 @@ void RunToInteger(Warp& w, const Inst& i) {
   LoadDoubles(w, i.r[1], c, v);
   SourceShadow(w, i.r[1], c, shadow);
   RoundDoubles(c, v);
-  if (Bytes(c.to) <= 4) {
+  if (c.to_bytes <= 4) {
     ToSmallInteger(c, v, bits);
   } else {
     for (int l = 0; l < kLanes; ++l) {
@@ -170,15 +214,31 @@ void SetRegisters(const ptx::Instruction& instruction, Decoder& decoder, Inst& i
   inst.r[1] = place(instruction.operands[1], c.from, &c.from_slot);
 }
 
-Exec PickExec(const Conversion& c) {
-  const bool plain = !c.to_integer && !c.ftz && !c.sat;
-  if (IsInteger(c.to)) return RunToInteger;
-  if (IsInteger(c.from) && Bytes(c.from) == 8) return RunWideToFloat;
-  if (plain && c.from == Type::kF32 && c.to == Type::kF64) return RunFloatToDouble;
-  if (plain && c.from == Type::kF64 && c.to == Type::kF32 && c.rounding == RoundTo::kNearest) {
-    return RunDoubleToFloat;
+// The common conversions, for which one loop does it; nullptr: none of them.
+Exec PickDirect(const Conversion& c) {
+  const bool nearest = c.rounding == RoundTo::kNearest && !c.finite;
+  if (!nearest || c.to_integer || c.ftz || c.sat || c.relu) return nullptr;
+  if (IsInteger(c.from)) {
+    if (c.from_slot != c.from_bytes) return nullptr;
+    if (c.to == Type::kF32) return DirectFrom<float>(c.from);
+    return c.to == Type::kF64 ? DirectFrom<double>(c.from) : nullptr;
   }
-  return RunToFloat;
+  if (c.to == Type::kF32) {
+    if (c.from == Type::kF64) return RunDoubleToFloat;
+    if (c.from == Type::kF16) return RunWiden<F16>;
+    if (c.from == Type::kBF16) return RunWiden<BF16>;
+  }
+  if (c.from == Type::kF32) {
+    if (c.to == Type::kF64) return RunFloatToDouble;
+    if (c.to == Type::kF16) return RunNarrow<F16>;
+    if (c.to == Type::kBF16) return RunNarrow<BF16>;
+  }
+  return nullptr;
+}
+Exec PickExec(const Conversion& c) {
+  if (IsInteger(c.to)) return RunToInteger;
+  if (const Exec direct = PickDirect(c)) return direct;
+  return IsInteger(c.from) && c.from_bytes == 8 ? RunWideToFloat : RunToFloat;
 }
 
 void BuildCvt(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
@@ -204,6 +264,9 @@ void BuildCvt(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst)
   CheckRounding(words, c, float_word, integer_word);
   CheckFlags(words, decoder, c);
   SetRegisters(instruction, decoder, inst, c);
+  c.from_bytes = Bytes(c.from);
+  c.to_bytes = Bytes(c.to);
+  c.to_signed = IsSigned(c.to);
   if (IsInteger(c.to) && IsInteger(c.from)) {
     BuildConvertIntegers(decoder, inst, c);
     return;

@@ -7,61 +7,72 @@
 namespace softgpu {
 namespace {
 
-int64_t Extend(Type type, int64_t v) {
+// The low bytes of the type, extended as it says.
+template <class T>
+void ExtendAs(int64_t* v) {
+  for (int l = 0; l < kLanes; ++l) v[l] = static_cast<int64_t>(static_cast<T>(v[l]));
+}
+void Extend(Type type, int64_t* v) {
   switch (type) {
     case Type::kU8:
-      return static_cast<uint8_t>(v);
+      return ExtendAs<uint8_t>(v);
     case Type::kS8:
-      return static_cast<int8_t>(v);
+      return ExtendAs<int8_t>(v);
     case Type::kU16:
-      return static_cast<uint16_t>(v);
+      return ExtendAs<uint16_t>(v);
     case Type::kS16:
-      return static_cast<int16_t>(v);
+      return ExtendAs<int16_t>(v);
     case Type::kU32:
-      return static_cast<uint32_t>(v);
+      return ExtendAs<uint32_t>(v);
     case Type::kS32:
-      return static_cast<int32_t>(v);
+      return ExtendAs<int32_t>(v);
     default:
-      return v;
+      return;
   }
 }
-
-int64_t ShadowBits64(uint8_t shadow) { return static_cast<int64_t>(ShadowBits<uint64_t>(shadow)); }
+void Store(Warp& w, const Inst& i, const Conversion& c, const int64_t* v) {
+  uint64_t bits[kLanes];
+  std::memcpy(bits, v, sizeof(bits));
+  StoreBits(w, i.r[0], c.to_slot, bits);
+}
 
 void RunWrap(Warp& w, const Inst& i) {
   const auto& c = *static_cast<const Conversion*>(i.extra);
   int64_t v[kLanes];
-  uint64_t bits[kLanes];
   uint8_t shadow[kLanes];
   LoadIntegers(w, i.r[1], c, v);
-  for (int l = 0; l < kLanes; ++l) bits[l] = static_cast<uint64_t>(Extend(c.to, v[l]));
+  Extend(c.to, v);
   SourceShadow(w, i.r[1], c, shadow);
+  Store(w, i, c, v);
   if (!AllWritten(shadow)) {  // unwritten bits go where the bits go, sign extension included
+    for (int l = 0; l < kLanes; ++l) v[l] = static_cast<int64_t>(ShadowBits<uint64_t>(shadow[l]));
+    Extend(c.from, v);
+    Extend(c.to, v);
     for (int l = 0; l < kLanes; ++l) {
-      const int64_t moved = Extend(c.to, Extend(c.from, ShadowBits64(shadow[l])));
-      shadow[l] = ShadowOfBits(static_cast<uint64_t>(moved)) & ShadowAll(c.to_slot);
+      shadow[l] = ShadowOfBits(static_cast<uint64_t>(v[l])) & ShadowAll(c.to_slot);
     }
   }
-  StoreBits(w, i.r[0], c.to_slot, bits);
   PutShadow(w, i.r[0], c.to_slot, shadow);
 }
 
 void RunSaturate(Warp& w, const Inst& i) {
   const auto& c = *static_cast<const Conversion*>(i.extra);
-  const int width = 8 * Bytes(c.to);
-  const bool is_signed = IsSigned(c.to);
-  const __int128 low = is_signed ? -(__int128{1} << (width - 1)) : __int128{0};
-  const __int128 high = (__int128{1} << (is_signed ? width - 1 : width)) - 1;
+  const int width = 8 * c.to_bytes - (c.to_signed ? 1 : 0);  // of the largest value
+  const auto high = static_cast<int64_t>((uint64_t{1} << (width & 63)) - 1);
+  const int64_t low = c.to_signed ? -high - 1 : 0;
   int64_t v[kLanes];
-  uint64_t bits[kLanes];
   uint8_t shadow[kLanes];
   LoadIntegers(w, i.r[1], c, v);
-  for (int l = 0; l < kLanes; ++l) {
-    const __int128 wide = c.from == Type::kU64 ? __int128{static_cast<uint64_t>(v[l])} : v[l];
-    bits[l] = static_cast<uint64_t>(wide < low ? low : wide > high ? high : wide);
+  if (c.from == Type::kU64) {  // whose upper half looks negative here
+    for (int l = 0; l < kLanes; ++l) v[l] = v[l] < 0 ? INT64_MAX : v[l];
+  }
+  if (width == 64) {  // of signed sources only
+    for (int l = 0; l < kLanes; ++l) v[l] = v[l] < 0 ? 0 : v[l];
+  } else {
+    for (int l = 0; l < kLanes; ++l) v[l] = v[l] < low ? low : v[l] > high ? high : v[l];
   }
   SourceShadow(w, i.r[1], c, shadow);
-  StoreBits(w, i.r[0], c.to_slot, bits);
+  Store(w, i, c, v);
   StoreShadow(w, i.r[0], c, shadow);
 }
 

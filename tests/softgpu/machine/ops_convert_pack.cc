@@ -253,7 +253,7 @@ bool BuildConvertPack(const ptx::Instruction& instruction, Decoder& decoder, Ins
   c.rounding = kRoundings[word];
   if (word == 2 && to != Type::kTF32) words.Refuse(".rna is for .tf32");
   c.from = Type::kF32;
-  c.from_slot = c.to_slot = 4;
+  c.from_slot = c.to_slot = c.from_bytes = 4;
   if (IsBytes(to) || IsBytes(from)) {
     const bool known =
         IsBytes(to) ? from == Type::kF32 || from == Type::kF16x2 : to == Type::kF16x2;

@@ -44,6 +44,16 @@ void StoreHalves(Warp& w, Ref r, const uint16_t* h, uint8_t* shadow) {
   PutShadow(w, r, sizeof(Lane), shadow);
 }
 
+// d = F of the sources in the arithmetic of the format.
+template <class Format, int n, After kAfter, int kSources, auto F>
+void Compute(const float (&x)[kSources][n], float* d) {
+  for (int k = 0; k < n; ++k) {
+    if constexpr (kSources == 1) d[k] = Finish<kAfter>(F(Format{}, x[0][k]));
+    if constexpr (kSources == 2) d[k] = Finish<kAfter>(F(Format{}, x[0][k], x[1][k]));
+    if constexpr (kSources == 3) d[k] = Finish<kAfter>(F(Format{}, x[0][k], x[1][k], x[2][k]));
+  }
+}
+
 template <class Format, int n, bool kFtz, After kAfter, int kSources, auto F>
 void RunHalf(Warp& w, const Inst& i) {
   float x[kSources][n], d[n];
@@ -52,10 +62,14 @@ void RunHalf(Warp& w, const Inst& i) {
   for (int k = 0; k < kSources; ++k) {
     LoadSource<Format, n, kFtz>(w, i.r[k + 1], x[k], shadow);
   }
-  for (int k = 0; k < n; ++k) {
-    if constexpr (kSources == 1) d[k] = Finish<kAfter>(F(Format{}, x[0][k]));
-    if constexpr (kSources == 2) d[k] = Finish<kAfter>(F(Format{}, x[0][k], x[1][k]));
-    if constexpr (kSources == 3) d[k] = Finish<kAfter>(F(Format{}, x[0][k], x[1][k], x[2][k]));
+  if constexpr (std::is_same_v<Format, BF16> && kSources >= 2) {
+    if (BF16InRange::Holds<n>(x[0], x[1])) {
+      Compute<BF16InRange, n, kAfter, kSources, F>(x, d);
+    } else {
+      Compute<BF16, n, kAfter, kSources, F>(x, d);
+    }
+  } else {
+    Compute<Format, n, kAfter, kSources, F>(x, d);
   }
   Format::template Store<n>(d, h);
   if constexpr (kFtz) {

@@ -92,7 +92,8 @@ void RunPredicateLogic(Warp& w, const Inst& i) {
     unwritten[k] = PredicateShadow(w, i.r[k + 1]);
   }
   const uint32_t value = LookUp<uint32_t>(i.a, values[0], values[1], values[2]);
-  PutPredicate(w, i.r[0], value, Undecided(i, values, unwritten, kCount));
+  const bool known = (unwritten[0] | unwritten[1] | unwritten[2]) == 0;
+  PutPredicate(w, i.r[0], value, known ? 0 : Undecided(i, values, unwritten, kCount));
 }
 
 template <int kCount, auto F>

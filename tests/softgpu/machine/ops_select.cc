@@ -15,11 +15,15 @@ void Choose(Warp& w, const Inst& i, const uint8_t* take, const uint8_t* unknown)
   const uint8_t* b_shadow = Shadow(w, i.r[2], sizeof(T));
   T d[kLanes];
   uint8_t shadow[kLanes];
-  for (int l = 0; l < kLanes; ++l) d[l] = take[l] ? a[l] : b[l];
   for (int l = 0; l < kLanes; ++l) {
-    const uint8_t chosen = take[l] ? a_shadow[l] : b_shadow[l];
-    shadow[l] = unknown[l] ? ShadowAll(sizeof(T)) : chosen;
+    const T x = a[l], y = b[l];  // both are read, so that this vectorises
+    d[l] = take[l] ? x : y;
   }
+  for (int l = 0; l < kLanes; ++l) {
+    const uint8_t x = a_shadow[l], y = b_shadow[l];
+    shadow[l] = take[l] ? x : y;
+  }
+  for (int l = 0; l < kLanes; ++l) shadow[l] = unknown[l] ? ShadowAll(sizeof(T)) : shadow[l];
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], sizeof(T), shadow);
 }

@@ -40,13 +40,12 @@ uint32_t FunnelRight(uint32_t a, uint32_t b, uint32_t n) {
   return static_cast<uint32_t>(both >> Amount<kClamp>(n));
 }
 
-// Byte k of the result: byte (selector & 7) of b:a, or with bit 3 set eight copies of its sign.
+// Byte k of the result: byte (selector & 7) of b:a, or with bit 3 set copies of its top bit.
 uint32_t Permute(uint32_t a, uint32_t b, uint32_t selectors) {
-  const uint64_t both = uint64_t{b} << 32 | a;
   uint32_t result = 0;
   for (int k = 0; k < 4; ++k) {
     const uint32_t selector = (selectors >> (4 * k)) & 15;
-    const uint32_t byte = static_cast<uint32_t>(both >> (8 * (selector & 7))) & 0xff;
+    const uint32_t byte = ((selector & 4 ? b : a) >> (8 * (selector & 3))) & 0xff;
     const uint32_t sign = (0 - (byte >> 7)) & 0xff;
     result |= (selector & 8 ? sign : byte) << (8 * k);
   }
@@ -63,7 +62,9 @@ constexpr uint16_t kPermuteModes[6][4] = {
 };
 template <int kMode>
 uint32_t PermuteMode(uint32_t a, uint32_t b, uint32_t c) {
-  return Permute(a, b, kPermuteModes[kMode][c & 3]);
+  constexpr const uint16_t(&kModes)[4] = kPermuteModes[kMode];
+  const uint32_t low = c & 1 ? kModes[1] : kModes[0], high = c & 1 ? kModes[3] : kModes[2];
+  return Permute(a, b, c & 2 ? high : low);
 }
 
 template <auto F>
