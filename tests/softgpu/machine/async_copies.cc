@@ -91,6 +91,7 @@ void Land(Warp& w, AsyncCopy& copy, uint32_t lanes) {
       if (copy.unwritten[l] >> b & 1) block.shared_state[to + b] = kUnwritten;
     }
   });
+  if (block.races) block.races->OnWritten();
   if (changed) {
     Report(w, *copy.inst, std::countr_zero(changed), Check::kRaceGlobal,
            "the source of a cp.async was written before the copy was waited for");

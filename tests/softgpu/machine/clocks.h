@@ -18,6 +18,14 @@ namespace softgpu {
 inline constexpr uint32_t kSeveralLanes = 32;  // at least two, each touched all of it
 inline constexpr uint32_t kSomeLanes = 33;     // they cannot be told apart
 
+inline uint64_t AddressOf(const Access& access, uint32_t lane) {
+  if (access.pattern == Access::Pattern::kUniform) return access.address[access.first];
+  if (access.pattern == Access::Pattern::kUnitStride) {
+    return access.address[0] + lane * access.bytes;
+  }
+  return access.address[lane];
+}
+
 class BlockClocks {
  public:
   BlockClocks(KnowledgeStore& store, uint32_t warps);

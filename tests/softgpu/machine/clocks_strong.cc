@@ -10,14 +10,6 @@ namespace {
 bool Releases(Order order) { return order == Order::kRelease || order == Order::kAcquireRelease; }
 bool Acquires(Order order) { return order == Order::kAcquire || order == Order::kAcquireRelease; }
 
-uint64_t AddressOf(const Access& access, uint32_t lane) {
-  if (access.pattern == Access::Pattern::kUniform) return access.address[access.first];
-  if (access.pattern == Access::Pattern::kUnitStride) {
-    return access.address[0] + lane * access.bytes;
-  }
-  return access.address[lane];
-}
-
 }  // namespace
 
 void BlockClocks::Fence(uint32_t w, uint32_t mask, uint32_t alive, Scope scope) {

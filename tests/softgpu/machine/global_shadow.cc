@@ -146,10 +146,10 @@ void GlobalShadow::Start(uint64_t block) {
   block_number_ = first_number_ + block * warps_;
 }
 
-bool GlobalShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
-                            Conflict* conflict) {
+void GlobalShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                            Conflicts* conflicts) {
   const uint32_t now = clocks.Now(warp);
-  if (!numbered_ || clocks.counter() > kMaxTime) return false;
+  if (!numbered_ || clocks.counter() > kMaxTime) return;
   const uint64_t strength = access.order == Order::kWeak    ? 0
                             : access.scope == Scope::kBlock ? 1
                                                             : 2;
@@ -163,63 +163,71 @@ bool GlobalShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& ac
   const bool words =
       access.bytes >= 4 || (access.pattern == Access::Pattern::kUnitStride && address % 4 == 0);
   if (access.pattern == Access::Pattern::kScattered || !words) {
-    return limits.write ? Scattered<true>(clocks, limits, access, conflict)
-                        : Scattered<false>(clocks, limits, access, conflict);
+    if (limits.write) {
+      Scattered<true>(clocks, limits, access, conflicts);
+    } else {
+      Scattered<false>(clocks, limits, access, conflicts);
+    }
+  } else if (!memory_.Contains(address)) {
+    return;  // the host's
+  } else if (limits.write) {
+    Run<true>(clocks, limits, access, conflicts);
+  } else {
+    Run<false>(clocks, limits, access, conflicts);
   }
-  if (!memory_.Contains(address)) return false;  // the host's
-  return limits.write ? Run<true>(clocks, limits, access, conflict)
-                      : Run<false>(clocks, limits, access, conflict);
 }
 
-// Fills *conflict where the record and the lanes' new access are not ordered.
-bool GlobalShadow::Ordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
-                           uint32_t lanes, Conflict* conflict) const {
-  const uint64_t number = Number(record) - block_number_;
-  const bool same_block = number < warps_;
-  const uint32_t time = static_cast<uint32_t>((record >> kTimeShift) & kMaxTime);
-  const uint64_t needed = same_block ? 1 : 2;
-  if (Strength(record) >= needed && Strength(me) >= needed) return true;
-  const uint32_t other_lane = static_cast<uint32_t>((record & kLaneBits) >> kLaneShift);
-  const uint64_t other = Number(record) - first_number_;
-  const uint64_t other_block = same_block ? clocks.block() : other / warps_;
-  const uint32_t other_warp = static_cast<uint32_t>(same_block ? number : other % warps_);
-  if (same_block && time <= (other_warp == limits.warp ? clocks.Synced(limits.warp)
-                                                       : clocks.Floor(limits.warp))) {
-    return true;
+// Which of the lanes are not ordered after the record.
+uint32_t GlobalShadow::Unordered(BlockClocks& clocks, const Limits& limits, uint64_t record,
+                                 uint64_t me, uint32_t lanes) const {
+  const Party other = PartyOf(record, clocks.block());
+  const uint64_t needed = other.same_block ? 1 : 2;
+  if (Strength(record) >= needed && Strength(me) >= needed) return 0;
+  const uint32_t w = limits.warp;
+  if (other.same_block && other.time <= (other.warp == w ? clocks.Synced(w) : clocks.Floor(w))) {
+    return 0;
   }
+  uint32_t unordered = 0;
   for (uint32_t m = lanes; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
     const bool ordered =
-        same_block
-            ? clocks.Ordered(limits.warp, lane, other_warp, other_lane, time)
-            : clocks.OrderedElsewhere(limits.warp, lane, other_block, other_warp, other_lane, time);
-    if (ordered) continue;
-    conflict->lane = lane;
-    conflict->other_block = other_block;
-    conflict->other_warp = other_warp;
-    conflict->other_lane = other_lane;
-    return false;
+        other.same_block
+            ? clocks.Ordered(w, lane, other.warp, other.lane, other.time)
+            : clocks.OrderedElsewhere(w, lane, other.block, other.warp, other.lane, other.time);
+    if (!ordered) unordered |= 1u << lane;
   }
-  return true;
+  return unordered;
 }
 
-bool GlobalShadow::Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,
-                           uint32_t lanes, Conflict* conflict) {
+GlobalShadow::Party GlobalShadow::PartyOf(uint64_t record, uint64_t block) const {
+  const uint64_t here = Number(record) - block_number_, all = Number(record) - first_number_;
+  Party party;
+  party.same_block = here < warps_;
+  party.block = party.same_block ? block : all / warps_;
+  party.warp = static_cast<uint32_t>(party.same_block ? here : all % warps_);
+  party.lane = static_cast<uint32_t>((record & kLaneBits) >> kLaneShift);
+  party.time = static_cast<uint32_t>((record >> kTimeShift) & kMaxTime);
+  return party;
+}
+
+void GlobalShadow::Resolve(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
+                           uint32_t lanes, Conflicts* conflicts) const {
   const uint64_t first = first_number_ << kNumberShift;
-  // Lanes that cannot be told apart: any record of the warp may be its own.
-  const uint64_t seen =
-      ((me & kLaneBits) >> kLaneShift) == kSeveralLanes ? (me & ~kLaneBits) | kNoLane : me;
+  uint64_t* const entry = memory_.RaceEntry(address);
+  const uint64_t code = (me & kLaneBits) >> kLaneShift;
+  const uint64_t seen = code >= kSeveralLanes ? (me & ~kLaneBits) | kNoLane : me;
   for (int which = 0; which < (limits.write ? 3 : 1); ++which) {
     const uint64_t record = Load(entry + which * kRead);
     if (!IsSuspect(record, seen, first)) continue;
-    const bool some = ((me & kLaneBits) >> kLaneShift) == kSomeLanes;
-    if (some && ((record ^ me) & kNumberBits) == 0) continue;
-    if (Ordered(clocks, limits, record, me, lanes, conflict)) continue;
-    conflict->other_writes = which == 0;
-    conflict->other_line = static_cast<int>(LineOf(entry, which == 0));
-    return true;
+    // Lanes that cannot be told apart: any record of the warp may be its own.
+    if (code == kSomeLanes && ((record ^ me) & kNumberBits) == 0) continue;
+    const Party other = PartyOf(record, clocks.block());
+    for (uint32_t m = Unordered(clocks, limits, record, me, lanes); m; m &= m - 1) {
+      conflicts->Add(static_cast<uint32_t>(std::countr_zero(m)),
+                     {address & ~uint64_t{3}, which == 0, other.block, other.warp, other.lane,
+                      static_cast<int>(LineOf(entry, which == 0))});
+    }
   }
-  return false;
 }
 
 void GlobalShadow::RememberRead(uint64_t* entry, uint64_t me) {
@@ -241,8 +249,8 @@ void GlobalShadow::RememberRead(uint64_t* entry, uint64_t me) {
 }
 
 template <bool kWrite>
-inline bool GlobalShadow::Check(BlockClocks& clocks, const Limits& limits, uint64_t address,
-                                uint64_t me, uint32_t lanes, Conflict* conflict) {
+inline void GlobalShadow::Check(BlockClocks& clocks, const Limits& limits, uint64_t address,
+                                uint64_t me, uint32_t lanes, Conflicts* conflicts) {
   const uint64_t first = first_number_ << kNumberShift;
   uint64_t* const entry = memory_.RaceEntry(address);
   const uint64_t seen =
@@ -252,9 +260,7 @@ inline bool GlobalShadow::Check(BlockClocks& clocks, const Limits& limits, uint6
     suspect |= IsSuspect(Load(entry + kRead), seen, first) |
                IsSuspect(Load(entry + kOtherRead), seen, first);
   }
-  if (!suspect || !Resolve(clocks, limits, entry, me, lanes, conflict)) return false;
-  conflict->address = address & ~uint64_t{3};
-  return true;
+  if (suspect) Resolve(clocks, limits, address, me, lanes, conflicts);
 }
 
 template <bool kWrite>
@@ -270,8 +276,8 @@ inline void GlobalShadow::Remember(const Limits& limits, uint64_t address, uint6
 
 // Consecutive granules of lanes in order, or one lane's for all lanes.
 template <bool kWrite>
-bool GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& access,
-                       Conflict* conflict) {
+void GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& access,
+                       Conflicts* conflicts) {
   const uint64_t address = access.address[access.first];
   const bool unit = access.pattern == Access::Pattern::kUnitStride;
   const uint32_t count = std::max(1u, access.bytes * (unit ? kLanes : 1) / 4);
@@ -290,7 +296,6 @@ bool GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
   const bool whole = count % kVector == 0 && address % (4 * kVector) == 0;
   Vector steps;
   for (int k = 0; k < kVector; ++k) steps[k] = int64_t{k >> shift} << kLaneShift;
-  bool found = false;
   for (uint32_t k = 0; k < count;) {
     const uint64_t mine = me + (uint64_t{k >> shift} << kLaneShift);
     if (whole && k % kVector == 0 &&
@@ -300,24 +305,20 @@ bool GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
       continue;
     }
     const uint32_t lanes = in_order ? 1u << (k >> shift) : access.mask;
-    if (!found) found = Check<kWrite>(clocks, limits, address + k * 4, mine, lanes, conflict);
+    Check<kWrite>(clocks, limits, address + k * 4, mine, lanes, conflicts);
     Remember<kWrite>(limits, address + k * 4, mine);
     ++k;
   }
-  return found;
 }
 
 template <bool kWrite>
-bool GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
-                             Conflict* conflict) {
+void GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                             Conflicts* conflicts) {
   uint64_t address[kLanes], me[kLanes];
   uint32_t lanes[kLanes], n = 0;
   for (uint32_t m = access.mask; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
-    const uint64_t a = access.pattern == Access::Pattern::kUniform ? access.address[access.first]
-                       : access.pattern == Access::Pattern::kUnitStride
-                           ? access.address[0] + lane * access.bytes
-                           : access.address[lane];
+    const uint64_t a = AddressOf(access, lane);
     const uint64_t bytes =
         access.bytes < 4 ? (((1u << access.bytes) - 1) << (a & 3)) & kMaskBits : kMaskBits;
     address[n] = a;
@@ -325,11 +326,10 @@ bool GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
     me[n] = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
     n += memory_.Contains(a);
   }
-  bool found = false;
   // First all checks: lanes of one instruction do not race with each other here.
-  for (uint32_t k = 0; k < n && !found; ++k) {
-    for (uint32_t at = 0; at < access.bytes && !found; at += 4) {
-      found = Check<kWrite>(clocks, limits, address[k] + at, me[k], lanes[k], conflict);
+  for (uint32_t k = 0; k < n; ++k) {
+    for (uint32_t at = 0; at < access.bytes; at += 4) {
+      Check<kWrite>(clocks, limits, address[k] + at, me[k], lanes[k], conflicts);
     }
   }
   for (uint32_t k = 0; k < n; ++k) {
@@ -337,7 +337,6 @@ bool GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
       Remember<kWrite>(limits, address[k] + at, me[k]);
     }
   }
-  return found;
 }
 
 }  // namespace softgpu

@@ -192,7 +192,8 @@ bool Converge(Warp& w, const Inst& i, uint32_t members, bool any_place) {
       }
       if (!w.groups.empty()) UpdateStop(w);
     }
-    if (w.block->races) w.block->races->OnWarpSync(w, together);
+    // Of the warp's operations only bar.warp.sync orders memory.
+    if (any_place && w.block->races) w.block->races->OnWarpSync(w, together);
     return true;
   }
   Group g;

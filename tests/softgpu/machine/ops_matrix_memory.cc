@@ -8,6 +8,7 @@
 #include "tests/softgpu/machine/matrix_tiles.h"
 #include "tests/softgpu/machine/ops_matrix.h"
 #include "tests/softgpu/machine/ops_memory.h"
+#include "tests/softgpu/machine/races.h"
 
 namespace softgpu {
 namespace {
@@ -131,6 +132,7 @@ void StoreMatrix(Warp& w, const Inst& i) {
       for (int b = 0; b < kRowBytes; ++b) state[b] = shadow[b] ? kUnwritten : kWritten;
     }
   }
+  if (w.block->races) w.block->races->OnWritten();
 }
 
 void MoveMatrix(Warp& w, const Inst& i) {

@@ -142,9 +142,6 @@ void Load(Warp& w, const Inst& i) {
         ClearShadow(w, slot, sizeof(Slot));
       }
     }
-    if (op.spec.order != Order::kWeak && w.block->races) {
-      w.block->races->OnStrongRead(w, r.access);
-    }
   }
   w.exec = exec;
 }
@@ -229,6 +226,7 @@ void Store(Warp& w, const Inst& i) {
           AnyShadow(Shadow(w, op.slots[0], sizeof(Slot))) == 0) {
         std::memcpy(r.data[0], Get<Slot>(w, op.slots[0]), kLanes * sizeof(Slot));
         if (!r.written && r.state[0]) std::memset(r.state[0], kWritten, kLanes * sizeof(Slot));
+        if (w.block->races) w.block->races->OnWritten();
         continue;
       }
     }
@@ -242,6 +240,7 @@ void Store(Warp& w, const Inst& i) {
     ForLanes(r.access.mask, [&](int lane) { std::memcpy(LaneData(r, lane), bytes.data[lane], n); });
     SetStates(r, bytes, written);
     CheckCollision(w, i, r, bytes);
+    if (w.block->races) w.block->races->OnWritten();
   }
 }
 

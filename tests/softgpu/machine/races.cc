@@ -1,6 +1,8 @@
 #include "tests/softgpu/machine/races.h"
 
+#include <bit>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <unordered_set>
 
@@ -38,7 +40,10 @@ struct BlockRaces::State {
         alive(warps, 0) {
     if (launch.shared) shared.emplace(shared_bytes, granule_log2);
   }
-  void Tell(Warp& warp, const Inst& inst, const Access& access, const Conflict& conflict);
+  void OnConflicts(Warp& warp, const Inst& inst, const Access& access);
+  void Settle();
+  void Tell(Warp& warp, const Inst& inst, const Access& access, uint32_t lane);
+  const uint8_t* BytesOf(const Block& of, const Access& access, uint32_t lane) const;
   // Which lanes of the block's warps have not exited.
   const uint32_t* Alive() {
     for (size_t w = 0; w < alive.size() && block; ++w) alive[w] = block->warps[w].alive;
@@ -56,6 +61,15 @@ struct BlockRaces::State {
   std::vector<uint32_t> alive;
   const Block* block = nullptr;  // known from its first access on
   std::unordered_set<const Inst*> told;
+  Conflicts conflicts;
+  // A write that waits for OnWritten, with the bytes that were there before.
+  struct Waiting {
+    Warp* warp = nullptr;
+    const Inst* inst = nullptr;
+    Access access;
+    uint8_t before[kLanes][16];
+  };
+  std::unique_ptr<Waiting> waiting;
 };
 
 BlockRaces::BlockRaces(LaunchRaces& launch, uint32_t warps, uint32_t shared_bytes, int granule_log2)
@@ -80,19 +94,23 @@ void BlockRaces::Start(uint64_t block_index) {
 void BlockRaces::OnAccess(Warp& warp, const Inst& inst, const Access& access) {
   State& s = *state_;
   s.block = warp.block;
-  Conflict conflict;
-  bool found = false;
+  s.conflicts.lanes = 0;
+  s.waiting.reset();
   if (access.space == ptx::Space::kShared) {
     if (!s.shared) return;
-    found = s.shared->OnAccess(s.clocks, warp.index, access, inst.ptx_line, &conflict);
+    s.shared->OnAccess(s.clocks, warp.index, access, inst.ptx_line, &s.conflicts);
   } else {
     if (!s.launch.global) return;
-    found = s.global.OnAccess(s.clocks, warp.index, access, inst.ptx_line, &conflict);
+    s.global.OnAccess(s.clocks, warp.index, access, inst.ptx_line, &s.conflicts);
   }
-  if (found) s.Tell(warp, inst, access, conflict);
+  if (s.conflicts.lanes) s.OnConflicts(warp, inst, access);
   if (access.order != Order::kWeak && (access.write || access.atomic)) {
     s.clocks.Publish(warp.index, access, s.ObjectsOf(access));
   }
+}
+
+void BlockRaces::OnWritten() {
+  if (state_->waiting) state_->Settle();
 }
 
 void BlockRaces::OnStrongRead(Warp& warp, const Access& access) {
@@ -157,10 +175,45 @@ const char* Kind(const Access& access) {
 
 }  // namespace
 
-void BlockRaces::State::Tell(Warp& warp, const Inst& inst, const Access& access,
-                             const Conflict& conflict) {
+const uint8_t* BlockRaces::State::BytesOf(const Block& of, const Access& access,
+                                          uint32_t lane) const {
+  const uint64_t address = AddressOf(access, lane);
+  return access.space == ptx::Space::kShared ? &of.shared[address] : launch.memory.Data(address);
+}
+
+void BlockRaces::State::OnConflicts(Warp& warp, const Inst& inst, const Access& access) {
+  for (uint32_t m = conflicts.lanes; m; m &= m - 1) {
+    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+    if (access.write && !access.atomic && conflicts.of[lane].other_writes) continue;
+    Tell(warp, inst, access, lane);
+    return;
+  }
+  if (told.count(&inst)) return;
+  if (!waiting) waiting = std::make_unique<Waiting>();
+  waiting->warp = &warp;
+  waiting->inst = &inst;
+  waiting->access = access;
+  for (uint32_t m = conflicts.lanes; m; m &= m - 1) {
+    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+    std::memcpy(waiting->before[lane], BytesOf(*warp.block, access, lane), access.bytes);
+  }
+}
+
+void BlockRaces::State::Settle() {
+  const std::unique_ptr<Waiting> write = std::move(waiting);
+  for (uint32_t m = conflicts.lanes; m; m &= m - 1) {
+    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+    const uint8_t* const now = BytesOf(*write->warp->block, write->access, lane);
+    if (std::memcmp(write->before[lane], now, write->access.bytes) == 0) continue;
+    Tell(*write->warp, *write->inst, write->access, lane);
+    return;
+  }
+}
+
+void BlockRaces::State::Tell(Warp& warp, const Inst& inst, const Access& access, uint32_t lane) {
   // Order is no longer known for sure, or the place has been reported.
   if (launch.knowledge.full() || !told.insert(&inst).second) return;
+  const Conflict& conflict = conflicts.of[lane];
   const Launch& running = *warp.block->launch;
   const uint32_t* const size = running.config->block;
   const bool in_shared = access.space == ptx::Space::kShared;
@@ -169,7 +222,7 @@ void BlockRaces::State::Tell(Warp& warp, const Inst& inst, const Access& access,
   text += Kind(access);
   text += " of " + std::to_string(access.bytes) + " bytes at ";
   text += in_shared ? "shared " + Hex(conflict.address) : launch.memory.Describe(conflict.address);
-  text += " by thread " + Place3(warp.thread(static_cast<int>(conflict.lane)), size);
+  text += " by thread " + Place3(warp.thread(static_cast<int>(lane)), size);
   text += std::string(" races with the ") + (conflict.other_writes ? "write" : "read") + " by ";
   if (conflict.other_lane < kLanes) {
     text += "thread " + Place3(conflict.other_warp * kLanes + conflict.other_lane, size);
@@ -185,8 +238,8 @@ void BlockRaces::State::Tell(Warp& warp, const Inst& inst, const Access& access,
   } else {
     text += ": no barrier in between";
   }
-  Report(warp, inst, static_cast<int>(conflict.lane),
-         in_shared ? Check::kRaceShared : Check::kRaceGlobal, text);
+  Report(warp, inst, static_cast<int>(lane), in_shared ? Check::kRaceShared : Check::kRaceGlobal,
+         text);
 }
 
 }  // namespace softgpu

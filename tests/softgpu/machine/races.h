@@ -35,6 +35,9 @@ class BlockRaces {
   // write leaves there what it (or a fence before it) releases, so that nobody can read its value
   // and miss that.
   void OnAccess(Warp& warp, const Inst& inst, const Access& access);
+  // After an access that wrote, but for atomics: two writes without order are a finding only where
+  // the later one changes what the earlier one left.
+  void OnWritten();
   // A strong load or atomic, after it has read: takes up what lies there, for an acquire now, else
   // for the thread's next fence.
   void OnStrongRead(Warp& warp, const Access& access);
@@ -42,7 +45,8 @@ class BlockRaces {
   void OnArrive(Warp& warp, uint32_t id, uint32_t mask);
   // A barrier is complete: lanes[w] of every warp took part, those that only arrived included.
   void OnBarrier(const uint32_t* lanes, uint32_t id);
-  void OnWarpSync(Warp& warp, uint32_t mask);  // also every .sync warp operation
+  // bar.warp.sync; shuffles and votes order no memory accesses.
+  void OnWarpSync(Warp& warp, uint32_t mask);
   void OnFence(Warp& warp, uint32_t mask, Scope scope);
 
  private:

@@ -12,14 +12,23 @@
 
 namespace softgpu {
 
-// Two accesses without order between them: the lane's new one, and what it met.
+// A lane's new access and an earlier one without order between them.
 struct Conflict {
-  uint32_t lane = 0;
-  uint64_t address = 0;  // of the granule
-  bool other_writes = false;
-  uint64_t other_block = 0;
-  uint32_t other_warp = 0, other_lane = 0;  // a lane, kSeveralLanes or kSomeLanes
-  int other_line = 0;                       // of the PTX; 0: not known
+  uint64_t address;  // of the granule
+  bool other_writes;
+  uint64_t other_block;
+  uint32_t other_warp, other_lane;  // a lane, kSeveralLanes or kSomeLanes
+  int other_line;                   // of the PTX; 0: not known
+};
+// Of one warp access: one a lane, with a read where there is one.
+struct Conflicts {
+  uint32_t lanes = 0;
+  Conflict of[kLanes];
+  void Add(uint32_t lane, const Conflict& conflict) {
+    if ((lanes >> lane) & 1 && (conflict.other_writes || !of[lane].other_writes)) return;
+    lanes |= 1u << lane;
+    of[lane] = conflict;
+  }
 };
 
 // Of one block after the other; granules of 1 << granule_log2 bytes.
@@ -27,9 +36,9 @@ class SharedShadow {
  public:
   SharedShadow(uint32_t bytes, int granule_log2);
   void Start();
-  // Checks, then remembers. True: *conflict is filled (with the first one).
-  bool OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
-                Conflict* conflict);
+  // Checks, then remembers.
+  void OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                Conflicts* conflicts);
 
  private:
   // What a new access is compared with: see shared_shadow.cc.
@@ -46,14 +55,14 @@ class SharedShadow {
     int shift;
   };
   bool Suspect(const Limits& limits, const Run& run) const;
-  bool Resolve(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
-               Conflict* conflict) const;
+  void Resolve(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
+               Conflicts* conflicts) const;
   void Remember(const Limits& limits, const Run& run, int line);
   template <uint32_t G>
-  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
-                 Conflict* conflict);
-  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
-                 Conflict* conflict);
+  void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
+                 Conflicts* conflicts);
+  void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
+                 Conflicts* conflicts);
   Run RunOf(const Access& access, uint32_t lane) const;
   void Rebase(BlockClocks& clocks);
 
@@ -72,8 +81,8 @@ class GlobalShadow {
   // Warps of the launch are numbered from first_number.
   GlobalShadow(DeviceMemory& memory, uint64_t first_number, uint32_t warps);
   void Start(uint64_t block);
-  bool OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
-                Conflict* conflict);
+  void OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                Conflicts* conflicts);
   // Numbers that fit a record.
   static constexpr uint64_t kMaxNumber = (uint64_t{1} << 28) - 1;
 
@@ -84,21 +93,28 @@ class GlobalShadow {
     uint32_t line;
     bool write;
   };
-  bool Ordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
-               uint32_t lanes, Conflict* conflict) const;
+  // Who made a record.
+  struct Party {
+    bool same_block;
+    uint64_t block;
+    uint32_t warp, lane, time;
+  };
+  Party PartyOf(uint64_t record, uint64_t block) const;
+  uint32_t Unordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
+                     uint32_t lanes) const;
   template <bool kWrite>
-  bool Check(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
-             uint32_t lanes, Conflict* conflict);
+  void Check(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
+             uint32_t lanes, Conflicts* conflicts);
   template <bool kWrite>
   void Remember(const Limits& limits, uint64_t address, uint64_t me);
   template <bool kWrite>
-  bool Run(BlockClocks& clocks, const Limits& limits, const Access& access, Conflict* conflict);
-  bool Resolve(BlockClocks& clocks, const Limits& limits, uint64_t* entry, uint64_t me,
-               uint32_t lanes, Conflict* conflict);
+  void Run(BlockClocks& clocks, const Limits& limits, const Access& access, Conflicts* conflicts);
+  void Resolve(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
+               uint32_t lanes, Conflicts* conflicts) const;
   void RememberRead(uint64_t* entry, uint64_t me);
   template <bool kWrite>
-  bool Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
-                 Conflict* conflict);
+  void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                 Conflicts* conflicts);
 
   DeviceMemory& memory_;
   const uint64_t first_number_;

@@ -63,8 +63,8 @@ void SharedShadow::Rebase(BlockClocks& clocks) {
   offset_ = 1 - static_cast<int32_t>(clocks.counter());
 }
 
-bool SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
-                            Conflict* conflict) {
+void SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& access, int line,
+                            Conflicts* conflicts) {
   const int32_t now = static_cast<int32_t>(clocks.Now(warp));
   block_counter_ = std::max(block_counter_, clocks.counter());
   if (offset_ + static_cast<int32_t>(block_counter_) > kMaxTime) Rebase(clocks);
@@ -81,7 +81,8 @@ bool SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& ac
   limits.write = access.write || access.atomic;
   limits.several = false;
   if (access.pattern == Access::Pattern::kScattered) {
-    return Scattered(clocks, limits, access, line, conflict);
+    Scattered(clocks, limits, access, line, conflicts);
+    return;
   }
   Run run = RunOf(access, access.first);
   if (access.pattern == Access::Pattern::kUnitStride) {
@@ -91,10 +92,9 @@ bool SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& ac
   } else {
     limits.several = (access.mask & (access.mask - 1)) != 0;
   }
-  if (run.first + run.count > count_) return false;
-  const bool found = Suspect(limits, run) && Resolve(clocks, limits, run, access, conflict);
+  if (run.first + run.count > count_) return;
+  if (Suspect(limits, run)) Resolve(clocks, limits, run, access, conflicts);
   Remember(limits, run, line);
-  return found;
 }
 
 SharedShadow::Run SharedShadow::RunOf(const Access& access, uint32_t lane) const {
@@ -125,8 +125,8 @@ bool SharedShadow::Suspect(const Limits& limits, const Run& run) const {
   return suspect != 0;
 }
 
-bool SharedShadow::Resolve(BlockClocks& clocks, const Limits& limits, const Run& run,
-                           const Access& access, Conflict* conflict) const {
+void SharedShadow::Resolve(BlockClocks& clocks, const Limits& limits, const Run& run,
+                           const Access& access, Conflicts* conflicts) const {
   for (uint32_t k = 0; k < run.count; ++k) {
     const uint32_t lane = run.first_lane + (k >> run.shift);
     const int32_t me = limits.me | (limits.several ? kNoLane : static_cast<int32_t>(lane));
@@ -141,18 +141,11 @@ bool SharedShadow::Resolve(BlockClocks& clocks, const Limits& limits, const Run&
       for (uint32_t m = limits.several ? access.mask : 1u << lane; m; m &= m - 1) {
         const uint32_t l = static_cast<uint32_t>(std::countr_zero(m));
         if (clocks.Ordered(limits.warp, l, other_warp, other_lane, time)) continue;
-        *conflict = {l,
-                     uint64_t{g} << granule_log2_,
-                     which == 0,
-                     clocks.block(),
-                     other_warp,
-                     other_lane,
-                     which == 0 ? write_lines_[g] : read_lines_[g]};
-        return true;
+        conflicts->Add(l, {uint64_t{g} << granule_log2_, which == 0, clocks.block(), other_warp,
+                           other_lane, which == 0 ? write_lines_[g] : read_lines_[g]});
       }
     }
   }
-  return false;
 }
 
 void SharedShadow::Remember(const Limits& limits, const Run& run, int line) {
@@ -218,8 +211,8 @@ void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
 }  // namespace
 
 template <uint32_t G>
-bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
-                             int line, Conflict* conflict) {
+void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                             int line, Conflicts* conflicts) {
   uint32_t at[kLanes], lane_of[kLanes], lanes = 0;
   for (uint32_t m = access.mask; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
@@ -244,9 +237,8 @@ bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
                  IsSuspect(all.others[k], all.me[k], limits.ordered, limits.own);
     }
   }
-  bool found = false;
-  for (uint32_t k = 0; suspect && k < lanes && !found; ++k) {
-    found = Resolve(clocks, limits, {at[k], G, lane_of[k], 31}, access, conflict);
+  for (uint32_t k = 0; suspect && k < lanes; ++k) {
+    Resolve(clocks, limits, {at[k], G, lane_of[k], 31}, access, conflicts);
   }
   std::vector<int32_t>& records = limits.write ? writes_ : reads_;
   const int32_t* const old = limits.write ? all.writes : all.reads;
@@ -264,23 +256,27 @@ bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
   for (uint32_t k = 0; k < lanes; ++k) {
     for (uint32_t g = 0; g < G; ++g) lines[at[k] + g] = line;
   }
-  return found;
 }
 
-bool SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
-                             int line, Conflict* conflict) {
+void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
+                             int line, Conflicts* conflicts) {
   switch (access.bytes >> granule_log2_) {
     case 0:
     case 1:
-      return Scattered<1>(clocks, limits, access, line, conflict);
+      Scattered<1>(clocks, limits, access, line, conflicts);
+      break;
     case 2:
-      return Scattered<2>(clocks, limits, access, line, conflict);
+      Scattered<2>(clocks, limits, access, line, conflicts);
+      break;
     case 4:
-      return Scattered<4>(clocks, limits, access, line, conflict);
+      Scattered<4>(clocks, limits, access, line, conflicts);
+      break;
     case 8:
-      return Scattered<8>(clocks, limits, access, line, conflict);
+      Scattered<8>(clocks, limits, access, line, conflicts);
+      break;
     default:
-      return Scattered<16>(clocks, limits, access, line, conflict);
+      Scattered<16>(clocks, limits, access, line, conflicts);
+      break;
   }
 }
 
