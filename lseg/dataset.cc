@@ -1,7 +1,10 @@
 #include "lseg/dataset.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "framework/file.h"
 
@@ -24,23 +27,62 @@ std::string Trim(const std::string& text) {
              : text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
+bool IsFile(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
 // A trimmed line cut at its tab, or at its only run of blanks; else wherever two files that exist
-// come out.
-std::vector<ListEntry> WaysToCut(const std::string& line, const fs::path& folder) {
-  std::vector<ListEntry> cuts;
+// come out. Where the label may be left out, the whole line may be an image, too.
+std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& resolve,
+                                  bool label_optional) {
   const bool has_tab = line.find('\t') != std::string::npos;
   const char* blanks = has_tab ? "\t" : kBlanks;
+  std::vector<ListEntry> ways;
   for (size_t at = line.find_first_of(blanks); at != std::string::npos;) {
     const size_t next = line.find_first_not_of(kBlanks, at);
-    cuts.push_back({(folder / Trim(line.substr(0, at))).string(),
-                    (folder / Trim(line.substr(next))).string()});
+    ways.push_back({resolve(Trim(line.substr(0, at))), resolve(Trim(line.substr(next)))});
     at = line.find_first_of(blanks, next);
   }
-  if (cuts.size() <= 1 || has_tab) return cuts;
-  std::erase_if(cuts, [](const ListEntry& cut) {
-    return !fs::is_regular_file(cut.image) || !fs::is_regular_file(cut.label);
-  });
-  return cuts;
+  if (has_tab) return ways;
+  const std::vector<ListEntry> cuts = ways;
+  if (label_optional) ways.push_back({resolve(line), ""});
+  if (ways.size() == 1) return ways;
+  std::vector<ListEntry> images;
+  std::copy_if(ways.begin(), ways.end(), std::back_inserter(images),
+               [](const ListEntry& way) { return IsFile(way.image); });
+  std::vector<ListEntry> pairs;
+  std::copy_if(images.begin(), images.end(), std::back_inserter(pairs),
+               [](const ListEntry& way) { return way.label.empty() || IsFile(way.label); });
+  if (!label_optional || !pairs.empty()) return pairs;
+  return images.empty() && cuts.size() == 1 ? cuts : images;
+}
+
+std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& resolve,
+                                 bool label_optional) {
+  std::istringstream lines(ReadFile(path));
+  std::vector<ListEntry> entries;
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    line = Trim(line);
+    if (line.empty() || line[0] == '#') continue;
+    const std::vector<ListEntry> ways = WaysToRead(line, resolve, label_optional);
+    LSEG_CHECK(ways.size() == 1, path << ":" << number << ": "
+                                      << (ways.empty() ? "no way" : "more than one way")
+                                      << " to read '" << line
+                                      << "' as an image's path and its label's path; a tab between "
+                                         "the two makes it clear");
+    entries.push_back(ways.front());
+  }
+  LSEG_CHECK(!entries.empty(), path << ": lists no image");
+  return entries;
+}
+
+PathResolver BesideList(const std::string& path) {
+  return [folder = fs::path(path).parent_path()](const std::string& listed) {
+    return (folder / listed).string();
+  };
 }
 
 std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
@@ -62,24 +104,19 @@ std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
 std::string Stem(const std::string& path) { return fs::path(path).stem().string(); }
 
 std::vector<ListEntry> ReadList(const std::string& path) {
-  std::istringstream lines(ReadFile(path));
-  const fs::path folder = fs::path(path).parent_path();
-  std::vector<ListEntry> entries;
-  int number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    line = Trim(line);
-    if (line.empty() || line[0] == '#') continue;
-    const std::vector<ListEntry> ways = WaysToCut(line, folder);
-    LSEG_CHECK(ways.size() == 1, path << ":" << number << ": "
-                                      << (ways.empty() ? "no way" : "more than one way")
-                                      << " to read '" << line
-                                      << "' as an image's path and its label's path; a tab between "
-                                         "the two makes it clear");
-    entries.push_back(ways.front());
+  return ReadLines(path, BesideList(path), false);
+}
+
+std::vector<ListEntry> ReadList(const std::string& path, const PathResolver& resolve) {
+  return ReadLines(path, resolve, false);
+}
+
+std::vector<std::string> ReadImageList(const std::string& path) {
+  std::vector<std::string> images;
+  for (ListEntry& entry : ReadLines(path, BesideList(path), true)) {
+    images.push_back(std::move(entry.image));
   }
-  LSEG_CHECK(!entries.empty(), path << ": the list is empty");
-  return entries;
+  return images;
 }
 
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes) {

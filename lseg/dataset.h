@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,15 @@ struct ListEntry {
 // Throws Error with the list and the line for a line that is not two paths, and for an empty list.
 // Whether the files exist is found out when they are read (but see above for spaces).
 std::vector<ListEntry> ReadList(const std::string& path);
+
+// From a path as it is listed to the file that it means.
+using PathResolver = std::function<std::string(const std::string&)>;
+// As above, but what the paths are relative to is the resolver's affair.
+std::vector<ListEntry> ReadList(const std::string& path, const PathResolver& resolve);
+
+// The images alone: labels need not exist, and may be left out. A line with spaces but no tab is
+// then read as the one way, of a cut in two or none, that gives files that exist.
+std::vector<std::string> ReadImageList(const std::string& path);
 
 // Stem of a path: "out/images/IDRiD_01.png" -> "IDRiD_01".
 std::string Stem(const std::string& path);

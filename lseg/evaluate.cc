@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -69,20 +68,21 @@ std::string Missing(const Prediction& prediction) {
 
 std::vector<Item> FindAll(const EvaluationOptions& options) {
   const std::vector<ListEntry> entries = ReadList(options.truth_list);
-  std::map<std::string, std::string> names;  // by path, as lseg_infer names its files
-  for (const PhotoFile& photo : ListPhotos(options.truth_list).photos) {
-    names[photo.path] = photo.name;
-  }
   std::set<std::string> seen;
-  std::vector<Item> items;
-  std::string first_missing;
-  int missing = 0;
+  std::vector<std::string> images;
   for (const ListEntry& entry : entries) {
     LSEG_CHECK(seen.insert(entry.image).second, options.truth_list
                                                     << ": lists " << entry.image
                                                     << " twice, and its pixels would count twice");
+    images.push_back(entry.image);
+  }
+  const std::vector<std::string> names = PhotoNames(images);  // as lseg_infer names its files
+  std::vector<Item> items;
+  std::string first_missing;
+  int missing = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
     Item& item = items.emplace_back();
-    item.files = entry, item.name = names.at(entry.image);
+    item.files = entries[i], item.name = names[i];
     if (options.prob_folder.empty() && options.labels_folder.empty()) continue;
     item.prediction = Find(options, item.name);
     const std::string path = Missing(item.prediction);

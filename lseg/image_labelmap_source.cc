@@ -1,7 +1,5 @@
 #include "lseg/image_labelmap_source.h"
 
-#include <sstream>
-
 #include "framework/file.h"
 
 namespace lseg {
@@ -64,24 +62,11 @@ ImageLabelmapSource::ImageLabelmapSource(const caffe::LayerParameter& layer,
 }
 
 void ImageLabelmapSource::ReadSource(const std::string& path, const std::string& root_folder) {
-  std::istringstream lines(ReadFile(path));
-  int number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    std::istringstream words(line);
-    Entry entry;
-    std::string more;
-    if (!(words >> entry.image) || entry.image[0] == '#') continue;
-    LSEG_CHECK(words >> entry.label && !(words >> more),
-               path << ":" << number << ": a line is `image label`, not '" << line << "'");
-    entry.image = ResolvePath(root_folder + entry.image, path);
-    entry.label = ResolvePath(root_folder + entry.label, path);
-    entries_.push_back(std::move(entry));
-  }
-  LSEG_CHECK(!entries_.empty(), path << ": lists no image");
+  entries_ = ReadList(
+      path, [&](const std::string& listed) { return ResolvePath(root_folder + listed, path); });
 }
 
-void ImageLabelmapSource::Read(const Entry& entry, Image* photo, Image* class_map) const {
+void ImageLabelmapSource::Read(const ListEntry& entry, Image* photo, Image* class_map) const {
   *photo = ReadPhoto(entry.image);
   *class_map = ReadClassMap(entry.label);
   LSEG_CHECK(photo->width == class_map->width && photo->height == class_map->height,
@@ -103,7 +88,7 @@ void ImageLabelmapSource::Fill(int64_t iteration, std::span<void* const> blobs) 
   const int64_t plane = int64_t{width_} * height_;
   for (int64_t b = 0; b < batch_size_; ++b) {
     const int64_t sample = iteration * batch_size_ + b;
-    const Entry& entry = entries_[order_->ImageOf(sample + skip_)];
+    const ListEntry& entry = entries_[order_->ImageOf(sample + skip_)];
     Image photo, class_map;
     Read(entry, &photo, &class_map);
     Naming(entry.image, [&] {

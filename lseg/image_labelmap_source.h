@@ -10,18 +10,19 @@
 #include "framework/data_source.h"
 #include "framework/definition.h"
 #include "lseg/caffe_transform.h"
+#include "lseg/dataset.h"
 #include "lseg/sample_order.h"
 
 namespace lseg {
 
 // Blobs: data (N,3,H,W) f32 and label (N,1,H,W) u8, the classes of the label map.
 //
-// A line of `source` is `image label`; empty lines and lines that begin with # do not count. Both
-// paths are put behind root_folder, and looked for beside the list first, then from the working
-// directory. Images come in the order of the list, or, with `shuffle`, in an order of its own for
-// each pass over it. With new_height and new_width photographs are resampled with Resize and label
-// maps with ResizeNearest: interpolated between two classes a label would name a third. One batch
-// has one size, so without crop_size all images of the list must have the first one's.
+// `source` is a list as in lseg/dataset.h, but both paths of a line are put behind root_folder, and
+// looked for beside the list first, then from the working directory. Images come in the order of
+// the list, or, with `shuffle`, in an order of its own for each pass over it. With new_height and
+// new_width photographs are resampled with Resize and label maps with ResizeNearest: interpolated
+// between two classes a label would name a third. One batch has one size, so without crop_size all
+// images of the list must have the first one's.
 class ImageLabelmapSource : public DataSource {
  public:
   // `definition_file` is where relative paths are looked for first. Reads the list and its first
@@ -40,17 +41,13 @@ class ImageLabelmapSource : public DataSource {
   int image_height() const { return image_height_; }
 
  private:
-  struct Entry {
-    std::string image, label;
-  };
-
   void ReadSource(const std::string& path, const std::string& root_folder);
-  void Read(const Entry& entry, Image* photo, Image* class_map) const;
+  void Read(const ListEntry& entry, Image* photo, Image* class_map) const;
   CaffeTransform transform_;
   int batch_size_, new_width_, new_height_;
   uint64_t seed_;
   int64_t skip_ = 0;  // samples left out at the start (rand_skip)
-  std::vector<Entry> entries_;
+  std::vector<ListEntry> entries_;
   std::optional<SampleOrder> order_;
   int image_width_ = 0, image_height_ = 0;
   int width_ = 0, height_ = 0;  // of a sample

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 
 #include "kernels/runtime/check.h"
+#include "lseg/dataset.h"
 
 namespace lseg {
 namespace {
@@ -36,16 +35,11 @@ PhotoList ListFolder(const std::string& folder) {
   return list;
 }
 
-PhotoList ReadList(const std::string& path) {
+PhotoList ListOfFile(const std::string& path) {
   PhotoList list;
-  std::ifstream file(path);
-  LSEG_CHECK(file.is_open(), path << ": cannot be opened");
   std::set<std::string> seen;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::string image;
-    if (!(words >> image) || image[0] == '#' || !seen.insert(image).second) continue;
-    list.photos.push_back({(fs::path(path).parent_path() / image).string(), ""});
+  for (const std::string& image : ReadImageList(path)) {
+    if (seen.insert(image).second) list.photos.push_back({image, ""});
   }
   return list;
 }
@@ -60,15 +54,18 @@ std::string NameAt(const std::string& path, int level) {
   return name;
 }
 
-void GiveNames(std::vector<PhotoFile>& photos) {
+}  // namespace
+
+std::vector<std::string> PhotoNames(const std::vector<std::string>& paths) {
   constexpr int kLongest = 2;
-  std::vector<int> levels(photos.size(), 0);
+  std::vector<std::string> names(paths.size());
+  std::vector<int> levels(paths.size(), 0);
   for (bool changed = true; changed;) {
     changed = false;
     std::map<std::string, std::vector<size_t>> by_name;
-    for (size_t i = 0; i < photos.size(); ++i) {
-      photos[i].name = NameAt(photos[i].path, levels[i]);
-      by_name[photos[i].name].push_back(i);
+    for (size_t i = 0; i < paths.size(); ++i) {
+      names[i] = NameAt(paths[i], levels[i]);
+      by_name[names[i]].push_back(i);
     }
     for (const auto& [name, same] : by_name) {
       if (same.size() == 1) continue;
@@ -77,13 +74,12 @@ void GiveNames(std::vector<PhotoFile>& photos) {
         ++levels[i];
         changed = true;
       }
-      LSEG_CHECK(changed, "'" << photos[same[0]].path << "' and '" << photos[same[1]].path
+      LSEG_CHECK(changed, "'" << paths[same[0]] << "' and '" << paths[same[1]]
                               << "' would both be written as '" << name << "': rename one");
     }
   }
+  return names;
 }
-
-}  // namespace
 
 bool HasPhotoExtension(const std::string& path) {
   const std::string extension = Lower(fs::path(path).extension().string());
@@ -99,13 +95,16 @@ PhotoList ListPhotos(const std::string& input) {
   if (fs::is_directory(status)) {
     list = ListFolder(input);
   } else if (Lower(fs::path(input).extension().string()) == ".txt") {
-    list = ReadList(input);
+    list = ListOfFile(input);
   } else {
     list.photos.push_back({input, ""});
   }
   LSEG_CHECK(!list.photos.empty(),
              "no photograph in '" << input << "' (.jpg .jpeg .png .tif .tiff .bmp)");
-  GiveNames(list.photos);
+  std::vector<std::string> paths;
+  for (const PhotoFile& photo : list.photos) paths.push_back(photo.path);
+  const std::vector<std::string> names = PhotoNames(paths);
+  for (size_t i = 0; i < names.size(); ++i) list.photos[i].name = names[i];
   return list;
 }
 

@@ -22,12 +22,15 @@ bool HasPhotoExtension(const std::string& path);
 // `input` is one photograph (whatever its extension), a folder (its own files, sorted by name; what
 // is no photograph by its extension is named in `skipped`), or a list (.txt, as in lseg/dataset.h,
 // the labels may be left out), whose images are taken.
-//
-// A photograph's name is its stem. Where several photographs share it, as a.jpg and a.png do, each
-// of them is named with its extension ("a.jpg"); where they still share it, as x/a.jpg and y/a.jpg
-// of a list do, with its whole path, '/' written as '_'. No two photographs have the same name, so
-// that nothing is overwritten: where that cannot be had, an Error names both. A path that is listed
-// twice is taken once. Throws Error where `input` is not there, or holds no photograph.
+// A path that is listed twice is taken once. Throws Error where `input` is not there, or holds no
+// photograph.
 PhotoList ListPhotos(const std::string& input);
+
+// What photographs are called that are taken together. A photograph's name is its stem. Where
+// several photographs share it, as a.jpg and a.png do, each of them is named with its extension
+// ("a.jpg"); where they still share it, as x/a.jpg and y/a.jpg of a list do, with its whole path,
+// '/' written as '_'. No two photographs have the same name, so that nothing is overwritten: where
+// that cannot be had, an Error names both.
+std::vector<std::string> PhotoNames(const std::vector<std::string>& paths);
 
 }  // namespace lseg

@@ -34,7 +34,7 @@ TEST(ReadList, NamesTheLineAtFault) {
   WriteFile(path, "a.png a_label.png\nb.png\n");
   EXPECT_THAT([&] { ReadList(path); }, ThrowsMessage<Error>(HasSubstr(path + ":2")));
   WriteFile(path, "# nothing\n");
-  EXPECT_THAT([&] { ReadList(path); }, ThrowsMessage<Error>(HasSubstr("empty")));
+  EXPECT_THAT([&] { ReadList(path); }, ThrowsMessage<Error>(HasSubstr("lists no image")));
 }
 
 TEST(ComposeClassMap, LetsTheSmallerLesionStayVisible) {
@@ -99,6 +99,27 @@ TEST(ReadList, PathsMayHoldSpacesWhereTheLineIsClear) {
   read("my images/a b.png\tmy labels/a b.png");
   folder.Write("list.txt", "not there.png nor this.png\n");
   EXPECT_THAT([&] { ReadList(list); }, ThrowsMessage<Error>(HasSubstr(":1: no way")));
+}
+
+TEST(ReadImageList, LabelsMayBeMissingOrLeftOut) {
+  const TempFolder folder;
+  const auto read = [&](const std::string& line) {
+    return ReadImageList(folder.Write("list.txt", line + "\n"))[0];
+  };
+  EXPECT_EQ(read("gone.png"), folder.Path("gone.png"));
+  EXPECT_EQ(read("gone.png gone_label.png"), folder.Path("gone.png"));
+  const std::string image = folder.Write("my images/a b.png", "");
+  EXPECT_EQ(read("my images/a b.png"), image);
+  EXPECT_EQ(read("my images/a b.png gone/a b.png"), image);
+  EXPECT_EQ(read("my images/a b.png\tgone.png"), image);
+  folder.Write("labels/a b.png", "");
+  EXPECT_EQ(read("my images/a b.png labels/a b.png"), image);
+  // With a file of that name the line has two readings, of which one has its label.
+  folder.Write("my images/a", "");
+  EXPECT_EQ(read("my images/a b.png labels/a b.png"), image);
+  EXPECT_THAT([&] { read("my images/a b.png gone.png"); },
+              ThrowsMessage<Error>(HasSubstr(":1: more than one way")));
+  EXPECT_THAT([&] { read("three words here"); }, ThrowsMessage<Error>(HasSubstr(":1: no way")));
 }
 
 }  // namespace

@@ -117,6 +117,21 @@ TEST_F(ImageLabelmapData, PutsTheRootFolderInFront) {
   EXPECT_EQ(Shown(*net, 1), 0);
 }
 
+TEST_F(ImageLabelmapData, PathsMayHoldSpaces) {
+  WriteTinyDataset(folder_, "t", 1, 20, 12);
+  std::filesystem::rename(folder_.Path("labels"), folder_.Path("my labels"));
+  folder_.Write("blank.txt", "images/t0.png my labels/t0.png\n");
+  folder_.Write("tab.txt", "t0.png\t../my labels/t0.png\n");
+  const std::string root = folder_.Path("images") + "/";
+  const std::string sources[] = {"source: \"blank.txt\"",
+                                 "source: \"tab.txt\" root_folder: \"" + root + "\""};
+  for (const std::string& source : sources) {
+    const auto net = Make(source);
+    net->Fetch(0);
+    EXPECT_EQ(Shown(*net, 1), 0) << source;
+  }
+}
+
 TEST_F(ImageLabelmapData, ErrorsNameTheLayerAndTheRule) {
   WriteTinyDataset(folder_, "t", 2, 20, 12);
   folder_.Write("bad.txt", "images/t0.png labels/t0.png\nimages/t1.png\n");

@@ -74,6 +74,15 @@ TEST_F(PhotoListTest, ListIsRelativeToItself) {
   EXPECT_EQ(list.photos[0].path, Path("set/images/x.png"));
 }
 
+TEST_F(PhotoListTest, PathsOfAListMayHoldSpaces) {
+  Touch("my images/left eye.png");
+  Touch("my labels/left eye.png");
+  Touch("list.txt", "my images/left eye.png my labels/left eye.png\n");
+  const PhotoList list = ListPhotos(Path("list.txt"));
+  EXPECT_THAT(Names(list), ElementsAre("left eye"));
+  EXPECT_EQ(list.photos[0].path, Path("my images/left eye.png"));
+}
+
 TEST_F(PhotoListTest, OneFileNameInTwoFoldersIsWrittenWithItsPath) {
   Touch("both.txt", "left/a.png\nright/a.png\n");
   const std::vector<std::string> names = Names(ListPhotos(Path("both.txt")));
