@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/runtime/check.h"
+#include "lseg/probabilities.h"
 
 namespace lseg {
 namespace {
@@ -17,10 +18,6 @@ std::optional<double> Ratio(int64_t part, int64_t whole) {
   if (whole == 0) return std::nullopt;
   return static_cast<double>(part) / static_cast<double>(whole);
 }
-
-// One pixel of a map counts for gray g in 0..255. In double 255 p is exact, and only p = 0.5 lies
-// half-way between two grays: it becomes 128 by every rule of rounding in use.
-int Gray(float p) { return static_cast<int>(255.0 * p + 0.5); }
 
 // The number of mmseg11's thresholds that p exceeds. The thresholds are rounded to float32, since
 // that is what probabilities are compared in: 0.3f does not exceed 0.3.
@@ -183,7 +180,7 @@ PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, i
     point.hits += lesion & found;
   }
   if (gray_) {
-    for (int64_t i = 0; i < pixels; ++i) ++tally.gray[truth[i] != 0][Gray(prob[i])];
+    for (int64_t i = 0; i < pixels; ++i) ++tally.gray[truth[i] != 0][GrayOf(prob[i])];
   }
   if (mmseg_) {
     for (int64_t i = 0; i < pixels; ++i) ++tally.above[truth[i] != 0][ThresholdsBelow(prob[i])];

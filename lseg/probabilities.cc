@@ -117,7 +117,7 @@ Image ToGray(const Probabilities& probabilities, size_t c) {
   const auto count = static_cast<int64_t>(probabilities.Plane());
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < count; ++i) {
-    gray.pixels[i] = static_cast<uint8_t>(std::lround(255 * map[i]));
+    gray.pixels[i] = GrayOf(map[i]);
   }
   return gray;
 }

@@ -32,7 +32,12 @@ Probabilities ResizeProbabilities(const Probabilities& src, int width, int heigh
 // as c + 1 (of equals the first), 0 where there is none. One threshold a class, each in (0, 1].
 Image ClassMap(const Probabilities& probabilities, std::span<const float> thresholds);
 
-// round(255 p) of one lesion, one channel: what idrid33 evaluates.
+// The gray of a probability in [0, 1], round(255 p): what idrid33 evaluates and gray PNGs hold. In
+// double 255 p is exact, and only p = 0.5 lies half-way between two grays: it becomes 128 by every
+// rule of rounding in use.
+inline uint8_t GrayOf(float p) { return static_cast<uint8_t>(255.0 * p + 0.5); }
+
+// GrayOf of one lesion, one channel.
 Image ToGray(const Probabilities& probabilities, size_t c);
 
 }  // namespace lseg

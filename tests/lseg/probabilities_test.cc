@@ -127,5 +127,11 @@ TEST(ToGray, RoundsToNearest) {
   EXPECT_THAT(ToGray(row, 0).pixels, ElementsAre(0, 128, 255, 0, 1, 255));
 }
 
+TEST(GrayOf, DoesNotRoundTwice) {
+  // 255 times this float is 128.49999994; as a float the product would be 128.5, and 129 the gray.
+  EXPECT_EQ(GrayOf(0x1.020202p-1f), 128);
+  EXPECT_EQ(GrayOf(0x1.020204p-1f), 129);
+}
+
 }  // namespace
 }  // namespace lseg
