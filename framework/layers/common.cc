@@ -1,5 +1,9 @@
-// What several layer types share: axes, convolution geometry, casts of labels, loss normalisation.
+// What several layer types share: axes, parameters of convolutions, casts of labels, loss
+// normalisation.
+#include "framework/filler.h"
 #include "framework/layers/layers.h"
+#include "kernels/conv.h"
+#include "kernels/deconv.h"
 #include "kernels/reorder.h"
 
 namespace lseg {
@@ -44,22 +48,45 @@ void ReadPair(const LayerBuilder& builder, const std::string& name, const Repeat
 
 }  // namespace
 
-Geometry ReadGeometry(const LayerBuilder& builder, const caffe::ConvolutionParameter& p) {
+template <typename Params>
+Params ReadConvolutionParam(const LayerBuilder& builder) {
+  const caffe::ConvolutionParameter& p = builder.param().convolution_param();
   LSEG_LAYER_CHECK(builder, p.axis() == 1 || p.axis() == -3,
                    "axis " << p.axis() << " is not supported: channels are axis 1");
   LSEG_LAYER_CHECK(builder, p.has_num_output() && p.num_output() > 0,
                    "num_output must be given and positive");
   LSEG_LAYER_CHECK(builder, p.kernel_size_size() > 0 || p.has_kernel_h() || p.has_kernel_w(),
                    "kernel_size (or kernel_h and kernel_w) must be given");
-  Geometry g;
+  Params params;
+  params.src = builder.BottomShape(0);
+  params.out_channels = p.num_output();
+  params.group = p.group();
+  params.bias = p.bias_term();
   ReadPair(builder, "kernel_size", p.kernel_size(), p.has_kernel_h(), p.kernel_h(),
-           p.has_kernel_w(), p.kernel_w(), 1, &g.kernel_h, &g.kernel_w);
+           p.has_kernel_w(), p.kernel_w(), 1, &params.kernel_h, &params.kernel_w);
   ReadPair(builder, "stride", p.stride(), p.has_stride_h(), p.stride_h(), p.has_stride_w(),
-           p.stride_w(), 1, &g.stride_h, &g.stride_w);
-  ReadPair(builder, "pad", p.pad(), p.has_pad_h(), p.pad_h(), p.has_pad_w(), p.pad_w(), 0, &g.pad_h,
-           &g.pad_w);
-  ReadPair(builder, "dilation", p.dilation(), false, 0, false, 0, 1, &g.dilation_h, &g.dilation_w);
-  return g;
+           p.stride_w(), 1, &params.stride_h, &params.stride_w);
+  ReadPair(builder, "pad", p.pad(), p.has_pad_h(), p.pad_h(), p.has_pad_w(), p.pad_w(), 0,
+           &params.pad_h, &params.pad_w);
+  ReadPair(builder, "dilation", p.dilation(), false, 0, false, 0, 1, &params.dilation_h,
+           &params.dilation_w);
+  try {
+    params.Validate();
+  } catch (const Error& error) {
+    builder.Fail(error.what(), "convolution_param");
+  }
+  return params;
+}
+template ConvParams ReadConvolutionParam<ConvParams>(const LayerBuilder& builder);
+template DeconvParams ReadConvolutionParam<DeconvParams>(const LayerBuilder& builder);
+
+void AddBias(LayerBuilder& builder, std::vector<TensorId>& inputs) {
+  const caffe::ConvolutionParameter& param = builder.param().convolution_param();
+  if (!param.bias_term()) return;
+  const Shape shape{1, 1, 1, param.num_output()};
+  inputs.push_back(builder.AddParam(1, "bias", shape, [&](float* data, Random& random) {
+    Fill(param.bias_filler(), shape, data, random);
+  }));
 }
 
 int ReadAxis(const LayerBuilder& builder, int64_t axis) {

@@ -202,35 +202,12 @@ class ConvForwardOp : public ConvOpBase {
 
 void BuildConvolution(LayerBuilder& builder) {
   const caffe::ConvolutionParameter& param = builder.param().convolution_param();
-  const Geometry g = ReadGeometry(builder, param);
-  ConvParams conv;
-  conv.src = builder.BottomShape(0);
-  conv.out_channels = param.num_output();
-  conv.kernel_h = g.kernel_h;
-  conv.kernel_w = g.kernel_w;
-  conv.stride_h = g.stride_h;
-  conv.stride_w = g.stride_w;
-  conv.pad_h = g.pad_h;
-  conv.pad_w = g.pad_w;
-  conv.dilation_h = g.dilation_h;
-  conv.dilation_w = g.dilation_w;
-  conv.group = param.group();
-  conv.bias = param.bias_term();
-  try {
-    conv.Validate();
-  } catch (const Error& error) {
-    builder.Fail(error.what(), "convolution_param");
-  }
+  const ConvParams conv = ReadConvolutionParam<ConvParams>(builder);
   std::vector<TensorId> inputs = {builder.Bottom(0)};
   inputs.push_back(builder.AddParam(0, "weight", conv.Weight(), [&](float* data, Random& random) {
     Fill(param.weight_filler(), conv.Weight(), data, random);
   }));
-  if (conv.bias) {
-    const Shape shape{1, 1, 1, conv.out_channels};
-    inputs.push_back(builder.AddParam(1, "bias", shape, [&](float* data, Random& random) {
-      Fill(param.bias_filler(), shape, data, random);
-    }));
-  }
+  AddBias(builder, inputs);
   const TensorId top = builder.AddTop(0, conv.Dst());
   builder.AddNode(std::make_unique<ConvForwardOp>(builder.param().name(), conv), std::move(inputs),
                   {top});

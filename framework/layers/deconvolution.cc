@@ -97,33 +97,9 @@ TensorId AddWeight(LayerBuilder& builder, const DeconvParams& deconv) {
 }  // namespace
 
 void BuildDeconvolution(LayerBuilder& builder) {
-  const caffe::ConvolutionParameter& param = builder.param().convolution_param();
-  const Geometry g = ReadGeometry(builder, param);
-  DeconvParams deconv;
-  deconv.src = builder.BottomShape(0);
-  deconv.out_channels = param.num_output();
-  deconv.kernel_h = g.kernel_h;
-  deconv.kernel_w = g.kernel_w;
-  deconv.stride_h = g.stride_h;
-  deconv.stride_w = g.stride_w;
-  deconv.pad_h = g.pad_h;
-  deconv.pad_w = g.pad_w;
-  deconv.dilation_h = g.dilation_h;
-  deconv.dilation_w = g.dilation_w;
-  deconv.group = param.group();
-  deconv.bias = param.bias_term();
-  try {
-    deconv.Validate();
-  } catch (const Error& error) {
-    builder.Fail(error.what(), "convolution_param");
-  }
+  const DeconvParams deconv = ReadConvolutionParam<DeconvParams>(builder);
   std::vector<TensorId> inputs = {builder.Bottom(0), AddWeight(builder, deconv)};
-  if (deconv.bias) {
-    const Shape shape{1, 1, 1, deconv.out_channels};
-    inputs.push_back(builder.AddParam(1, "bias", shape, [&](float* data, Random& random) {
-      Fill(param.bias_filler(), shape, data, random);
-    }));
-  }
+  AddBias(builder, inputs);
   const TensorId top = builder.AddTop(0, deconv.Dst());
   builder.AddNode(std::make_unique<DeconvForwardOp>(deconv), std::move(inputs), {top});
 }

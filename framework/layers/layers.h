@@ -20,12 +20,13 @@ void BuildSigmoid(LayerBuilder& builder);
 void BuildSigmoidLoss(LayerBuilder& builder);
 void BuildSlice(LayerBuilder& builder);
 
-// Kernel, stride, pad and dilation of a ConvolutionParameter by Caffe's rules: the repeated field
-// (once for both axes, or one value an axis) or the pair _h, _w, never both.
-struct Geometry {
-  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-};
-Geometry ReadGeometry(const LayerBuilder& builder, const caffe::ConvolutionParameter& param);
+// ConvParams or DeconvParams of a layer's bottom and convolution_param, checked. Kernel, stride,
+// pad and dilation by Caffe's rules: the repeated field (once for both axes, or one value an axis)
+// or the pair _h, _w, never both.
+template <typename Params>
+Params ReadConvolutionParam(const LayerBuilder& builder);
+// Puts the bias behind the inputs of a convolution or deconvolution that has one.
+void AddBias(LayerBuilder& builder, std::vector<TensorId>& inputs);
 
 // A negative axis counts from the end; beyond 0..3 is an Error.
 int ReadAxis(const LayerBuilder& builder, int64_t axis);
