@@ -33,7 +33,7 @@ Solver::Step Solver::Run() {
   if (std::isfinite(step.loss)) step.gradient_norm = net_.Update(step.learning_rate, iteration_);
   if (!std::isfinite(step.loss) || !std::isfinite(step.gradient_norm)) {
     const std::string where = net_.FindNonFinite();
-    LSEG_FAIL("iteration " << iteration_ << ": "
+    LSEG_FAIL("iteration " << iteration_ + 1 << ": "
                            << (where.empty() ? "the sum of the gradients" : where)
                            << " is not finite; lower the learning rate or clip the gradients "
                               "(clip_gradients)");

@@ -26,7 +26,8 @@ class Solver {
   };
 
   // One step on the batches iteration * iter_size + 0, 1, ...; where the loss or the gradient is
-  // not finite the parameters stay as they are and an Error names the layer and the iteration.
+  // not finite the parameters stay as they are and an Error names the layer and the iteration,
+  // counted from 1 as in logs.
   Step Run();
 
   int64_t iteration() const { return iteration_; }

@@ -202,6 +202,8 @@ TEST_F(LsegTrain, AValueThatIsNotFiniteStopsWithLayerAndIteration) {
   const ProgramResult result = Run(Toy("a", {"--checkpoint-every", "1"}));
   EXPECT_EQ(result.code, 1);
   EXPECT_THAT(result.err, testing::ContainsRegex("iteration [0-9]+: layer '(conv|score|loss)'"));
+  const size_t failed = Lines("a/log.csv").size();  // the first without a row
+  EXPECT_THAT(result.err, HasSubstr("iteration " + std::to_string(failed) + ": "));
 }
 
 }  // namespace
