@@ -15,6 +15,8 @@ namespace lseg {
 namespace {
 
 constexpr size_t kSmoothed = 100;  // iterations
+// The line of means starts here: means of fewer jump with each crop, over decades of the axis.
+constexpr size_t kFewest = 20;
 
 // Shortest text that reads back as the same number.
 template <typename T>
@@ -138,10 +140,13 @@ void TrainLog::WriteCurves() const {
     raw.y.push_back(step_losses_[i]);
   }
   loss.series.push_back(std::move(raw));
-  loss.series.push_back({.name = "mean of the last " + std::to_string(kSmoothed),
-                         .x = step_iterations_,
-                         .y = Smooth(step_losses_),
-                         .style = 0});
+  Series smooth{.name = "mean of the last " + std::to_string(kSmoothed), .style = 0};
+  const std::vector<double> means = Smooth(step_losses_);
+  for (size_t i = kFewest - 1; i < means.size(); ++i) {
+    smooth.x.push_back(step_iterations_[i]);
+    smooth.y.push_back(means[i]);
+  }
+  if (!smooth.x.empty()) loss.series.push_back(std::move(smooth));
   std::vector<Panel> panels = {std::move(loss)};
   if (!validation_iterations_.empty()) {
     Panel aupr{"Validation, idrid33", {{"iteration", 0.0}, {"AUPR", 0.0, 1.0}}, {}};
