@@ -65,7 +65,7 @@ bool FindModule(const void* address, std::string* file, uint64_t* offset) {
   return true;
 }
 
-std::string Locate(const std::array<const void*, 3>& callers) {
+std::string Locate(const std::array<const void*, 4>& callers) {
   std::string file, nearest;
   uint64_t offset = 0;
   for (const void* caller : callers) {
@@ -102,7 +102,7 @@ CallSite CallSite::Here(const char* call) {
 
 std::string CallSite::Describe() const {
   static std::mutex mutex;
-  static auto& known = *new std::map<std::array<const void*, 3>, std::string>;
+  static auto& known = *new std::map<std::array<const void*, 4>, std::string>;
   const std::lock_guard<std::mutex> lock(mutex);
   const auto [entry, is_new] = known.try_emplace(callers);
   if (is_new) entry->second = Locate(callers);

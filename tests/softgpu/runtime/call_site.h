@@ -9,7 +9,7 @@ namespace softgpu {
 struct CallSite {
   const char* call = "";  // "cudaMemcpyAsync"
   // Addresses in the callers, the nearest first: the nearest may be one of CUDA's inline functions.
-  std::array<const void*, 3> callers = {};
+  std::array<const void*, 4> callers = {};
 
   // The callers of the function of this library that calls it.
   static CallSite Here(const char* call);

@@ -15,9 +15,10 @@ Runtime* runtime_made = nullptr;
 std::once_flag runtime_once;
 int exit_status = 0;
 
-Options OptionsOrExit() {
+// A mistake in the environment is no error of the program's.
+std::unique_ptr<Device> DeviceOrExit() {
   try {
-    return Options::FromEnvironment();
+    return std::make_unique<Device>(Options::FromEnvironment());
   } catch (const std::exception& e) {
     std::fprintf(stderr, "softgpu: %s\n", e.what());
     _exit(2);
@@ -48,7 +49,7 @@ __attribute__((destructor)) void AtEnd() {
 
 }  // namespace
 
-Runtime::Runtime() : device_(std::make_unique<Device>(OptionsOrExit())) {
+Runtime::Runtime() : device_(DeviceOrExit()) {
   streams.Seed(device_->options().seed);
   on_exit([](int status, void*) { exit_status = status; }, nullptr);
 }

@@ -33,7 +33,7 @@ target_compile_options(softgpu_cudart PRIVATE -O2)
 # Programs look for CUDA's names under this version node; nothing else is to be seen.
 set(SOFTGPU_EXPORTS "${CMAKE_CURRENT_SOURCE_DIR}/runtime/libcudart.map")
 target_link_options(softgpu_cudart PRIVATE
-  "-Wl,--version-script=${SOFTGPU_EXPORTS}" -Wl,-Bsymbolic-functions)
+  "-Wl,--version-script=${SOFTGPU_EXPORTS}" -Wl,-Bsymbolic-functions -Wl,-z,defs)
 target_link_libraries(softgpu_cudart PRIVATE softgpu_machine ${CMAKE_DL_LIBS})
 # A folder of its own: it goes first on LD_LIBRARY_PATH.
 set(SOFTGPU_CUDART_DIR "${CMAKE_CURRENT_BINARY_DIR}/cudart")
@@ -45,3 +45,49 @@ set_target_properties(softgpu_cudart PROPERTIES
 # The program that users start, beside the library's folder.
 configure_file(cli/softgpu_run.sh "${CMAKE_CURRENT_BINARY_DIR}/softgpu-run" COPYONLY)
 set(SOFTGPU_RUN "${CMAKE_CURRENT_BINARY_DIR}/softgpu-run")
+
+# Programs of the tests, compiled as users compile theirs.
+set(SOFTGPU_PROGRAMS_DIR "${CMAKE_CURRENT_BINARY_DIR}/programs")
+file(MAKE_DIRECTORY "${SOFTGPU_PROGRAMS_DIR}")
+set(SOFTGPU_NVCC_FLAGS -cudart shared -gencode arch=compute_80,code=compute_80
+  -Xfatbin -compress=false)
+set(softgpu_programs "")
+# softgpu_program(NAME SOURCE FLAG...)
+function(softgpu_program name source)
+  set(output "${SOFTGPU_PROGRAMS_DIR}/${name}")
+  set(source "${CMAKE_CURRENT_SOURCE_DIR}/tests/programs/${source}")
+  add_custom_command(OUTPUT "${output}"
+    COMMAND "${SOFTGPU_NVCC}" -std=c++17 -g -lineinfo ${ARGN} -o "${output}" "${source}"
+    DEPENDS "${source}" "${CMAKE_CURRENT_SOURCE_DIR}/tests/programs/program.h"
+    COMMENT "nvcc ${name}" VERBATIM)
+  set(softgpu_programs ${softgpu_programs} "${output}" PARENT_SCOPE)
+endfunction()
+softgpu_program(runtime_graphs graphs.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_host_faults host_faults.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_launches launches.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_memory memory.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_samples samples.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_streams streams.cu ${SOFTGPU_NVCC_FLAGS})
+softgpu_program(runtime_symbols symbols.cu ${SOFTGPU_NVCC_FLAGS} --default-stream per-thread)
+# As softgpu can't run them.
+softgpu_program(runtime_compressed unusable.cu
+  -cudart shared -gencode arch=compute_80,code=compute_80)
+softgpu_program(runtime_machine_code unusable.cu
+  -cudart shared -gencode arch=compute_80,code=sm_80)
+softgpu_program(runtime_static unusable.cu)
+add_custom_target(softgpu_programs ALL DEPENDS ${softgpu_programs})
+
+lseg_test(softgpu_runtime_test
+  SOURCES tests/runtime_faults_test.cc tests/runtime_programs_test.cc)
+add_dependencies(softgpu_runtime_test softgpu_programs softgpu_cudart)
+find_file(SOFTGPU_TOOLKIT_CUDART libcudart.so.13
+  PATHS "${SOFTGPU_CUDA_BIN}/../lib64" "${SOFTGPU_CUDA_BIN}/../lib" NO_DEFAULT_PATH)
+if(NOT SOFTGPU_TOOLKIT_CUDART)
+  set(SOFTGPU_TOOLKIT_CUDART "")
+endif()
+target_compile_definitions(softgpu_runtime_test PRIVATE
+  SOFTGPU_RUN="${SOFTGPU_RUN}"
+  SOFTGPU_PROGRAMS_DIR="${SOFTGPU_PROGRAMS_DIR}"
+  SOFTGPU_CUDART_DIR="${SOFTGPU_CUDART_DIR}"
+  SOFTGPU_TOOLKIT_CUDART="${SOFTGPU_TOOLKIT_CUDART}"
+  SOFTGPU_HOST_FAULTS="${CMAKE_CURRENT_SOURCE_DIR}/tests/programs/host_faults.cu")
