@@ -47,7 +47,7 @@ inline void Transpose8x8(H8 rows[8]) {
   }
 }
 
-// Elements: how a block's row becomes floats. kWidth is E.
+// Elements: how a block's row, 16 bytes, becomes floats. kWidth is E.
 struct HalfElement {
   static constexpr int kWidth = 8;
   static F8 Convert(H8 h) {
@@ -62,10 +62,11 @@ struct HalfElement {
     return std::bit_cast<F8>(std::bit_cast<U8>(scaled) | special | (bits & 0x8000u) << 16);
 #endif
   }
+  static void Row(const uint8_t* row, float* out) {
+    StoreVector(out, Convert(LoadVector<H8>(row)));
+  }
   static void Rows(const uint8_t* slot, float* out, int stride) {
-    for (int r = 0; r < 8; ++r) {
-      StoreVector(out + r * stride, Convert(LoadVector<H8>(slot + 16 * r)));
-    }
+    for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
   }
   static void Columns(const uint8_t* slot, float* out) {
     H8 rows[8];
@@ -78,10 +79,11 @@ struct HalfElement {
 struct BFloatElement {
   static constexpr int kWidth = 8;
   static F8 Convert(H8 h) { return std::bit_cast<F8>(__builtin_convertvector(h, U8) << 16); }
+  static void Row(const uint8_t* row, float* out) {
+    StoreVector(out, Convert(LoadVector<H8>(row)));
+  }
   static void Rows(const uint8_t* slot, float* out, int stride) {
-    for (int r = 0; r < 8; ++r) {
-      StoreVector(out + r * stride, Convert(LoadVector<H8>(slot + 16 * r)));
-    }
+    for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
   }
   static void Columns(const uint8_t* slot, float* out) {
     H8 rows[8];
@@ -95,9 +97,9 @@ struct BFloatElement {
 struct TensorFloatElement {
   static constexpr int kWidth = 4;
   static constexpr uint32_t kKept = 0xffffe000u;
+  static void Row(const uint8_t* row, float* out) { StoreVector(out, LoadVector<U4>(row) & kKept); }
   static void Rows(const uint8_t* slot, float* out, int stride) {
-    for (int r = 0; r < 8; ++r)
-      StoreVector(out + r * stride, LoadVector<U4>(slot + 16 * r) & kKept);
+    for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
   }
   static void Columns(const uint8_t* slot, float* out) {
     U4 rows[8];

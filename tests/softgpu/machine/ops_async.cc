@@ -5,6 +5,7 @@
 
 #include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/lanes.h"
+#include "tests/softgpu/machine/ops_hopper.h"
 #include "tests/softgpu/machine/ops_memory.h"
 
 namespace softgpu {
@@ -208,6 +209,9 @@ void BuildCp(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) 
     inst.exec = WaitGroup;
     inst.imm = decoder.Integer(instruction.operands[0]);
     if (inst.imm < 0 || inst.imm > 0x7fffffff) words.Refuse("the number of groups is no number");
+  } else if (words.Peek() == "mbarrier") {
+    BuildCopyArrive(instruction, decoder, inst);
+    return;
   } else {
     BuildCopy(instruction, decoder, inst, words);
     return;
