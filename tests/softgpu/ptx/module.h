@@ -39,9 +39,10 @@ struct Register {
 
 struct Operand {
   enum class Kind : uint8_t {
-    kRegister,  // index: in Function::registers
+    kRegister,  // index: in Function::registers; name: a part of it (vadd's %r1.b0: "b0")
     kSpecial,   // name: "%tid.x", "%laneid", ...; also WARP_SZ
-    kSymbol,    // name of a variable, parameter or function; offset: name+offset
+    kSymbol,    // name of a variable, parameter, function, or table (.branchtargets, a prototype);
+                // offset: name+offset
     kLabel,     // index: of an instruction in Function::instructions (may be one past the end)
     kInteger,   // bits: two's complement
     kFloat,     // bits: 0f..., an f32's
@@ -99,7 +100,7 @@ struct Function {
   // Variables of the body (.local, .shared, .param). Names of inner scopes are made unique, and
   // the operands that use them say the unique name.
   std::vector<Variable> variables;
-  std::vector<Register> registers;
+  std::vector<Register> registers;  // those that some instruction names, and single ones
   std::vector<Instruction> instructions;
   std::map<std::string, std::vector<int>> branch_targets;  // .branchtargets: instruction indices
   uint32_t max_threads[3] = {0, 0, 0};                     // .maxntid, 0: not said
@@ -118,7 +119,7 @@ struct Module {
 };
 
 // Throws Error. Any bytes are fit input; limits: 256 MiB of text, 4 million registers a function,
-// scopes 64 deep.
+// scopes 64 deep, and memory of 64 MiB and 24 times the text. Zeros at the end are no part of it.
 Module Parse(std::string_view text);
 
 }  // namespace softgpu::ptx
