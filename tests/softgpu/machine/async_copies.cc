@@ -21,10 +21,6 @@ std::string Hex(uint64_t value) {
   return text;
 }
 
-void Mark(AsyncCopies& async, uint32_t offset, uint32_t bytes, uint8_t flag) {
-  std::memset(&async.in_flight[offset / kGranule], flag, bytes / kGranule);
-}
-
 // Who has bytes of this range in flight: for messages.
 std::string Party(const Block& block, uint32_t offset, uint32_t bytes) {
   const auto& async = *static_cast<const AsyncCopies*>(block.async);
@@ -74,28 +70,58 @@ void NoteWrite(Warp& w, const AsyncCopy& copy, uint32_t lanes) {
   w.block->races->OnAccess(w, *copy.inst, access);
 }
 
+// Lands the lanes of a copy of kBytes; returns those whose source is not what it was.
+template <uint32_t kBytes>
+uint32_t LandLanes(Block& block, AsyncCopies& async, const AsyncCopy& copy, uint32_t lanes) {
+  uint32_t changed = 0, partly = 0;
+  ForLanes(lanes, [&](int l) {
+    const uint32_t to = copy.destination[l];
+    const uint8_t* data = copy.data[l];
+    const bool same = copy.read[l] == kBytes
+                          ? std::memcmp(copy.source[l], data, kBytes) == 0
+                          : copy.read[l] == 0 || !std::memcmp(copy.source[l], data, copy.read[l]);
+    changed |= static_cast<uint32_t>(!same) << l;
+    std::memcpy(&block.shared[to], data, kBytes);
+    std::memset(&block.shared_state[to], kWritten, kBytes);
+    std::memset(&async.in_flight[to / kGranule], 0, kBytes / kGranule);
+    partly |= static_cast<uint32_t>(copy.unwritten[l] != 0) << l;
+  });
+  ForLanes(partly, [&](int l) {
+    for (uint32_t b = 0; b < kBytes; ++b) {
+      if (copy.unwritten[l] >> b & 1) block.shared_state[copy.destination[l] + b] = kUnwritten;
+    }
+  });
+  return changed;
+}
+
 void Land(Warp& w, AsyncCopy& copy, uint32_t lanes) {
   Block& block = *w.block;
   auto& async = *static_cast<AsyncCopies*>(block.async);
   NoteWrite(w, copy, lanes);
-  uint32_t changed = 0;
-  ForLanes(lanes, [&](int l) {
-    const uint32_t to = copy.destination[l];
-    if (copy.read[l] && std::memcmp(copy.source[l], copy.data[l], copy.read[l]) != 0) {
-      changed |= 1u << l;
-    }
-    std::memcpy(&block.shared[to], copy.data[l], copy.bytes);
-    std::memset(&block.shared_state[to], kWritten, copy.bytes);
-    Mark(async, to, copy.bytes, 0);
-    for (uint32_t b = 0; copy.unwritten[l] >> b; ++b) {
-      if (copy.unwritten[l] >> b & 1) block.shared_state[to + b] = kUnwritten;
-    }
-  });
+  const uint32_t changed = copy.bytes == 16  ? LandLanes<16>(block, async, copy, lanes)
+                           : copy.bytes == 8 ? LandLanes<8>(block, async, copy, lanes)
+                                             : LandLanes<4>(block, async, copy, lanes);
   if (block.races) block.races->OnWritten();
   if (changed) {
     Report(w, *copy.inst, std::countr_zero(changed), Check::kRaceGlobal,
            "the source of a cp.async was written before the copy was waited for");
   }
+}
+
+// Puts the lanes' destinations in flight; returns those that were already.
+template <uint32_t kBytes>
+uint32_t StartLanes(Block& block, AsyncCopies& async, const AsyncCopy& copy) {
+  uint32_t twice = 0;
+  ForLanes(copy.pending, [&](int l) {
+    const uint32_t to = copy.destination[l];
+    uint8_t* const flags = &async.in_flight[to / kGranule];
+    uint8_t any = 0;
+    for (uint32_t g = 0; g < kBytes / kGranule; ++g) any |= flags[g];
+    twice |= static_cast<uint32_t>(any != 0) << l;
+    std::memset(flags, 1, kBytes / kGranule);
+    std::memset(&block.shared_state[to], kUnwritten, kBytes);
+  });
+  return twice;
 }
 
 // Removes lanes from records, those for which of(copy) says so, after done(copy, lanes).
@@ -140,14 +166,13 @@ AsyncCopy& NewCopy(AsyncCopies& async, uint32_t warp) {
 }
 
 void StartCopy(Warp& w, AsyncCopies& async, AsyncCopy& copy) {
-  ForLanes(copy.pending, [&](int l) {
-    const uint32_t to = copy.destination[l];
-    if (InFlight(*w.block, to, copy.bytes)) {
-      ReportInFlight(w, *copy.inst, l, to, copy.bytes, true);
-    }
-    Mark(async, to, copy.bytes, 1);
-    std::memset(&w.block->shared_state[to], kUnwritten, copy.bytes);
-  });
+  Block& block = *w.block;
+  const uint32_t twice = copy.bytes == 16  ? StartLanes<16>(block, async, copy)
+                         : copy.bytes == 8 ? StartLanes<8>(block, async, copy)
+                                           : StartLanes<4>(block, async, copy);
+  if (twice == 0) return;
+  const int lane = std::countr_zero(twice);
+  ReportInFlight(w, *copy.inst, lane, copy.destination[lane], copy.bytes, true);
 }
 
 void WaitCopies(Warp& w, uint32_t lanes, int32_t groups_left) {
@@ -185,9 +210,12 @@ void OnThreadExit(Warp& w, const Inst&, uint32_t lanes) {
       [&](AsyncCopy& copy, uint32_t left) {
         Report(w, *copy.inst, std::countr_zero(left), Check::kAsyncCopy,
                "a thread exits without having waited for this copy");
-        ForLanes(left, [&](int l) { Mark(async, copy.destination[l], copy.bytes, 0); });
+        ForLanes(left, [&](int l) {
+          std::memset(&async.in_flight[copy.destination[l] / kGranule], 0, copy.bytes / kGranule);
+        });
       });
   ForLanes(lanes, [&](int l) { mine.committed[l] = 0; });
+  mine.sums.clear();
 }
 
 bool InFlight(const Block& block, uint32_t offset, uint32_t bytes) {

@@ -1,4 +1,5 @@
-// What is under way, shared by the cp.async instructions (ops_async.cc) and async_copies.cc.
+// What is under way: copies, shared by the cp.async instructions (ops_async.cc) and
+// async_copies.cc, and sums, of wgmma_groups.cc.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +23,20 @@ struct AsyncCopy {
   uint8_t data[kLanes][16];
 };
 
+// Accumulators of a warp's wgmma that has not been waited for.
+struct AsyncSums {
+  std::vector<Ref> registers;
+  std::vector<uint8_t> shadows;  // theirs once it is done, 32 bytes each
+  uint32_t group;                // how many groups were committed before
+};
+
 struct AsyncCopies {
   static constexpr uint32_t kGranule = 4;  // the smallest copy, and all are aligned
   struct OfWarp {
     uint32_t committed[kLanes] = {};                 // groups
     std::vector<std::unique_ptr<AsyncCopy>> copies;  // oldest first
+    std::vector<AsyncSums> sums;
+    uint32_t sums_committed = 0;
   };
   std::vector<OfWarp> warps;
   std::vector<uint8_t> in_flight;  // a flag for every granule of shared memory

@@ -17,16 +17,28 @@ struct CopySpec {
   AccessSpec to, from;
 };
 
-void NoteSource(const Reached& reached, uint32_t at, AsyncCopy& copy) {
-  const uint32_t bytes = reached.access.bytes;
+template <uint32_t kBytes>
+void CopyData(const Reached& reached, uint32_t at, AsyncCopy& copy) {
   ForLanes(reached.access.mask, [&](int l) {
     const uint8_t* data = LaneData(reached, l);
     if (at == 0) copy.source[l] = data;
-    std::memcpy(copy.data[l] + at, data, bytes);
-    copy.read[l] = static_cast<uint8_t>(at + bytes);
+    std::memcpy(copy.data[l] + at, data, kBytes);
+    copy.read[l] = static_cast<uint8_t>(at + kBytes);
+  });
+}
+
+void NoteSource(const Reached& reached, uint32_t at, AsyncCopy& copy) {
+  const uint32_t bytes = reached.access.bytes;
+  const auto copy_data = bytes == 16  ? CopyData<16>
+                         : bytes == 8 ? CopyData<8>
+                         : bytes == 4 ? CopyData<4>
+                         : bytes == 2 ? CopyData<2>
+                                      : CopyData<1>;
+  copy_data(reached, at, copy);
+  if (reached.written) return;
+  ForLanes(reached.access.mask, [&](int l) {
     const uint8_t* state = LaneState(reached, l);
-    if (reached.written || state == nullptr) return;
-    for (uint32_t b = 0; b < bytes; ++b) {
+    for (uint32_t b = 0; state && b < bytes; ++b) {
       if (state[b] == kUnwritten) copy.unwritten[l] |= static_cast<uint16_t>(1u << (at + b));
     }
   });

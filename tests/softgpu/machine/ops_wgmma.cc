@@ -12,6 +12,7 @@
 #include "tests/softgpu/machine/ops_hopper.h"
 #include "tests/softgpu/machine/ops_matrix.h"
 #include "tests/softgpu/machine/ops_memory.h"
+#include "tests/softgpu/machine/wgmma_groups.h"
 
 namespace softgpu {
 namespace {
@@ -121,14 +122,13 @@ struct Wgmma {
     alignas(32) float b[kMaxN / 8][kDepth * 8];
     bool a_unwritten[kRows] = {};
     bool b_unwritten[kMaxN] = {};
-    bool any_unwritten = false;
   };
 
   static void LoadARegisters(const Warp& w, const Ref* refs, Operands& o) {
     for (int f = 0; f < kRegistersA; ++f) {
       Element::Rows(Slot(w, refs[f]), o.a + (f % 2) * 8 * kDepth + (f / 2) * kWidth, kDepth);
       ForLanes(AnyShadow(Shadow(w, refs[f], 4)),
-               [&](int l) { o.a_unwritten[l / 4 + 8 * (f % 2)] = o.any_unwritten = true; });
+               [&](int l) { o.a_unwritten[l / 4 + 8 * (f % 2)] = true; });
     }
   }
 
@@ -143,7 +143,7 @@ struct Wgmma {
         const int m = spec.a_transposed ? inner * kWidth + e - first : outer - first;
         const int k = spec.a_transposed ? outer : inner * kWidth + e;
         o.a[m * kDepth + k] = row[e];
-        if (ElementUnwritten(state, e, kBytes)) o.a_unwritten[m] = o.any_unwritten = true;
+        if (ElementUnwritten(state, e, kBytes)) o.a_unwritten[m] = true;
       }
     };
     if (spec.a_transposed) {
@@ -166,7 +166,7 @@ struct Wgmma {
         const int n = spec.b_transposed ? inner * kWidth + e : outer;
         const int k = spec.b_transposed ? outer : inner * kWidth + e;
         o.b[n / 8][8 * k + n % 8] = spec.sign * row[e];
-        if (ElementUnwritten(state, e, kBytes)) o.b_unwritten[n] = o.any_unwritten = true;
+        if (ElementUnwritten(state, e, kBytes)) o.b_unwritten[n] = true;
       }
     };
     if (spec.b_transposed) {
@@ -176,26 +176,32 @@ struct Wgmma {
     }
   }
 
-  // The shadows of D's registers of the block of 8 columns; what was there counts if it is added.
-  static void PutShadows(Warp& w, const Operands& o, const Ref* d, int block, bool adds) {
-    for (int f = 0; f < kRegisters; ++f) {
-      uint8_t shadow[kLanes] = {};
-      if (adds) std::memcpy(shadow, Shadow(w, d[f], 4), kLanes);
+  // Of D's registers of a block of 8 columns; in: of what is added to.
+  static void SpreadShadows(const Operands& o, int block, uint8_t* shadows) {
+    for (int f = 0; f < kRegisters; ++f, shadows += kLanes) {
       for (int l = 0; l < kLanes; ++l) {
         const int row = l / 4 + 8 * (kHalfSums ? f : f / 2), column = 8 * block + 2 * (l % 4);
         if (kHalfSums) {
           for (int half = 0; half < 2; ++half) {
             const int bits = 3 << (2 * half);
-            if (o.a_unwritten[row] || o.b_unwritten[column + half] || shadow[l] & bits) {
-              shadow[l] |= static_cast<uint8_t>(bits);
+            if (o.a_unwritten[row] || o.b_unwritten[column + half] || shadows[l] & bits) {
+              shadows[l] |= static_cast<uint8_t>(bits);
             }
           }
-        } else if (o.a_unwritten[row] || o.b_unwritten[column + f % 2] || shadow[l]) {
-          shadow[l] = 0xf;
+        } else if (o.a_unwritten[row] || o.b_unwritten[column + f % 2] || shadows[l]) {
+          shadows[l] = 0xf;
         }
       }
-      PutShadow(w, d[f], 4, shadow);
     }
+  }
+  static void HoldShadows(Warp& w, const Inst& i, const Operands& o, int blocks, bool adds) {
+    uint8_t shadows[kMaxN / 8 * kRegisters * kLanes] = {};
+    const int count = blocks * kRegisters;
+    if (adds) TakeSumShadows(w, i.list, count, shadows);
+    for (int block = 0; block < blocks; ++block) {
+      SpreadShadows(o, block, shadows + block * kRegisters * kLanes);
+    }
+    HoldSumShadows(w, i.list, count, shadows);
   }
 
   static void LoadSums(const Warp& w, const Ref* d, F8* sums) {
@@ -250,9 +256,9 @@ struct Wgmma {
       for (int half = 0; half < 2; ++half) {
         matrix::MultiplyAdd<kDepth>(o.a + half * 8 * kDepth, o.b[block], sums + 8 * half);
       }
-      PutShadows(w, o, d, block, adds);
       StoreSums(w, d, sums);
     }
+    HoldShadows(w, i, o, blocks, adds);
   }
 };
 
@@ -342,8 +348,13 @@ void BuildMultiply(const ptx::Instruction& instruction, Decoder& decoder, Inst& 
   inst.extra = decoder.code().Keep<WgmmaSpec>(spec);
 }
 
-// Results are there at once: the groups of wgmma mean nothing beyond the warp being whole.
-void Order(Warp& w, const Inst& i) { WholeWarp(w, i); }
+void Fence(Warp& w, const Inst& i) { WholeWarp(w, i); }
+void CommitGroup(Warp& w, const Inst& i) {
+  if (WholeWarp(w, i)) CommitSums(w);
+}
+void WaitGroup(Warp& w, const Inst& i) {
+  if (WholeWarp(w, i)) WaitSums(w, i.a);
+}
 
 void BuildWgmma(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
   Words words(instruction);
@@ -358,8 +369,12 @@ void BuildWgmma(const ptx::Instruction& instruction, Decoder& decoder, Inst& ins
   }
   words.Finish();
   decoder.Operands(what == 3 ? 1 : 0);
-  if (what == 3) decoder.Integer(instruction.operands[0]);
-  inst.exec = Order;
+  if (what == 3) {
+    const int64_t left = decoder.Integer(instruction.operands[0]);
+    if (left < 0 || left > 0x7fffffff) words.Refuse("the number of groups is no number");
+    inst.a = static_cast<uint32_t>(left);
+  }
+  inst.exec = what == 1 ? Fence : what == 2 ? CommitGroup : WaitGroup;
   inst.klass = InstClass::kFence;
 }
 

@@ -276,6 +276,40 @@ TEST(Wgmma, UnwrittenOperandsSpread) {
   }
 }
 
+// What is used before its wait counts as never written.
+TEST(Wgmma, SumsAreThereAfterTheWait) {
+  const Form f{"f16", "f32", 16, {128, false}, {128, false}};
+  const std::string wait = "wgmma.wait_group.sync.aligned 0;\n";
+  const std::string commit = "wgmma.commit_group.sync.aligned;\n";
+  const struct {
+    std::string instead;
+    bool there;
+  } waits[] = {{"", false},
+               {"wgmma.wait_group.sync.aligned 1;\n", false},
+               {commit + "wgmma.wait_group.sync.aligned 1;\n", true},
+               {wait, true}};
+  for (const auto& [instead, there] : waits) {
+    Case test = MakeCase(f);
+    test.body.replace(test.body.find(wait), wait.size(), instead);
+    const Outcome o = RunPtx(test);
+    EXPECT_TRUE(o.findings.empty()) << o.Text();
+    for (size_t k = 0; k < 8 * 128; ++k) {
+      EXPECT_EQ(o.buffers[2].Written<float>(k), there) << instead;
+    }
+  }
+  // A chain of two products on the same sums needs no wait between.
+  Case chain = MakeCase(f);
+  const size_t at = chain.body.find("wgmma.mma_async");
+  const std::string product = chain.body.substr(at, chain.body.find(";\n", at) + 2 - at);
+  chain.body.insert(at, product + commit);
+  const Outcome o = RunPtx(chain);
+  EXPECT_TRUE(o.findings.empty()) << o.Text();
+  int want = Start(0, 0);
+  for (int k = 0; k < 16; ++k) want += 2 * Value(0, 0, k) * Value(1, 0, k);
+  EXPECT_EQ(o.buffers[2].As<float>()[0], static_cast<float>(want));
+  for (size_t k = 0; k < 8 * 128; ++k) EXPECT_TRUE(o.buffers[2].Written<float>(k));
+}
+
 TEST(WgmmaFaults, AreFound) {
   const Form f{"f16", "f32", 16, {128, false}, {128, false}};
   Case no_barrier = MakeCase(f);
