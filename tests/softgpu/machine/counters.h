@@ -12,7 +12,7 @@ struct Counters {
   uint64_t insts[static_cast<int>(InstClass::kCount)] = {};  // warp instructions
   uint64_t warp_insts = 0;
   uint64_t lane_insts = 0;  // active lanes, summed: / (32 * warp_insts) is the efficiency
-  uint64_t branches = 0, divergent_branches = 0;
+  uint64_t branches = 0, divergent_branches = 0;  // that some lane takes; not all active ones
   uint64_t flops_f32 = 0, flops_f64 = 0, flops_half = 0, flops_mma = 0;  // fma counts 2
   uint64_t special_functions = 0;                                        // lanes
   // Global memory: what lanes asked for, and 32-byte sectors moved; ideal: the sectors that the
