@@ -11,6 +11,8 @@
 
 namespace {
 
+// It would take the text for code.
+// clang-format off
 constexpr char kHelp[] = R"help(softgpu: a GPU in software. Runs PTX on the CPU and tells what is wrong with it.
 
   softgpu run --ptx F --kernel NAME --grid X,Y,Z --block X,Y,Z [--shared N] ARG...
@@ -23,15 +25,13 @@ Examples, with a kernel saxpy(int n, float a, const float* x, float* y) in saxpy
 An ARG, one for each parameter of the kernel in their order, is
   in.npy           a pointer to a copy of this array (any dtype; bf16 is kept as uint16)
   in.npy:out.npy   the same, and the array is written to out.npy after the run
-  i32:5            a value;
-also i8 i16 i64 u8 u16 u32 u64 f32 f64(a null pointer:u64 : 0) bytes
-    : in.npy a structure passed by value,
-    as its bytes
+  i32:5            a value; also i8 i16 i64 u8 u16 u32 u64 f32 f64 (a null pointer: u64:0)
+  bytes:in.npy     a structure passed by value, as its bytes
 
-    Flags of run : --ptx F the PTX text-- kernel NAME as the PTX has it,
-                   mangled(a wrong name lists those there are)-- grid X,
-                   Y,
-                   Z blocks; Y and Z are 1 where they are left out
+Flags of run:
+  --ptx F          the PTX text
+  --kernel NAME    as the PTX has it, mangled (a wrong name lists those there are)
+  --grid X,Y,Z     blocks; Y and Z are 1 where they are left out
   --block X,Y,Z    threads of a block
   --shared N       bytes of dynamic shared memory, default 0
 
@@ -42,6 +42,7 @@ else what the PTX was made for), SOFTGPU_MEMORY, SOFTGPU_MAX_INSTRUCTIONS.
 Exit codes: 0 the run went through and nothing was found, 1 a finding, a launch that failed, or a
 file that can't be used, 2 wrong flags.
 )help";
+// clang-format on
 
 class UsageError : public std::runtime_error {
  public:

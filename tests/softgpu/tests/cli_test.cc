@@ -149,8 +149,9 @@ TEST_F(CliTest, HelpTeaches) {
   for (const char* arguments : {"--help", "run --help", "-h"}) {
     const Result result = Run(arguments);
     EXPECT_EQ(result.code, 0);
-    EXPECT_THAT(result.output, AllOf(HasSubstr("nvcc -ptx"), HasSubstr("in.npy:out.npy"),
-                                     HasSubstr("Exit codes"), HasSubstr("SOFTGPU_SEED")));
+    EXPECT_THAT(result.output, AllOf(HasSubstr("nvcc -ptx"), HasSubstr("\n  in.npy:out.npy "),
+                                     HasSubstr("\n  --kernel NAME "), HasSubstr("Exit codes"),
+                                     HasSubstr("SOFTGPU_SEED")));
   }
 }
 
