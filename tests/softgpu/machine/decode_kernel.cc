@@ -45,6 +45,9 @@ constexpr SpecialRow kSpecials[] = {
     {"%lanemask_gt", SpecialKind::kLaneMaskGt, 4},
     {"%dynamic_smem_size", SpecialKind::kDynamicSharedSize, 4},
     {"%total_smem_size", SpecialKind::kTotalSharedSize, 4},
+    // Where cooperative groups look for the grid's barrier.
+    {"%envreg1", SpecialKind::kWorkspaceHigh, 4},
+    {"%envreg2", SpecialKind::kWorkspaceLow, 4},
     // Clusters have one block here.
     {"%clusterid.x", SpecialKind::kCtaidX, 4},
     {"%clusterid.y", SpecialKind::kCtaidY, 4},

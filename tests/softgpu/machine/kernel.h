@@ -86,6 +86,8 @@ enum class SpecialKind : uint8_t {
   kLaneMaskGt,
   kDynamicSharedSize,
   kTotalSharedSize,
+  kWorkspaceHigh,
+  kWorkspaceLow,
   kZero,
   kOne,
   kLocalAddress,

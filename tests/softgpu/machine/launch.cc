@@ -39,23 +39,40 @@ std::string TextFrom(const char* name) {
   return text ? text : "";
 }
 
-std::string Demangled(const std::string& name) {
-  int status = 0;
-  char* text = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
-  if (status != 0 || !text) return name;
-  std::string result(text);
-  std::free(text);
-  // The parameters say little and are long.
-  const size_t open = result.find('(');
-  if (open != std::string::npos && open > 0) result.resize(open);
-  return result;
-}
-
 std::string Dimensions(const uint32_t* d) {
   return std::to_string(d[0]) + "x" + std::to_string(d[1]) + "x" + std::to_string(d[2]);
 }
 
 }  // namespace
+
+std::string Demangled(const std::string& name) {
+  int status = 0;
+  char* text = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
+  if (status != 0 || !text) return name;
+  std::string all(text);
+  std::free(text);
+  // Parameters say little and are long: the last (...) goes; a template's return type, too.
+  if (all.ends_with(')')) {
+    int depth = 0;
+    size_t at = all.size();
+    do {
+      --at;
+      depth += all[at] == ')' ? 1 : all[at] == '(' ? -1 : 0;
+    } while (depth != 0 && at != 0);
+    all.resize(at);
+  }
+  if (all.rfind("void ", 0) == 0) all.erase(0, 5);
+  constexpr size_t kReadable = 80;
+  if (all.size() <= kReadable) return all;
+  std::string brief;
+  int depth = 0;
+  for (char c : all) {
+    if (c == '<' && depth++ == 0) brief += "<...>";
+    if (depth == 0) brief += c;
+    if (c == '>') --depth;
+  }
+  return brief;
+}
 
 Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   const uint32_t* g = config.grid;

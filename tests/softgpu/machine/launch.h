@@ -29,6 +29,9 @@ struct Options {
   static Options FromEnvironment();  // throws std::invalid_argument: which variable, what it may be
 };
 
+// A kernel's name for readers: "ns::scale<float>", without parameters.
+std::string Demangled(const std::string& name);
+
 class Device;
 
 // PTX on the device: its variables have memory, its kernels are decoded on demand.
@@ -66,6 +69,7 @@ struct LaunchConfig {
   uint32_t dynamic_shared = 0;
   std::vector<uint8_t> params;              // laid out as the entry's .param list
   bool cooperative = false;                 // all blocks at once
+  uint64_t grid_workspace = 0;              // device address: of a grid's barrier; 0: none
   uint32_t max_dynamic_shared = 48 * 1024;  // with the kernel's opt-in attribute
 };
 

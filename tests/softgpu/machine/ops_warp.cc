@@ -185,12 +185,14 @@ void Ballot(Warp& w, const Inst& i) {
 
 void BuildVote(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
   Words words(instruction);
-  const bool sync = words.Take("sync");
-  if (!sync && decoder.target() >= 70) words.Refuse("vote without .sync ended with sm_70");
+  bool sync = words.Take("sync");
   static constexpr Exec kExec[] = {Vote<VoteMode::kAll>, Vote<VoteMode::kAny>, Vote<VoteMode::kUni>,
                                    Ballot};
   const int mode = words.TakeOneOf({"all", "any", "uni", "ballot"});
   if (mode < 0) words.Refuse("the mode must be all, any, uni or ballot");
+  // Inline PTX of CUB's says vote.ballot.sync, which ptxas takes, too.
+  sync = sync || words.Take("sync");
+  if (!sync && decoder.target() >= 70) words.Refuse("vote without .sync ended with sm_70");
   if (!words.Take(mode == 3 ? "b32" : "pred")) words.Refuse("the type is wrong");
   words.Finish();
   decoder.Operands(sync ? 3 : 2);

@@ -107,6 +107,10 @@ uint64_t SpecialValue(const Warp& w, SpecialKind kind, uint64_t value, uint32_t 
       return launch.config->dynamic_shared;
     case SpecialKind::kTotalSharedSize:
       return launch.shared_bytes;
+    case SpecialKind::kWorkspaceHigh:
+      return launch.config->grid_workspace >> 32;
+    case SpecialKind::kWorkspaceLow:
+      return launch.config->grid_workspace & 0xffffffffu;
     case SpecialKind::kOne:
       return 1;
     case SpecialKind::kLocalAddress:

@@ -66,10 +66,13 @@ bool FindModule(const void* address, std::string* file, uint64_t* offset) {
 }
 
 std::string Locate(const std::array<const void*, 4>& callers) {
-  std::string file, nearest;
+  std::string file, nearest, first_file;
   uint64_t offset = 0;
   for (const void* caller : callers) {
     if (!FindModule(caller, &file, &offset)) continue;
+    // What called the program or the library that called is no answer.
+    if (first_file.empty()) first_file = file;
+    if (file != first_file) break;
     const std::string where = SourceLine(file, offset);
     if (!where.empty()) return where;
     if (!nearest.empty()) continue;
@@ -98,6 +101,13 @@ CallSite CallSite::Here(const char* call) {
   while (at < count && IsOurs(frames[at])) ++at;
   for (size_t i = 0; i < site.callers.size() && at < count; ++i) site.callers[i] = frames[at++];
   return site;
+}
+
+std::string CallSite::Line(const void* instruction) {
+  std::string file;
+  uint64_t offset = 0;
+  if (!FindModule(static_cast<const char*>(instruction) + 1, &file, &offset)) return "";
+  return SourceLine(file, offset);
 }
 
 std::string CallSite::Describe() const {

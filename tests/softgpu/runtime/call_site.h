@@ -16,6 +16,8 @@ struct CallSite {
   // "cudaMemcpyAsync at train.cu:12" where the program has debug information (-g) and addr2line is
   // at hand, else "cudaMemcpyAsync at train+0x1234". Slow: for findings only.
   std::string Describe() const;
+  // "train.cu:12" of an instruction of the program; empty: unknown.
+  static std::string Line(const void* instruction);
 };
 
 }  // namespace softgpu

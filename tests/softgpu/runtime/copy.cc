@@ -154,6 +154,7 @@ cudaError_t RunCopy(Runtime& runtime, CopyWork& copy, const CallSite& site) {
   // Freed since the call was made?
   if ((copy.src_device && !CheckRange(runtime, copy.src, extent, site, "reads")) ||
       (copy.dst_device && !CheckRange(runtime, copy.dst, extent, site, "writes"))) {
+    runtime.pinned.OnDropped(copy);
     return cudaErrorIllegalAddress;
   }
   runtime.pinned.BeforeCopy(runtime, copy, site);
@@ -193,8 +194,12 @@ cudaError_t RunFill(Runtime& runtime, const FillWork& fill, const CallSite& site
   uint8_t* dst = fill.dst_device ? runtime.memory().Data(fill.dst.address)
                                  : reinterpret_cast<uint8_t*>(fill.dst.address);
   ForRows(fill.dst, fill.extent, [&](uint64_t offset, uint64_t n) {
-    for (uint64_t i = 0; i < n; i += fill.element) {
-      std::memcpy(dst + offset + i, &fill.value, fill.element);
+    if (fill.element == 1) {
+      std::memset(dst + offset, static_cast<int>(fill.value & 0xff), n);
+    } else {
+      for (uint64_t i = 0; i < n; i += fill.element) {
+        std::memcpy(dst + offset + i, &fill.value, fill.element);
+      }
     }
     if (fill.dst_device)
       std::memset(runtime.memory().State(fill.dst.address) + offset, kWritten, n);

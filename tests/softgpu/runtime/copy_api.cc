@@ -79,6 +79,7 @@ cudaError_t Transfer(Runtime& runtime, CopyWork copy, cudaMemcpyKind kind, cudaS
     wait = false;
   }
   wait = wait || on_host || pageable(copy.dst_device, copy.dst);
+  copy.waited = wait;
   const OpPtr op = runtime.streams.Enqueue(stream, std::move(copy), site);
   if (wait) runtime.streams.Wait(runtime, {op});
   return cudaSuccess;

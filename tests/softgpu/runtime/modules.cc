@@ -1,6 +1,5 @@
 #include "tests/softgpu/runtime/modules.h"
 
-#include <cxxabi.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -124,14 +123,6 @@ cudaError_t Modules::Decode(Runtime& runtime, KernelFunction& function, const Co
 uint64_t Modules::Address(Runtime& runtime, const DeviceVariable& variable) {
   Module* module = Load(runtime, *variable.image);
   return module == nullptr ? 0 : module->VariableAddress(variable.name);
-}
-
-std::string Demangled(const std::string& name) {
-  int status = 0;
-  char* text = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
-  std::string demangled = status == 0 ? text : name;
-  std::free(text);
-  return demangled;
 }
 
 void Modules::Reset() {

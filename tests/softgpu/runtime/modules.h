@@ -72,7 +72,4 @@ class Modules {
   std::vector<std::unique_ptr<Module>> retired_;  // of before a reset: what ran is reported later
 };
 
-// "scale(float*, int)", or the name itself.
-std::string Demangled(const std::string& name);
-
 }  // namespace softgpu

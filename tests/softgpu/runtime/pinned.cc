@@ -1,5 +1,7 @@
 #include "tests/softgpu/runtime/pinned.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -60,6 +62,11 @@ Use QueuedUse(Runtime& runtime, uint64_t address, uint64_t bytes, const HostRang
   return use;
 }
 
+size_t RoundUpToPages(size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
 const uint8_t* HostBytes(const Region& region) {
   return reinterpret_cast<const uint8_t*>(region.address);
 }
@@ -78,7 +85,8 @@ void CheckSource(Runtime& runtime, const CopyWork& copy, const CallSite& site) {
 
 void Pinned::OnEnqueue(Runtime& runtime, Op& op) {
   auto* copy = std::get_if<CopyWork>(&op.work);
-  if (copy == nullptr || copy->extent.bytes() == 0 || !runtime.findings().On(Check::kPinned)) {
+  if (copy == nullptr || copy->waited || copy->extent.bytes() == 0 ||
+      !runtime.findings().On(Check::kPinned)) {
     return;
   }
   if (!copy->src_device && copy->source == CopyWork::Source::kLive) {
@@ -118,11 +126,27 @@ void Pinned::OnEnqueue(Runtime& runtime, Op& op) {
     }
   }
   copy->poisoned = true;
+  const bool dense = copy->extent.height == 1 && copy->extent.depth == 1;
+  if (!dense) return;
+  // Behind the end of a whole block there is nothing else on its last page.
+  const auto block = runtime.host_blocks.find(copy->dst.address);
+  const bool whole = block != runtime.host_blocks.end() && block->second.is_ours &&
+                     block->second.bytes == copy->extent.width;
+  copy->guard = Guard(dst, whole ? RoundUpToPages(copy->extent.width) : copy->extent.width);
 }
 
 void Pinned::BeforeCopy(Runtime& runtime, CopyWork& copy, const CallSite& site) {
   if (copy.source == CopyWork::Source::kPinned) CheckSource(runtime, copy, site);
+  const Touch touch = Release(copy.guard);
+  copy.guard = -1;
   if (!copy.poisoned) return;
+  if (touch.touched) {
+    const std::string where = CallSite::Line(touch.instruction);
+    runtime.Report(Check::kPinned, site,
+                   "its pinned destination was touched" + (where.empty() ? "" : " at " + where) +
+                       " before the copy was done: wait for the stream or an event first");
+    return;
+  }
   const std::vector<uint8_t> now = PackRows(HostBytes(copy.dst), copy.dst, copy.extent);
   const auto touched = std::find_if(now.begin(), now.end(), [](uint8_t b) { return b != kPoison; });
   if (touched == now.end()) return;
@@ -131,6 +155,8 @@ void Pinned::BeforeCopy(Runtime& runtime, CopyWork& copy, const CallSite& site) 
                      " of its pinned destination was written before the copy was done: wait for "
                      "the stream or an event first");
 }
+
+void Pinned::OnDropped(const CopyWork& copy) { Release(copy.guard); }
 
 void Pinned::AfterCopy(Runtime& runtime, const CopyWork& copy) {
   if (copy.dst_device) return;

@@ -1,6 +1,7 @@
 // Host memory that queued work uses. Reading it early or changing it early is a race that a GPU
 // shows now and then; here a source is compared with what it held when the call was made, and a
-// destination is filled with a pattern until the copy is done, which must then be untouched.
+// destination is filled with a pattern until the copy is done, which must then be untouched, and
+// its whole pages are protected, so that reading it is found, too.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,8 @@ class Pinned {
   void BeforeCopy(Runtime& runtime, CopyWork& copy, const CallSite& site);
   // It wrote its destination: queued copies that poisoned the same bytes can't know them any more.
   void AfterCopy(Runtime& runtime, const CopyWork& copy);
+  // It will not be done, after a fault.
+  void OnDropped(const CopyWork& copy);
 };
 
 }  // namespace softgpu

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 
 #include "tests/softgpu/runtime/not_covered.h"
@@ -64,6 +65,17 @@ Runtime* Runtime::IfMade() { return runtime_made; }
 void Runtime::Report(Check check, const CallSite& site, const std::string& text) {
   if (!findings().On(check)) return;
   findings().Report(check, Place{}, site.Describe() + ": " + text);
+}
+
+uint64_t Runtime::GridWorkspace() {
+  // As cooperative groups declare it: its size, then the barrier's word.
+  constexpr uint32_t kBytes = 64;
+  if (grid_workspace_ == 0) grid_workspace_ = memory().Allocate(kBytes, "the grid's barrier");
+  if (grid_workspace_ == 0) return 0;
+  std::memset(memory().Data(grid_workspace_), 0, kBytes);
+  std::memcpy(memory().Data(grid_workspace_), &kBytes, sizeof(kBytes));
+  memory().SetState(grid_workspace_, kBytes, kWritten);
+  return grid_workspace_;
 }
 
 void Runtime::ReportLeaks() {

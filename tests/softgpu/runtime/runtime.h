@@ -61,6 +61,9 @@ class Runtime {
   void Fault(cudaError_t error) {
     if (sticky == cudaSuccess) sticky = error;
   }
+  // Zeroed device memory in which a cooperative launch keeps its grid's barrier. One for all: one
+  // launch runs at a time.
+  uint64_t GridWorkspace();
   // A kernel could not be run at all: a program that does not look at errors must not pass.
   bool refused_kernels = false;
   // A finding of the host: the text gets the call and its place.
@@ -73,6 +76,7 @@ class Runtime {
  private:
   Runtime();
   std::unique_ptr<Device> device_;
+  uint64_t grid_workspace_ = 0;
 };
 
 // One call of the interface: takes the lock, refuses where an earlier fault is sticky, turns

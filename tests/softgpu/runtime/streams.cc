@@ -178,6 +178,7 @@ void Streams::Execute(Runtime& runtime, const OpPtr& op) {
   } else if (runtime.sticky == cudaSuccess) {
     cudaError_t error = cudaSuccess;
     if (auto* kernel = std::get_if<KernelWork>(&op->work)) {
+      if (kernel->config.cooperative) kernel->config.grid_workspace = runtime.GridWorkspace();
       const LaunchResult result = runtime.device().Run(kernel->config);
       error = static_cast<cudaError_t>(result.error);
       if (!result.message.empty()) SayOnce("softgpu: " + result.message);
@@ -194,6 +195,8 @@ void Streams::Execute(Runtime& runtime, const OpPtr& op) {
       runtime.freed_async.erase(free->address);
     }
     if (error != cudaSuccess) runtime.Fault(error);
+  } else if (const auto* copy = std::get_if<CopyWork>(&op->work)) {
+    runtime.pinned.OnDropped(*copy);
   }
   op->end = op->start + seconds;
   Finish(op);

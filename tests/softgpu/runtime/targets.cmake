@@ -15,6 +15,7 @@ add_library(softgpu_cudart SHARED
   runtime/graph_node_api.cc
   runtime/graph_nodes.cc
   runtime/graph_params_api.cc
+  runtime/guard_pages.cc
   runtime/launch.cc
   runtime/launch_api.cc
   runtime/memory_api.cc

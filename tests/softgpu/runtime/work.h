@@ -12,6 +12,7 @@
 
 #include "tests/softgpu/machine/launch.h"
 #include "tests/softgpu/runtime/call_site.h"
+#include "tests/softgpu/runtime/guard_pages.h"
 
 namespace softgpu {
 
@@ -37,7 +38,9 @@ struct CopyWork {
   Extent extent;
   bool dst_device = false, src_device = false;
   Source source = Source::kLive;
-  bool poisoned = false;                               // the destination, until it is done
+  bool waited = false;    // the call returns when it is done: nobody can touch anything meanwhile
+  bool poisoned = false;  // the destination, until it is done
+  GuardSlot guard = -1;   // of the destination, until then
   std::shared_ptr<const std::vector<uint8_t>> staged;  // rows packed
 };
 

@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"double-free", "double-free", true}, Fault{"free-inside", "double-free", true},
         Fault{"leak", "leak", true}, Fault{"pinned-leak", "leak", true},
         Fault{"pinned-source", "pinned", true}, Fault{"pinned-destination", "pinned", true},
-        Fault{"pinned-read", "", true}, Fault{"kernel-freed", "use-after-free", true},
+        Fault{"pinned-read", "pinned", true}, Fault{"kernel-freed", "use-after-free", true},
         Fault{"uninitialised", "uninitialised", true},
         Fault{"uninitialised-copied", "uninitialised", true}, Fault{"launch-limit", "launch", true},
         Fault{"missing-event", "", false}, Fault{"non-blocking", "", false},

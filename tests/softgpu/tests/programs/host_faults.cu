@@ -102,14 +102,13 @@ void PinnedDestination(bool fixed) {
   p.Wait();
 }
 
-// Its own check sees it.
 void PinnedRead(bool fixed) {
   const Pinned p;
   OK(cudaMemcpyAsync(p.host, p.device, kBytes, kUp, p.stream));  // found: pinned-read
   if (fixed) p.Wait();
-  const int value = p.host[7];
+  const volatile int value = p.host[7];
   p.Wait();
-  CHECK(value == 1);
+  CHECK(value == 1 || !fixed);
 }
 
 void KernelOnFreed(bool fixed) {

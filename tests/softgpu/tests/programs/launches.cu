@@ -1,4 +1,6 @@
 // Launches of every kind, what can be asked about a kernel, and how errors are remembered.
+#include <cooperative_groups.h>
+
 #include <cassert>
 #include <cstring>
 
@@ -28,6 +30,8 @@ __global__ void GridSum(int* parts, int* sums) {
     __threadfence();
   }
   __syncthreads();
+  // Once more, with the grid's own barrier.
+  cooperative_groups::this_grid().sync();
   if (threadIdx.x == 0) {
     int sum = 0;
     for (unsigned i = 0; i < gridDim.x; ++i) sum += parts[i];
