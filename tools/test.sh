@@ -4,11 +4,13 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: tools/test.sh [--build DIR] [--jobs N] [--no-install] [-- CTEST_FLAG...]
+usage: tools/test.sh [--build DIR] [--jobs N] [--no-install] [--no-cuda] [-- CTEST_FLAG...]
 
   --build DIR    where to build (default: build/test in the repository)
   --jobs N       compile so many files at once (default: one a processor)
   --no-install   do not look for missing packages
+  --no-cuda      leave out what needs CUDA's compiler; without this flag, and without nvcc on the
+                 path, tools/cuda_toolkit.sh fetches it into the build folder
   -- ...         given to ctest, for example: tools/test.sh -- -R Conv
 
 Exit codes: 0 all tests passed, 1 packages missing, the build failed or a test failed, 2 wrong flags.
@@ -20,7 +22,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/script_lib.sh"
 root=$(dirname "$here")
 
-build=$root/build/test jobs=$(processors) install=1
+build=$root/build/test jobs=$(processors) install=1 cuda=1
 while (($#)); do
   case $1 in
     --build | --jobs)
@@ -29,6 +31,7 @@ while (($#)); do
       shift
       ;;
     --no-install) install=0 ;;
+    --no-cuda) cuda=0 ;;
     -h | --help)
       usage
       exit 0
@@ -61,9 +64,17 @@ print_skipped() {
 }
 
 if ((install)); then "$here/install_deps.sh" --all; fi
+flags=(-DLSEG_TESTS=ON -DLSEG_BENCHMARKS=ON)
+if ((!cuda)); then
+  say "left out, by --no-cuda: what needs CUDA's compiler"
+  flags+=(-DLSEG_CUDA=OFF)
+else
+  nvcc=$(command -v nvcc || true)
+  if [[ -z $nvcc ]]; then nvcc=$("$here/cuda_toolkit.sh" "$build/cuda"); fi
+  flags+=(-DLSEG_CUDA=ON "-DLSEG_NVCC=$nvcc" "-DCMAKE_CUDA_COMPILER=$nvcc")
+fi
 say "configuring in $build"
-run_logged "$build/configure.log" \
-  cmake -S "$root" -B "$build" -G Ninja -DLSEG_TESTS=ON -DLSEG_BENCHMARKS=ON
+run_logged "$build/configure.log" cmake -S "$root" -B "$build" -G Ninja "${flags[@]}"
 say "building with $jobs jobs"
 run_logged "$build/build.log" cmake --build "$build" -j "$jobs"
 say "testing"
