@@ -59,8 +59,8 @@ template <auto F, int kMoved, class D, class... A, size_t... k>
 void MoveBits(Warp& w, const Inst& i, std::index_sequence<k...>) {
   const auto sources = std::make_tuple(Get<A>(w, i.r[k + 1])...);
   const uint8_t* shadows[] = {Shadow(w, i.r[k + 1], sizeof(A))...};
-  uint8_t shadow[kLanes] = {};
-  (Mix(shadows[k], shadow), ...);
+  uint8_t shadow[kLanes];
+  MixAndSpread(0xff, shadow, shadows[k]...);
   D d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = F(std::get<k>(sources)[l]...);
   if (!AllWritten(shadow)) {

@@ -16,9 +16,8 @@ Mixed CompareValues(const Warp& w, const Inst& i, bool) {
   const T* a = Get<T>(w, i.r[2]);
   const T* b = Get<T>(w, i.r[3]);
   uint8_t shadow[kLanes];
-  std::memcpy(shadow, Shadow(w, i.r[2], sizeof(T)), kLanes);
-  Mix(Shadow(w, i.r[3], sizeof(T)), shadow);
-  const uint32_t unwritten = AnyShadow(shadow);
+  MixAndSpread(0xff, shadow, Shadow(w, i.r[2], sizeof(T)), Shadow(w, i.r[3], sizeof(T)));
+  const uint32_t unwritten = LanesOf(shadow);
   if constexpr (kFtz) {
     T x[kLanes], y[kLanes];
     for (int l = 0; l < kLanes; ++l) x[l] = Flush(a[l]);

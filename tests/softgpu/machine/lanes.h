@@ -128,7 +128,12 @@ inline void Spread(uint8_t* shadow, uint8_t all) {
   for (int l = 0; l < kLanes; ++l) shadow[l] = shadow[l] ? all : 0;
 }
 
-// The same for a pair of 16-bit values, each on its own.
+// Both at once: one pass over registers, where a copy and a Mix would go through memory.
+template <class... Source>
+inline void MixAndSpread(uint8_t all, uint8_t* mixed, const Source*... sources) {
+  for (int l = 0; l < kLanes; ++l) mixed[l] = (sources[l] | ...) ? all : uint8_t{0};
+}
+// The same as Spread for a pair of 16-bit values, each on its own.
 inline void SpreadHalves(uint8_t* shadow) {
   for (int l = 0; l < kLanes; ++l) {
     shadow[l] = static_cast<uint8_t>((shadow[l] & 3 ? 3 : 0) | (shadow[l] & 12 ? 12 : 0));
@@ -149,8 +154,7 @@ inline void Apply1(Warp& w, const Inst& i, F f) {
   D d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = f(a[l]);
   uint8_t s[kLanes];
-  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
-  Spread(s, ShadowAll(sizeof(D)));
+  MixAndSpread(ShadowAll(sizeof(D)), s, Shadow(w, i.r[1], sizeof(A)));
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], sizeof(D), s);
 }
@@ -161,9 +165,7 @@ inline void Apply2(Warp& w, const Inst& i, F f) {
   D d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = f(a[l], b[l]);
   uint8_t s[kLanes];
-  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
-  Mix(Shadow(w, i.r[2], sizeof(B)), s);
-  Spread(s, ShadowAll(sizeof(D)));
+  MixAndSpread(ShadowAll(sizeof(D)), s, Shadow(w, i.r[1], sizeof(A)), Shadow(w, i.r[2], sizeof(B)));
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], sizeof(D), s);
 }
@@ -175,10 +177,8 @@ inline void Apply3(Warp& w, const Inst& i, F f) {
   D d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = f(a[l], b[l], c[l]);
   uint8_t s[kLanes];
-  std::memcpy(s, Shadow(w, i.r[1], sizeof(A)), kLanes);
-  Mix(Shadow(w, i.r[2], sizeof(B)), s);
-  Mix(Shadow(w, i.r[3], sizeof(C)), s);
-  Spread(s, ShadowAll(sizeof(D)));
+  MixAndSpread(ShadowAll(sizeof(D)), s, Shadow(w, i.r[1], sizeof(A)), Shadow(w, i.r[2], sizeof(B)),
+               Shadow(w, i.r[3], sizeof(C)));
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], sizeof(D), s);
 }

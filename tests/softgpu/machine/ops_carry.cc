@@ -46,19 +46,17 @@ void RunCarry(Warp& w, const Inst& i) {
       out[l] = static_cast<uint32_t>(first < x) | static_cast<uint32_t>(d[l] < first);
     }
   }
-  uint8_t shadow[kLanes], carry_shadow[kLanes];
-  std::memcpy(shadow, Shadow(w, i.r[1], sizeof(T)), kLanes);
-  Mix(Shadow(w, i.r[2], sizeof(T)), shadow);
-  if (kMad) Mix(Shadow(w, i.r[3], sizeof(T)), shadow);
-  if (kIn) Mix(Shadow(w, i.r[kCarry], 4), shadow);
-  std::memcpy(carry_shadow, shadow, kLanes);
-  Spread(shadow, ShadowAll(sizeof(T)));
+  uint8_t mixed[kLanes], shadow[kLanes];
+  MixAndSpread(0xff, mixed, Shadow(w, i.r[1], sizeof(T)), Shadow(w, i.r[2], sizeof(T)),
+               Shadow(w, i.r[kMad ? 3 : 2], sizeof(T)),
+               kIn ? Shadow(w, i.r[kCarry], 4) : Shadow(w, i.r[1], sizeof(T)));
+  MixAndSpread(ShadowAll(sizeof(T)), shadow, mixed);
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], sizeof(T), shadow);
   if (kOut) {
-    Spread(carry_shadow, ShadowAll(4));
+    MixAndSpread(ShadowAll(4), shadow, mixed);
     Put(w, i.r[kCarry], out);
-    PutShadow(w, i.r[kCarry], 4, carry_shadow);
+    PutShadow(w, i.r[kCarry], 4, shadow);
   }
 }
 

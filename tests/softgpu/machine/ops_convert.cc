@@ -73,9 +73,8 @@ void RunWiden(Warp& w, const Inst& i) {
   float f[kLanes];
   uint8_t s[kLanes];
   Format::template Load<kLanes>(Get<uint16_t>(w, i.r[1]), f);
-  std::memcpy(s, Shadow(w, i.r[1], 2), kLanes);
   for (int l = 0; l < kLanes; ++l) f[l] = Output<false, false>(f[l]);
-  Spread(s, ShadowAll(4));
+  MixAndSpread(ShadowAll(4), s, Shadow(w, i.r[1], 2));
   Put(w, i.r[0], f);
   PutShadow(w, i.r[0], 4, s);
 }
@@ -84,8 +83,7 @@ void RunNarrow(Warp& w, const Inst& i) {
   uint16_t h[kLanes];
   uint8_t s[kLanes];
   Format::template Store<kLanes>(Get<float>(w, i.r[1]), h);
-  std::memcpy(s, Shadow(w, i.r[1], 4), kLanes);
-  Spread(s, ShadowAll(2));
+  MixAndSpread(ShadowAll(2), s, Shadow(w, i.r[1], 4));
   Put(w, i.r[0], h);
   PutShadow(w, i.r[0], 2, s);
 }

@@ -53,8 +53,7 @@ void RunSine(Warp& w, const Inst& i) {
     d[l] = Output<kFtz, false>(static_cast<float>(kQuarter == 0 ? std::sin(wide) : std::cos(wide)));
   });
   uint8_t s[kLanes];
-  std::memcpy(s, Shadow(w, i.r[1], 4), kLanes);
-  Spread(s, ShadowAll(4));
+  MixAndSpread(ShadowAll(4), s, Shadow(w, i.r[1], 4));
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], 4, s);
 }

@@ -79,8 +79,9 @@ void RunHalves(Warp& w, const Inst& i) {
   uint32_t d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = F(a[l], b[l]);
   uint8_t s[kLanes];
-  std::memcpy(s, Shadow(w, i.r[1], 4), kLanes);
-  Mix(Shadow(w, i.r[2], 4), s);
+  const uint8_t* x = Shadow(w, i.r[1], 4);
+  const uint8_t* y = Shadow(w, i.r[2], 4);
+  for (int l = 0; l < kLanes; ++l) s[l] = x[l] | y[l];
   SpreadHalves(s);
   Put(w, i.r[0], d);
   PutShadow(w, i.r[0], 4, s);

@@ -72,9 +72,9 @@ void RunLogic(Warp& w, const Inst& i) {
   T d[kLanes];
   for (int l = 0; l < kLanes; ++l) d[l] = static_cast<T>(F(table, a[l], b[l], c[l]));
   uint8_t mixed[kLanes];
-  std::memcpy(mixed, Shadow(w, i.r[1], sizeof(T)), kLanes);
-  if (kCount >= 2) Mix(Shadow(w, i.r[2], sizeof(T)), mixed);
-  if (kCount >= 3) Mix(Shadow(w, i.r[3], sizeof(T)), mixed);
+  MixAndSpread(0xff, mixed, Shadow(w, i.r[1], sizeof(T)),
+               Shadow(w, i.r[kCount >= 2 ? 2 : 1], sizeof(T)),
+               Shadow(w, i.r[kCount >= 3 ? 3 : 1], sizeof(T)));
   if (AllWritten(mixed)) {
     PutShadow(w, i.r[0], sizeof(T), mixed);
   } else {
