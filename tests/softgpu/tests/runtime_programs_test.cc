@@ -27,8 +27,9 @@ TEST_P(Program, RightForEverySeed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runtime, Program,
-                         testing::Values("runtime_samples", "runtime_memory", "runtime_streams",
-                                         "runtime_graphs", "runtime_symbols", "runtime_launches"),
+                         testing::Values("runtime_cub", "runtime_samples", "runtime_memory",
+                                         "runtime_streams", "runtime_graphs", "runtime_symbols",
+                                         "runtime_launches"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Program, LimitsOfTheOtherDevice) {
