@@ -15,6 +15,7 @@ constexpr uint32_t kBanks = 32, kBankBytes = 4;
 // A set of at most 256 words, for counting distinct ones; cheap to make.
 class Words {
  public:
+  Words() {}  // leaves the words as they are
   // Whether it was not in there.
   bool Add(uint64_t word) {
     uint32_t at = static_cast<uint32_t>((word * 0x9E3779B97F4A7C15ULL) >> 55);
@@ -58,25 +59,25 @@ Cost Sectors(const Access& access) {
   return {moved, (distinct * bytes + kSector - 1) / kSector};
 }
 
-// Passes that these lanes need together: the most distinct words that one bank is asked for.
+// Passes that these lanes need together: the most distinct words that one bank is asked for. Wider
+// accesses are aligned, so that two meet in all of their banks or in none.
 uint32_t Passes(const Access& access, uint32_t lanes) {
-  uint64_t word_of[kBanks];
-  uint32_t asked = 0;  // banks
+  const uint32_t width = std::max(access.bytes, kBankBytes);
+  const int shift = std::countr_zero(width);
+  const uint32_t places = kBanks * kBankBytes / width;
+  uint64_t first_at[kBanks];
   uint32_t count[kBanks];
-  uint32_t most = 1;
-  Words others;  // than the first one of their bank
-  const uint32_t each = std::max(1u, access.bytes / kBankBytes);
+  uint32_t asked = 0, most = 1;
+  Words others;  // than the first one at their place
   for (uint32_t m = lanes; m; m &= m - 1) {
-    const uint64_t first = access.address[std::countr_zero(m)] / kBankBytes;
-    for (uint64_t word = first; word < first + each; ++word) {
-      const uint32_t bank = word % kBanks;
-      if (!((asked >> bank) & 1)) {
-        asked |= 1u << bank;
-        word_of[bank] = word;
-        count[bank] = 1;
-      } else if (word_of[bank] != word && others.Add(word)) {
-        most = std::max(most, ++count[bank]);
-      }
+    const uint64_t word = access.address[std::countr_zero(m)] >> shift;
+    const uint32_t place = word & (places - 1);
+    if (!((asked >> place) & 1)) {
+      asked |= 1u << place;
+      first_at[place] = word;
+      count[place] = 1;
+    } else if (first_at[place] != word && others.Add(word)) {
+      most = std::max(most, ++count[place]);
     }
   }
   return most;

@@ -105,31 +105,39 @@ inline Vector NeedsMerge(Vector record, Vector me) {
   return (((record ^ me) & ~kOwnBits) == 0) & (record != me);
 }
 
-// Checks and remembers four granules, the first words of whose entries lie side by side. False:
-// nothing is done, they need a closer look.
+GroupLimits LimitsOf(const BlockClocks& clocks, uint32_t warp, uint64_t first, uint64_t block,
+                     uint32_t warps) {
+  const uint32_t time = std::min(clocks.Floor(warp), clocks.Synced(warp));
+  return {static_cast<int64_t>(first << kNumberShift), static_cast<int64_t>(block << kNumberShift),
+          static_cast<int64_t>((block + warps) << kNumberShift),
+          static_cast<int64_t>(uint64_t{time} << kTimeShift)};
+}
+
+// Four granules, the words of whose entries lie side by side. False: they need a closer look.
 template <bool kWrite>
-inline bool TakeVector(uint64_t* entry, Vector me, uint32_t line, const GroupLimits& limits) {
+inline bool CheckVector(const uint64_t* entry, Vector me, const GroupLimits& limits) {
   const Vector writes = LoadVector(entry);
-  const Vector reads = LoadVector(entry + kRead);
-  Vector others = LoadVector(entry + kOtherRead);
-  if (kWrite) {
-    if (Any(NeedsLook(writes, me, limits) | NeedsLook(reads, me, limits) |
-            NeedsLook(others, me, limits) | NeedsMerge(writes, me))) {
-      return false;
-    }
-    std::memcpy(entry, &me, sizeof(me));
-  } else {
-    if (Any(NeedsLook(writes, me, limits) | NeedsMerge(reads, me))) return false;
-    const Vector same = ((reads ^ me) & static_cast<int64_t>(kNumberBits)) == 0;
-    const Vector stale = reads < limits.first;
-    const Vector here = (reads >= limits.block) & (reads < limits.block_end);
+  if (!kWrite) return !Any(NeedsLook(writes, me, limits));
+  return !Any(NeedsLook(writes, me, limits) | NeedsLook(LoadVector(entry + kRead), me, limits) |
+              NeedsLook(LoadVector(entry + kOtherRead), me, limits));
+}
+template <bool kWrite>
+inline bool RememberVector(uint64_t* entry, Vector me, uint32_t line, const GroupLimits& limits) {
+  uint64_t* const mine = kWrite ? entry : entry + kRead;
+  const Vector last = LoadVector(mine);
+  if (Any(NeedsMerge(last, me))) return false;
+  if (!kWrite) {
+    const Vector others = LoadVector(entry + kOtherRead);
+    const Vector same = ((last ^ me) & static_cast<int64_t>(kNumberBits)) == 0;
+    const Vector stale = last < limits.first;
+    const Vector here = (last >= limits.block) & (last < limits.block_end);
     const Vector elsewhere =
         (others >= limits.first) & ((others < limits.block) | (others >= limits.block_end));
     const Vector keep = same | stale | (here & elsewhere);
-    others = (others & keep) | (reads & ~keep);
-    std::memcpy(entry + kOtherRead, &others, sizeof(others));
-    std::memcpy(entry + kRead, &me, sizeof(me));
+    const Vector next = (others & keep) | (last & ~keep);
+    std::memcpy(entry + kOtherRead, &next, sizeof(next));
   }
+  std::memcpy(mine, &me, sizeof(me));
   uint32_t lines[kVector];
   std::fill_n(lines, kVector, line);
   std::memcpy(LineAt(entry, kWrite), lines, sizeof(lines));
@@ -287,22 +295,20 @@ void GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
   if (!unit && (access.mask & (access.mask - 1))) code = kSeveralLanes;
   const uint64_t me = limits.me | (code << kLaneShift);
   const int shift = in_order ? std::countr_zero(access.bytes / 4) : 31;
-  const uint64_t block = block_number_ << kNumberShift;
-  const uint32_t time = std::min(clocks.Floor(limits.warp), clocks.Synced(limits.warp));
-  const GroupLimits group = {static_cast<int64_t>(first_number_ << kNumberShift),
-                             static_cast<int64_t>(block),
-                             static_cast<int64_t>(block + (uint64_t{warps_} << kNumberShift)),
-                             static_cast<int64_t>(uint64_t{time} << kTimeShift)};
+  const GroupLimits group = LimitsOf(clocks, limits.warp, first_number_, block_number_, warps_);
   const bool whole = count % kVector == 0 && address % (4 * kVector) == 0;
   Vector steps;
   for (int k = 0; k < kVector; ++k) steps[k] = int64_t{k >> shift} << kLaneShift;
   for (uint32_t k = 0; k < count;) {
     const uint64_t mine = me + (uint64_t{k >> shift} << kLaneShift);
-    if (whole && k % kVector == 0 &&
-        TakeVector<kWrite>(memory_.RaceEntry(address + k * 4), steps + static_cast<int64_t>(mine),
-                           limits.line, group)) {
-      k += kVector;
-      continue;
+    if (whole && k % kVector == 0) {
+      uint64_t* const entry = memory_.RaceEntry(address + k * 4);
+      const Vector all = steps + static_cast<int64_t>(mine);
+      if (CheckVector<kWrite>(entry, all, group) &&
+          RememberVector<kWrite>(entry, all, limits.line, group)) {
+        k += kVector;
+        continue;
+      }
     }
     const uint32_t lanes = in_order ? 1u << (k >> shift) : access.mask;
     Check<kWrite>(clocks, limits, address + k * 4, mine, lanes, conflicts);
@@ -311,31 +317,72 @@ void GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
   }
 }
 
+namespace {
+
+// Lanes of a scattered access, in the order of lanes.
+struct Granules {
+  uint64_t address[kLanes];
+  alignas(32) uint64_t me[kLanes];
+  uint32_t lanes[kLanes];
+  uint32_t count = 0, bytes;
+  // How many of them from the k-th fill 16 aligned bytes, in order; 0: they do not.
+  uint32_t InVector(uint32_t k) const {
+    const uint32_t n = bytes >= 4 ? 16 / bytes : 0;
+    if (n == 0 || k + n > count || address[k] % 16) return 0;
+    for (uint32_t j = 1; j < n; ++j) {
+      if (address[k + j] != address[k] + j * bytes) return 0;
+    }
+    return n;
+  }
+  Vector Records(uint32_t k) const {
+    if (bytes == 4) return LoadVector(me + k);
+    const int64_t low = static_cast<int64_t>(me[k]);
+    const int64_t high = bytes == 8 ? static_cast<int64_t>(me[k + 1]) : low;
+    return Vector{low, low, high, high};
+  }
+};
+
+}  // namespace
+
 template <bool kWrite>
 void GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              Conflicts* conflicts) {
-  uint64_t address[kLanes], me[kLanes];
-  uint32_t lanes[kLanes], n = 0;
+  Granules all;
+  all.bytes = access.bytes;
   for (uint32_t m = access.mask; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
     const uint64_t a = AddressOf(access, lane);
     const uint64_t bytes =
         access.bytes < 4 ? (((1u << access.bytes) - 1) << (a & 3)) & kMaskBits : kMaskBits;
-    address[n] = a;
-    lanes[n] = 1u << lane;
-    me[n] = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
-    n += memory_.Contains(a);
+    all.address[all.count] = a;
+    all.lanes[all.count] = 1u << lane;
+    all.me[all.count] = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
+    all.count += memory_.Contains(a);
   }
+  const GroupLimits group = LimitsOf(clocks, limits.warp, first_number_, block_number_, warps_);
   // First all checks: lanes of one instruction do not race with each other here.
-  for (uint32_t k = 0; k < n; ++k) {
-    for (uint32_t at = 0; at < access.bytes; at += 4) {
-      Check<kWrite>(clocks, limits, address[k] + at, me[k], lanes[k], conflicts);
+  for (uint32_t k = 0; k < all.count;) {
+    const uint32_t n = all.InVector(k);
+    if (n && CheckVector<kWrite>(memory_.RaceEntry(all.address[k]), all.Records(k), group)) {
+      k += n;
+      continue;
     }
+    for (uint32_t at = 0; at < access.bytes; at += 4) {
+      Check<kWrite>(clocks, limits, all.address[k] + at, all.me[k], all.lanes[k], conflicts);
+    }
+    ++k;
   }
-  for (uint32_t k = 0; k < n; ++k) {
-    for (uint32_t at = 0; at < access.bytes; at += 4) {
-      Remember<kWrite>(limits, address[k] + at, me[k]);
+  for (uint32_t k = 0; k < all.count;) {
+    const uint32_t n = all.InVector(k);
+    if (n && RememberVector<kWrite>(memory_.RaceEntry(all.address[k]), all.Records(k), limits.line,
+                                    group)) {
+      k += n;
+      continue;
     }
+    for (uint32_t at = 0; at < access.bytes; at += 4) {
+      Remember<kWrite>(limits, all.address[k] + at, all.me[k]);
+    }
+    ++k;
   }
 }
 

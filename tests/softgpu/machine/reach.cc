@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "tests/softgpu/machine/async_copies.h"
+#include "tests/softgpu/machine/byte_states.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/launch.h"
 #include "tests/softgpu/machine/ops_memory.h"
@@ -64,21 +65,28 @@ bool Misaligned(const Warp& w, const Inst& i, int lane, const Access& access, ui
   return false;  // where the check is off, the access is done as it stands
 }
 
-// Least of n state bytes, n a multiple of 32: 0 is no memory, 1 unwritten, 2 written.
-uint8_t LeastState(const uint8_t* state, uint32_t n) {
-  uint8_t least[32];
-  std::memcpy(least, state, 32);
-  for (uint32_t at = 32; at < n; at += 32) {
-    for (uint32_t k = 0; k < 32; ++k) least[k] = std::min(least[k], state[at + k]);
+// Over the lanes of the mask.
+struct Extent {
+  uint64_t low = ~uint64_t{0}, high = 0, bits = 0;
+};
+Extent ExtentOf(const Access& access) {
+  Extent e;
+  if (access.mask == kAllLanes) {
+    for (uint32_t l = 0; l < kLanes; ++l) {
+      const uint64_t a = access.address[l];
+      e.low = a < e.low ? a : e.low;
+      e.high = a > e.high ? a : e.high;
+      e.bits |= a;
+    }
+    return e;
   }
-  uint8_t result = least[0];
-  for (uint32_t k = 1; k < 32; ++k) result = std::min(result, least[k]);
-  return result;
-}
-uint8_t LeastStateOfLane(const uint8_t* state, uint32_t bytes) {
-  uint8_t least = state[0];
-  for (uint32_t k = 1; k < bytes; ++k) least = std::min(least, state[k]);
-  return least;
+  ForLanes(access.mask, [&](int lane) {
+    const uint64_t a = access.address[lane];
+    e.low = std::min(e.low, a);
+    e.high = std::max(e.high, a);
+    e.bits |= a;
+  });
+  return e;
 }
 
 void FindPattern(Access& access) {
@@ -87,8 +95,9 @@ void FindPattern(Access& access) {
   const uint64_t a0 = address[access.first];
   if (access.mask == kAllLanes) {
     uint64_t off_stride = 0, off_uniform = 0;
-    for (uint32_t l = 0; l < kLanes; ++l) {
-      off_stride |= address[l] ^ (a0 + l * access.bytes);
+    const int shift = std::countr_zero(access.bytes);
+    for (uint64_t l = 0; l < kLanes; ++l) {
+      off_stride |= address[l] ^ (a0 + (l << shift));
       off_uniform |= address[l] ^ a0;
     }
     access.pattern = off_stride == 0    ? Pattern::kUnitStride
@@ -149,7 +158,21 @@ void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
     if (!((access.mask >> access.first) & 1)) access.mask = 0;
     return;
   }
-  ForLanes(access.mask, [&](int lane) { ReachGlobalLane(w, i, r, lane); });
+  // The usual case at once, the others one by one.
+  const Extent extent = ExtentOf(access);
+  const bool usual = (extent.bits & (access.bytes - 1)) == 0 && memory.Contains(extent.low) &&
+                     memory.Contains(extent.high);
+  uint8_t* const data = usual ? memory.Data(extent.low) : nullptr;
+  uint8_t* const state = usual ? memory.State(extent.low) : nullptr;
+  ForLanes(access.mask, [&](int lane) {
+    const uint64_t at = access.address[lane] - extent.low;
+    if (usual && IsWritten(state + at, access.bytes)) {
+      r.data[lane] = data + at;
+      r.state[lane] = state + at;
+    } else {
+      ReachGlobalLane(w, i, r, lane);
+    }
+  });
   if (access.mask) access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
 }
 
@@ -189,6 +212,18 @@ void ReachShared(Warp& w, const Inst& i, Reached& r) {
   if (access.pattern == Pattern::kUniform) {
     ReachSharedLane(w, i, r, static_cast<int>(access.first));
     if (!((access.mask >> access.first) & 1)) access.mask = 0;
+    return;
+  }
+  const Extent extent = ExtentOf(access);
+  if ((extent.bits & (access.bytes - 1)) == 0 && extent.low >= kSharedBase &&
+      extent.high + access.bytes <= kSharedBase + uint64_t{block.launch->shared_bytes}) {
+    bool written = true;
+    ForLanes(access.mask, [&](int lane) {
+      r.data[lane] = block.shared.data() + access.address[lane];
+      r.state[lane] = block.shared_state.data() + access.address[lane];
+      written &= IsWritten(r.state[lane], access.bytes);
+    });
+    r.written = written;
     return;
   }
   ForLanes(access.mask, [&](int lane) { ReachSharedLane(w, i, r, lane); });

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 #include "tests/softgpu/machine/shadow.h"
 
@@ -93,8 +94,28 @@ void SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& ac
     limits.several = (access.mask & (access.mask - 1)) != 0;
   }
   if (run.first + run.count > count_) return;
+  if (run.count == 1 && !limits.write) {
+    ReadOne(clocks, limits, run, access, line, conflicts);
+    return;
+  }
   if (Suspect(limits, run)) Resolve(clocks, limits, run, access, conflicts);
   Remember(limits, run, line);
+}
+
+// What inner loops of matrix products do most: a word that all lanes read.
+void SharedShadow::ReadOne(BlockClocks& clocks, const Limits& limits, const Run& run,
+                           const Access& access, int line, Conflicts* conflicts) {
+  const uint32_t g = run.first;
+  const int32_t lane = static_cast<int32_t>(limits.several ? kSeveralLanes : run.first_lane);
+  const int32_t me = limits.me | lane;
+  const int32_t seen = limits.several ? limits.me | kNoLane : me;
+  if (IsSuspect(writes_[g], seen, limits.ordered, limits.own)) {
+    Resolve(clocks, limits, run, access, conflicts);
+  }
+  const int32_t old = reads_[g];
+  if ((old ^ me) & kWarpBits) other_reads_[g] = old;
+  reads_[g] = Merge(old, me);
+  read_lines_[g] = line;
 }
 
 SharedShadow::Run SharedShadow::RunOf(const Access& access, uint32_t lane) const {
@@ -187,17 +208,13 @@ void Scatter(const int32_t* values, const uint32_t* at, uint32_t lanes,
              std::vector<int32_t>& records) {
   for (uint32_t k = 0; k < lanes; ++k) std::memcpy(&records[at[k]], values + k * G, G * 4);
 }
-// Granules that another lane has overwritten since: both lanes'.
+// Granules that another lane has overwritten since: both lanes'. Lanes are aligned to their bytes,
+// so they overlap wholly or not at all.
 template <uint32_t G>
 void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
                   std::vector<int32_t>& records) {
   int32_t lost = 0;
   for (uint32_t k = 0; k < lanes; ++k) lost |= records[at[k]] ^ values[k * G];
-  if (G > 1) {
-    for (uint32_t k = 0; k < lanes; ++k) {
-      for (uint32_t g = 1; g < G; ++g) lost |= records[at[k] + g] ^ values[k * G + g];
-    }
-  }
   if (!lost) return;
   for (uint32_t k = 0; k < lanes; ++k) {
     for (uint32_t g = 0; g < G; ++g) {
@@ -210,6 +227,72 @@ void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
 
 }  // namespace
 
+namespace {
+
+// Four records as a vector, or one; comparisons give -1 or 0.
+using Four = int32_t __attribute__((vector_size(16)));
+template <class P>
+inline P LoadPack(const int32_t* records) {
+  P pack;
+  std::memcpy(&pack, records, sizeof(pack));
+  return pack;
+}
+template <class P>
+inline void StorePack(int32_t* records, P pack) {
+  std::memcpy(records, &pack, sizeof(pack));
+}
+inline int32_t IsZero(int32_t value) { return -static_cast<int32_t>(value == 0); }
+inline Four IsZero(Four value) { return value == 0; }
+inline int32_t AtLeast(int32_t value, int32_t least) {
+  return -static_cast<int32_t>(value >= least);
+}
+inline Four AtLeast(Four value, int32_t least) { return value >= least; }
+inline bool Any(int32_t value) { return value != 0; }
+inline bool Any(Four value) { return (value[0] | value[1] | value[2] | value[3]) != 0; }
+
+}  // namespace
+
+// The usual read: written before a barrier, and not read by the warp since. False: nothing is done.
+template <uint32_t G>
+bool SharedShadow::ReadFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of,
+                             uint32_t lanes, int line) {
+  using Pack = std::conditional_t<G % 4 == 0, Four, int32_t>;
+  constexpr uint32_t kStep = sizeof(Pack) / sizeof(int32_t);
+  const int32_t* const writes = writes_.data();
+  int32_t* const reads = reads_.data();
+  int32_t* const others = other_reads_.data();
+  Pack look{};
+  for (uint32_t k = 0; k < lanes; ++k) {
+    for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
+      const Pack read = LoadPack<Pack>(reads + g);
+      look |= AtLeast(LoadPack<Pack>(writes + g), limits.ordered) |
+              IsZero((read ^ limits.me) & ~(kLaneBits | kStrongBit));
+    }
+  }
+  if (Any(look)) return false;
+  for (uint32_t k = 0; k < lanes; ++k) {
+    const Pack mine = Pack{} + (limits.me | static_cast<int32_t>(lane_of[k]));
+    for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
+      const Pack old = LoadPack<Pack>(reads + g);
+      const Pack same_warp = IsZero((old ^ mine) & kWarpBits);
+      StorePack<Pack>(others + g, (LoadPack<Pack>(others + g) & same_warp) | (old & ~same_warp));
+      StorePack<Pack>(reads + g, mine);
+      StorePack<Pack>(&read_lines_[g], Pack{} + line);
+    }
+  }
+  int32_t lost = 0;
+  for (uint32_t k = 0; k < lanes; ++k) {
+    lost |= reads[at[k]] ^ (limits.me | static_cast<int32_t>(lane_of[k]));
+  }
+  for (uint32_t k = 0; lost && k < lanes; ++k) {
+    if (reads[at[k]] == (limits.me | static_cast<int32_t>(lane_of[k]))) continue;
+    for (uint32_t g = at[k]; g < at[k] + G; ++g) {
+      reads[g] = (reads[g] & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
+    }
+  }
+  return true;
+}
+
 template <uint32_t G>
 void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              int line, Conflicts* conflicts) {
@@ -220,6 +303,7 @@ void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
     lane_of[lanes] = lane;
     lanes += at[lanes] + G <= count_;
   }
+  if (!limits.write && ReadFresh<G>(limits, at, lane_of, lanes, line)) return;
   Gathered<G> all;
   const uint32_t n = lanes * G;
   for (uint32_t k = 0; k < n; ++k) all.me[k] = limits.me | static_cast<int32_t>(lane_of[k / G]);
