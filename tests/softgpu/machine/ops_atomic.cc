@@ -189,7 +189,7 @@ struct AtomWords {
   uint32_t elements = 1;
   bool noftz = false, cache_hint = false;
 };
-AtomWords TakeAtomWords(Words& words, AccessSpec& spec) {
+AtomWords TakeAtomWords(Words& words, AccessSpec& spec, int target) {
   AtomWords taken;
   spec.write = spec.atomic = true;
   spec.order = Order::kRelaxed;
@@ -200,6 +200,7 @@ AtomWords TakeAtomWords(Words& words, AccessSpec& spec) {
     if (int k = words.TakeOneOf({"relaxed", "acquire", "release", "acq_rel"}); k >= 0) {
       spec.order = kOrders[k];
     } else if (k = words.TakeOneOf({"cta", "cluster", "gpu", "sys"}); k >= 0) {
+      if (k == 1 && target < 90) words.Refuse("clusters need sm_90");
       spec.scope = kScopes[k];
     } else if (words.Take("global")) {
       spec.space = ptx::Space::kGlobal;
@@ -236,7 +237,7 @@ void BuildAtomic(const ptx::Instruction& instruction, Decoder& decoder, Inst& in
   Words words(instruction);
   AccessSpec spec;
   const bool returns = instruction.words[0] == "atom";
-  const AtomWords taken = TakeAtomWords(words, spec);
+  const AtomWords taken = TakeAtomWords(words, spec, decoder.target());
   const Type type = taken.type;
   const Row* found = nullptr;
   for (const Row& row : kRows) {
@@ -244,6 +245,8 @@ void BuildAtomic(const ptx::Instruction& instruction, Decoder& decoder, Inst& in
   }
   if (found == nullptr) words.Refuse("no such operation and type here");
   if (taken.noftz != IsHalf(type)) words.Refuse(".noftz goes with f16 and bf16, and must");
+  const bool is_late = type == Type::kBF16 || type == Type::kBF16x2 || type == Type::kB128;
+  if (is_late && decoder.target() < 90) words.Refuse("this type needs sm_90");
   if (taken.elements > 1 && (taken.op != "add" || type != Type::kF32 || decoder.target() < 90 ||
                              spec.space != ptx::Space::kGlobal)) {
     words.Refuse("vectors are for global add.f32 on sm_90");
@@ -304,6 +307,7 @@ void BuildFence(const ptx::Instruction& instruction, Decoder& decoder, Inst& ins
   words.TakeOneOf({"sc", "acq_rel", "acquire", "release"});
   const int scope = words.TakeOneOf({"cta", "cluster", "gpu", "sys"});
   if (scope < 0) words.Refuse("its scope must be cta, cluster, gpu or sys");
+  if (scope == 1 && decoder.target() < 90) words.Refuse("clusters need sm_90");
   words.Finish();
   SetFence(inst, kScopes[scope]);
 }

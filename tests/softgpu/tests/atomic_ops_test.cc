@@ -191,6 +191,7 @@ TEST_P(Atomic, EqualsLanesOneAfterTheOther) {
       const bool returns = form & 1, shared = form & 2, generic = form & 4;
       if (!returns && op.words.starts_with("exch")) continue;
       Case test;
+      test.arch = op.words.find("bf16") != op.words.npos ? 90 : 80;
       test.body = Body(op, returns ? "atom" : "red", returns, shared, generic);
       test.buffers = {Packed(cells, op.bytes), Packed(operands, op.bytes),
                       Buffer::Blank(32 * static_cast<size_t>(op.bytes))};
@@ -232,6 +233,7 @@ TEST(AtomicWords, OrderScopeAndCacheHints) {
        {"atom.relaxed.gpu", "atom.acquire.sys", "atom.release.cta", "atom.acq_rel.cluster",
         "atom.gpu.acq_rel", "atom.gpu", "atom.relaxed"}) {
     Case test;
+    test.arch = 90;
     test.body = std::string(head) + ".global.add.u32 %r1, [%d0], 3;\n" +
                 "red.relaxed.gpu.global.add.u32 [%d0+4], 2;\n" +
                 "atom.global.add.L2::cache_hint.u32 %r1, [%d0+8], 1, %d20;\n";
@@ -367,6 +369,7 @@ TEST(AtomicFaults, AreFound) {
 
 TEST(Fence, EveryFormRunsAndOrders) {
   Case test;
+  test.arch = 90;
   for (const char* fence :
        {"membar.cta", "membar.gl", "membar.sys", "fence.sc.gpu", "fence.acq_rel.cta",
         "fence.acq_rel.cluster", "fence.acq_rel.gpu", "fence.acq_rel.sys"}) {
@@ -397,7 +400,9 @@ TEST(AtomicOps, WhatIsNotCoveredIsRefused) {
         "atom.global.min.f32 %f1, [%d0], %f2;", "atom.global.and.u32 %r1, [%d0], 1;",
         "atom.shared::cluster.add.u32 %r1, [%d0], 1;", "atom.global.u32 %r1, [%d0], 1;",
         "atom.global.add.v2.f32 {%f1, %f2}, [%d0], {%f1, %f2};", "fence.gpu.sc;", "membar.gpu;",
-        "atom.local.add.u32 %r1, [%d0], 1;"}) {
+        "atom.local.add.u32 %r1, [%d0], 1;", "atom.global.add.noftz.bf16 %h1, [%d0], %h2;",
+        "atom.global.exch.b128 %q1, [%d0], %q2;", "atom.cluster.global.add.u32 %r1, [%d0], 1;",
+        "fence.acq_rel.cluster;"}) {
     Case test;
     test.body = op;
     test.buffers = {Buffer::Blank(16)};

@@ -121,7 +121,9 @@ inline Outcome RunPtx(const Case& c) {
     }
   }
   config.params.resize(8 * addresses.size());
-  std::memcpy(config.params.data(), addresses.data(), config.params.size());
+  if (!addresses.empty()) {
+    std::memcpy(config.params.data(), addresses.data(), config.params.size());
+  }
   Outcome outcome;
   outcome.result = device.Run(config);
   outcome.findings = device.findings().all();
