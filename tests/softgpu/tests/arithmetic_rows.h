@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Row {
   int sm = 80;
   bool bits = false;  // unwritten: bit by bit
 };
+inline void PrintTo(const Row& row, std::ostream* out) { *out << row.pattern; }
 struct Form {
   std::string mnemonic;
   std::vector<std::string> words;

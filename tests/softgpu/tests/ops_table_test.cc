@@ -107,6 +107,32 @@ TEST(Table, HasEveryOpcode) {
   EXPECT_EQ(built, listed);
 }
 
+// What the counters are told of a warp's instruction: fma counts 2, pairs twice.
+TEST(Table, FlopsAreCounted) {
+  struct Cost {
+    const char* line;
+    uint64_t f32, f64, half, special;
+  };
+  for (const Cost& cost :
+       {Cost{"fma.rn.f32 %f1, %f2, %f2, %f2;", 64, 0, 0, 0},
+        Cost{"add.f32 %f1, %f2, %f2;", 32, 0, 0, 0}, Cost{"mul.rn.f64 %e1, %e2, %e2;", 0, 32, 0, 0},
+        Cost{"fma.rn.f64 %e1, %e2, %e2, %e2;", 0, 64, 0, 0},
+        Cost{"add.f16 %h1, %h2, %h2;", 0, 0, 32, 0},
+        Cost{"fma.rn.bf16x2 %r1, %r2, %r2, %r2;", 0, 0, 128, 0},
+        Cost{"ex2.approx.f32 %f1, %f2;", 0, 0, 0, 32}, Cost{"min.f32 %f1, %f2, %f2;", 0, 0, 0, 0},
+        Cost{"add.u32 %r1, %r2, %r2;", 0, 0, 0, 0}}) {
+    Case test;
+    test.body = cost.line;
+    const Outcome o = RunPtx(test);
+    ASSERT_EQ(o.result.error, 0) << o.Text();
+    const Counters& c = o.result.counters;
+    EXPECT_EQ(c.flops_f32, cost.f32) << cost.line;
+    EXPECT_EQ(c.flops_f64, cost.f64) << cost.line;
+    EXPECT_EQ(c.flops_half, cost.half) << cost.line;
+    EXPECT_EQ(c.special_functions, cost.special) << cost.line;
+  }
+}
+
 // Operands of the wrong kind or size.
 TEST(Table, WrongOperandsAreRefused) {
   for (const char* line : {"add.u32 %r1, %r2, %d3;",
