@@ -87,4 +87,9 @@ if [[ $(head -c 4 -- "$program" | tr -d '\0') == $'\x7fELF' ]]; then
     die "$program takes $needed instead of softgpu's: its RPATH comes before LD_LIBRARY_PATH"
   fi
 fi
+# A library that was built with the address sanitizer wants it first in the process.
+if grep -q -F libasan.so -- "$library/libcudart.so.13"; then
+  LD_PRELOAD=$(ldd -- "$library/libcudart.so.13" | awk '$1 ~ /^libasan/ { print $3 }')
+  export LD_PRELOAD
+fi
 exec "$program" "$@"

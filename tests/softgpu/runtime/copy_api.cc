@@ -96,6 +96,13 @@ cudaError_t Fill(Runtime& runtime, FillWork fill, cudaStream_t handle, bool wait
   return submitted;
 }
 
+FillWork BoxFill(const cudaPitchedPtr& box, int value, const cudaExtent& extent) {
+  FillWork fill = LinearFill(box.ptr, value, extent.width);
+  fill.dst = {Address(box.ptr), box.pitch, box.pitch * box.ysize};
+  fill.extent = {extent.width, extent.height, extent.depth};
+  return fill;
+}
+
 FillWork LinearFill(void* dst, int value, size_t bytes) {
   FillWork fill;
   fill.dst = {Address(dst), bytes, bytes};
@@ -206,6 +213,19 @@ cudaError_t cudaMemset(void* dst, int value, size_t bytes) {
 cudaError_t cudaMemsetAsync(void* dst, int value, size_t bytes, cudaStream_t stream) {
   return SOFTGPU_CALL([=](Runtime& runtime, const CallSite& site) {
     return softgpu::Fill(runtime, softgpu::LinearFill(dst, value, bytes), stream, false, site);
+  });
+}
+
+cudaError_t cudaMemset3D(cudaPitchedPtr box, int value, cudaExtent extent) {
+  return SOFTGPU_CALL([=](Runtime& runtime, const CallSite& site) {
+    return softgpu::Fill(runtime, softgpu::BoxFill(box, value, extent), nullptr, true, site);
+  });
+}
+
+cudaError_t cudaMemset3DAsync(cudaPitchedPtr box, int value, cudaExtent extent,
+                              cudaStream_t stream) {
+  return SOFTGPU_CALL([=](Runtime& runtime, const CallSite& site) {
+    return softgpu::Fill(runtime, softgpu::BoxFill(box, value, extent), stream, false, site);
   });
 }
 

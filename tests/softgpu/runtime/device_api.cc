@@ -1,9 +1,12 @@
 // The device: one, called softgpu, with the limits of an A100 (SOFTGPU_ARCH=80) or H100 (90).
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <string>
+#include <utility>
 
 #include "tests/softgpu/runtime/capture.h"
 #include "tests/softgpu/runtime/limits.h"
@@ -55,124 +58,65 @@ void FillProperties(Runtime& runtime, cudaDeviceProp* p) {
   p->concurrentManagedAccess = 1;
 }
 
-// A fixed value, or one of the properties; false: not known.
-bool Attribute(Runtime& runtime, cudaDeviceAttr attribute, int* value) {
+// What the device has, or can (1). Textures, surfaces, links to other devices: 0.
+constexpr cudaDeviceAttr kAbilities[] = {
+    cudaDevAttrGpuOverlap,
+    cudaDevAttrCanMapHostMemory,
+    cudaDevAttrConcurrentKernels,
+    cudaDevAttrUnifiedAddressing,
+    cudaDevAttrStreamPrioritiesSupported,
+    cudaDevAttrGlobalL1CacheSupported,
+    cudaDevAttrLocalL1CacheSupported,
+    cudaDevAttrManagedMemory,
+    cudaDevAttrConcurrentManagedAccess,
+    cudaDevAttrComputePreemptionSupported,
+    cudaDevAttrCanUseHostPointerForRegisteredMem,
+    cudaDevAttrCooperativeLaunch,
+    cudaDevAttrHostRegisterSupported,
+    cudaDevAttrMemoryPoolsSupported,
+};
+
+int Attribute(Runtime& runtime, cudaDeviceAttr attribute) {
   const Limits limits = LimitsOf(runtime.arch());
   cudaDeviceProp p;
   FillProperties(runtime, &p);
-  switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock:
-      *value = p.maxThreadsPerBlock;
-      return true;
-    case cudaDevAttrMaxBlockDimX:
-      *value = p.maxThreadsDim[0];
-      return true;
-    case cudaDevAttrMaxBlockDimY:
-      *value = p.maxThreadsDim[1];
-      return true;
-    case cudaDevAttrMaxBlockDimZ:
-      *value = p.maxThreadsDim[2];
-      return true;
-    case cudaDevAttrMaxGridDimX:
-      *value = p.maxGridSize[0];
-      return true;
-    case cudaDevAttrMaxGridDimY:
-      *value = p.maxGridSize[1];
-      return true;
-    case cudaDevAttrMaxGridDimZ:
-      *value = p.maxGridSize[2];
-      return true;
-    case cudaDevAttrMaxSharedMemoryPerBlock:
-      *value = softgpu::kSharedWithoutOptIn;
-      return true;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = static_cast<int>(limits.shared_per_block_opt_in);
-      return true;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      *value = static_cast<int>(limits.shared_per_multiprocessor);
-      return true;
-    case cudaDevAttrReservedSharedMemoryPerBlock:
-      *value = static_cast<int>(limits.shared_reserved);
-      return true;
-    case cudaDevAttrTotalConstantMemory:
-      *value = 64 * 1024;
-      return true;
-    case cudaDevAttrWarpSize:
-      *value = 32;
-      return true;
-    case cudaDevAttrMaxPitch:
-      *value = 0x7fffffff;
-      return true;
-    case cudaDevAttrMaxRegistersPerBlock:
-    case cudaDevAttrMaxRegistersPerMultiprocessor:
-      *value = limits.registers_per_multiprocessor;
-      return true;
-    case cudaDevAttrClockRate:
-      *value = limits.clock_khz;
-      return true;
-    case cudaDevAttrMemoryClockRate:
-      *value = limits.memory_clock_khz;
-      return true;
-    case cudaDevAttrGlobalMemoryBusWidth:
-      *value = limits.bus_bits;
-      return true;
-    case cudaDevAttrTextureAlignment:
-      *value = 512;
-      return true;
-    case cudaDevAttrTexturePitchAlignment:
-      *value = 32;
-      return true;
-    case cudaDevAttrMultiProcessorCount:
-      *value = limits.multiprocessors;
-      return true;
-    case cudaDevAttrMaxThreadsPerMultiProcessor:
-      *value = limits.threads_per_multiprocessor;
-      return true;
-    case cudaDevAttrMaxBlocksPerMultiprocessor:
-      *value = limits.blocks_per_multiprocessor;
-      return true;
-    case cudaDevAttrL2CacheSize:
-      *value = limits.l2_bytes;
-      return true;
-    case cudaDevAttrComputeCapabilityMajor:
-      *value = limits.major;
-      return true;
-    case cudaDevAttrComputeCapabilityMinor:
-      *value = limits.minor;
-      return true;
-    case cudaDevAttrAsyncEngineCount:
-      *value = 3;
-      return true;
-    case cudaDevAttrSingleToDoublePrecisionPerfRatio:
-      *value = 2;
-      return true;
-    case cudaDevAttrComputeMode:
-      *value = cudaComputeModeDefault;
-      return true;
-    case cudaDevAttrHostNumaId:
-    case cudaDevAttrNumaId:
-      *value = -1;
-      return true;
-    case cudaDevAttrGpuOverlap:
-    case cudaDevAttrCanMapHostMemory:
-    case cudaDevAttrConcurrentKernels:
-    case cudaDevAttrUnifiedAddressing:
-    case cudaDevAttrStreamPrioritiesSupported:
-    case cudaDevAttrGlobalL1CacheSupported:
-    case cudaDevAttrLocalL1CacheSupported:
-    case cudaDevAttrManagedMemory:
-    case cudaDevAttrConcurrentManagedAccess:
-    case cudaDevAttrComputePreemptionSupported:
-    case cudaDevAttrCanUseHostPointerForRegisteredMem:
-    case cudaDevAttrCooperativeLaunch:
-    case cudaDevAttrHostRegisterSupported:
-    case cudaDevAttrMemoryPoolsSupported:
-      *value = 1;
-      return true;
-    default:
-      *value = 0;  // textures, surfaces, links to other devices: none
-      return attribute > 0 && attribute < cudaDevAttrMax;
+  const std::pair<cudaDeviceAttr, int> values[] = {
+      {cudaDevAttrMaxThreadsPerBlock, p.maxThreadsPerBlock},
+      {cudaDevAttrMaxBlockDimX, p.maxThreadsDim[0]},
+      {cudaDevAttrMaxBlockDimY, p.maxThreadsDim[1]},
+      {cudaDevAttrMaxBlockDimZ, p.maxThreadsDim[2]},
+      {cudaDevAttrMaxGridDimX, p.maxGridSize[0]},
+      {cudaDevAttrMaxGridDimY, p.maxGridSize[1]},
+      {cudaDevAttrMaxGridDimZ, p.maxGridSize[2]},
+      {cudaDevAttrMaxSharedMemoryPerBlock, static_cast<int>(p.sharedMemPerBlock)},
+      {cudaDevAttrMaxSharedMemoryPerBlockOptin, static_cast<int>(p.sharedMemPerBlockOptin)},
+      {cudaDevAttrMaxSharedMemoryPerMultiprocessor, static_cast<int>(p.sharedMemPerMultiprocessor)},
+      {cudaDevAttrReservedSharedMemoryPerBlock, static_cast<int>(p.reservedSharedMemPerBlock)},
+      {cudaDevAttrTotalConstantMemory, static_cast<int>(p.totalConstMem)},
+      {cudaDevAttrWarpSize, p.warpSize},
+      {cudaDevAttrMaxPitch, static_cast<int>(p.memPitch)},
+      {cudaDevAttrMaxRegistersPerBlock, p.regsPerBlock},
+      {cudaDevAttrMaxRegistersPerMultiprocessor, p.regsPerMultiprocessor},
+      {cudaDevAttrClockRate, limits.clock_khz},
+      {cudaDevAttrMemoryClockRate, limits.memory_clock_khz},
+      {cudaDevAttrGlobalMemoryBusWidth, p.memoryBusWidth},
+      {cudaDevAttrTextureAlignment, static_cast<int>(p.textureAlignment)},
+      {cudaDevAttrTexturePitchAlignment, static_cast<int>(p.texturePitchAlignment)},
+      {cudaDevAttrMultiProcessorCount, p.multiProcessorCount},
+      {cudaDevAttrMaxThreadsPerMultiProcessor, p.maxThreadsPerMultiProcessor},
+      {cudaDevAttrMaxBlocksPerMultiprocessor, p.maxBlocksPerMultiProcessor},
+      {cudaDevAttrL2CacheSize, p.l2CacheSize},
+      {cudaDevAttrComputeCapabilityMajor, p.major},
+      {cudaDevAttrComputeCapabilityMinor, p.minor},
+      {cudaDevAttrAsyncEngineCount, p.asyncEngineCount},
+      {cudaDevAttrSingleToDoublePrecisionPerfRatio, 2},
+      {cudaDevAttrHostNumaId, -1},
+      {cudaDevAttrNumaId, -1},
+  };
+  for (const auto& [known, value] : values) {
+    if (known == attribute) return value;
   }
+  return std::count(std::begin(kAbilities), std::end(kAbilities), attribute) != 0;
 }
 
 cudaError_t CheckDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
@@ -230,7 +174,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   return SOFTGPU_CALL([=](Runtime& runtime, const CallSite&) {
     if (device != 0) return cudaErrorInvalidDevice;
-    if (value == nullptr || !Attribute(runtime, attribute, value)) return cudaErrorInvalidValue;
+    if (value == nullptr || attribute <= 0 || attribute >= cudaDevAttrMax) {
+      return cudaErrorInvalidValue;
+    }
+    *value = Attribute(runtime, attribute);
     return cudaSuccess;
   });
 }

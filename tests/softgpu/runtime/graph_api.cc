@@ -168,6 +168,21 @@ cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* 
   });
 }
 
+cudaError_t cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t* nodes,
+                                           cudaGraphEdgeData* edges, size_t* count) {
+  return SOFTGPU_CALL([=](Runtime&, const CallSite&) {
+    std::vector<cudaGraphNode_t> next;
+    for (const auto& other : node->graph->nodes) {
+      if (std::find(other->after.begin(), other->after.end(), node) != other->after.end()) {
+        next.push_back(other.get());
+      }
+    }
+    if (edges != nullptr) std::fill(edges, edges + *count, cudaGraphEdgeData{});
+    Give(next, nodes, count);
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from,
                                      const cudaGraphNode_t* to, const cudaGraphEdgeData*,
                                      size_t count) {

@@ -268,4 +268,21 @@ cudaError_t cudaStreamWaitEvent_ptsz(cudaStream_t stream, cudaEvent_t event, uns
   return cudaStreamWaitEvent(stream, event, flags);
 }
 
+cudaError_t cudaMemset3D_ptds(cudaPitchedPtr box, int value, cudaExtent extent) {
+  const PerThreadDefault scope;
+  return cudaMemset3D(box, value, extent);
+}
+
+cudaError_t cudaMemset3DAsync_ptsz(cudaPitchedPtr box, int value, cudaExtent extent,
+                                   cudaStream_t stream) {
+  const PerThreadDefault scope;
+  return cudaMemset3DAsync(box, value, extent, stream);
+}
+
+cudaError_t cudaStreamSetAttribute_ptsz(cudaStream_t stream, cudaStreamAttrID attribute,
+                                        const cudaStreamAttrValue* value) {
+  const PerThreadDefault scope;
+  return cudaStreamSetAttribute(stream, attribute, value);
+}
+
 }  // extern "C"

@@ -1,19 +1,24 @@
-// Stream-ordered allocation. There is one pool; memory is there when the call returns, and goes
-// when the stream gets to the free.
+// Stream-ordered allocation. Pools are names: their memory is the device's. It is there when the
+// call returns, and goes when the stream gets to the free.
 #include <cuda_runtime_api.h>
 
 #include "tests/softgpu/runtime/capture.h"
 #include "tests/softgpu/runtime/launch.h"
 #include "tests/softgpu/runtime/runtime.h"
 
+struct CUmemPoolHandle_st {
+  uint64_t release_threshold = 0;
+};
+
 namespace {
 
 using softgpu::CallSite;
 using softgpu::Runtime;
 
-uint64_t release_threshold = 0;
-
-cudaMemPool_t DefaultPool() { return reinterpret_cast<cudaMemPool_t>(&release_threshold); }
+cudaMemPool_t DefaultPool() {
+  static CUmemPoolHandle_st pool;
+  return &pool;
+}
 
 cudaError_t GivePool(cudaMemPool_t* pool, int device) {
   if (pool == nullptr) return cudaErrorInvalidValue;
@@ -84,7 +89,24 @@ cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) {
 
 cudaError_t cudaDeviceSetMemPool(int device, cudaMemPool_t pool) {
   return SOFTGPU_CALL([=](Runtime&, const CallSite&) {
-    return device != 0 || pool != DefaultPool() ? cudaErrorInvalidValue : cudaSuccess;
+    if (device != 0) return cudaErrorInvalidDevice;
+    return pool == DefaultPool() ? cudaSuccess
+                                 : softgpu::NotSupported("cudaDeviceSetMemPool", "other pools");
+  });
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
+  return SOFTGPU_CALL([=](Runtime&, const CallSite&) {
+    *pool = new CUmemPoolHandle_st;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  return SOFTGPU_CALL([=](Runtime&, const CallSite&) {
+    if (pool == nullptr || pool == DefaultPool()) return cudaErrorInvalidValue;
+    delete pool;
+    return cudaSuccess;
   });
 }
 
@@ -92,20 +114,20 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
   return SOFTGPU_CALL([](Runtime&, const CallSite&) { return cudaSuccess; });
 }
 
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   return SOFTGPU_CALL([=](Runtime&, const CallSite&) {
     if (attribute == cudaMemPoolAttrReleaseThreshold) {
-      release_threshold = *static_cast<uint64_t*>(value);
+      pool->release_threshold = *static_cast<uint64_t*>(value);
     }
     return cudaSuccess;
   });
 }
 
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   return SOFTGPU_CALL([=](Runtime& runtime, const CallSite&) {
     switch (attribute) {
       case cudaMemPoolAttrReleaseThreshold:
-        *static_cast<uint64_t*>(value) = release_threshold;
+        *static_cast<uint64_t*>(value) = pool->release_threshold;
         return cudaSuccess;
       case cudaMemPoolAttrReservedMemCurrent:
       case cudaMemPoolAttrReservedMemHigh:

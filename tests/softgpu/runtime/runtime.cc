@@ -31,13 +31,15 @@ __attribute__((destructor)) void AtEnd() {
   Runtime* runtime = Runtime::IfMade();
   if (runtime == nullptr) return;
   size_t findings = 0;
+  bool report_failed = false;
   {
     const std::lock_guard<std::mutex> lock(runtime->mutex);
     runtime->streams.Drain(*runtime);
     if (runtime->sticky == cudaSuccess) runtime->ReportLeaks();
     findings = runtime->findings().count();
+    report_failed = !runtime->WriteReport();
   }
-  if (findings == 0 && !runtime->refused_kernels) return;
+  if (findings == 0 && !runtime->refused_kernels && !report_failed) return;
   if (findings != 0) {
     std::fprintf(stderr, "softgpu: %zu finding%s\n", findings, findings == 1 ? "" : "s");
   }
@@ -50,9 +52,20 @@ __attribute__((destructor)) void AtEnd() {
 
 }  // namespace
 
-Runtime::Runtime() : device_(DeviceOrExit()) {
+Runtime::Runtime() : device_(DeviceOrExit()), report_(CostReport::Of(*device_)) {
   streams.Seed(device_->options().seed);
   on_exit([](int status, void*) { exit_status = status; }, nullptr);
+}
+
+bool Runtime::WriteReport() {
+  if (!report_) return true;
+  try {
+    report_->Write(device_->options().report);
+    return true;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "softgpu: %s\n", e.what());
+    return false;
+  }
 }
 
 Runtime& Runtime::Get() {

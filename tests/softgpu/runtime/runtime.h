@@ -34,6 +34,8 @@ class Runtime {
 
   std::mutex mutex;  // held by every call but while host functions run
   Device& device() { return *device_; }
+  // Where SOFTGPU_REPORT asks for one. False: it could not be written, and that was said.
+  bool WriteReport();
   DeviceMemory& memory() { return device_->memory(); }
   Findings& findings() { return device_->findings(); }
   int arch() const { return device_->options().arch; }
@@ -76,6 +78,7 @@ class Runtime {
  private:
   Runtime();
   std::unique_ptr<Device> device_;
+  std::unique_ptr<CostReport> report_;
   uint64_t grid_workspace_ = 0;
 };
 

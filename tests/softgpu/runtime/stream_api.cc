@@ -108,6 +108,14 @@ cudaError_t cudaStreamGetDevice(cudaStream_t handle, int* device) {
   });
 }
 
+// Hints: taken, without effect.
+cudaError_t cudaStreamSetAttribute(cudaStream_t handle, cudaStreamAttrID,
+                                   const cudaStreamAttrValue*) {
+  return SOFTGPU_CALL([=](Runtime& runtime, const CallSite&) {
+    return WithStream(runtime, handle, [](CUstream_st&) { return cudaSuccess; });
+  });
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   return SOFTGPU_CALL([=](Runtime& runtime, const CallSite&) {
     return WithStream(runtime, handle, [&](CUstream_st& stream) {

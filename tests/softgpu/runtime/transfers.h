@@ -13,6 +13,7 @@ CopyWork Pitched(void* dst, size_t dst_pitch, const void* src, size_t src_pitch,
                  size_t height);
 cudaError_t FromParameters(const cudaMemcpy3DParms& p, const CallSite& site, CopyWork* copy);
 FillWork LinearFill(void* dst, int value, size_t bytes);
+FillWork BoxFill(const cudaPitchedPtr& box, int value, const cudaExtent& extent);
 
 // Queues (or captures); `wait`: of a call that returns when the copy is done, as far as the manual
 // says so.

@@ -85,6 +85,13 @@ void TestBoxes() {
       }
     }
   }
+  OK(cudaMemset3D(box, 6, make_cudaExtent(2, height, depth)));
+  OK(cudaMemcpy3D(&out));
+  CHECK(dst[0] == src[(height + 1) * width + 4]);  // beside it
+  out.srcPos = make_cudaPos(0, 1, 1);
+  OK(cudaMemcpy3D(&out));
+  CHECK(dst[1] == 6 && dst[(height + 1) * width + 1] == 6 &&
+        dst[2] == src[(height + 1) * width + 2]);
   OK(cudaFree(box.ptr));
 }
 
