@@ -131,7 +131,9 @@ void TrainLog::AddValidation(int64_t iteration, const std::vector<std::optional<
 }
 
 void TrainLog::WriteCurves() const {
-  Panel loss{"Loss", {{"iteration", 0.0}, {"loss", {}, {}, true}}, {}};
+  Axis iterations{"iteration", 0.0};
+  if (!step_iterations_.empty()) iterations.max = step_iterations_.back();
+  Panel loss{"Loss", {iterations, {"loss", {}, {}, true}}, {}};
   // Crops without lesions have loss 0, which a logarithmic axis cannot show.
   Series raw{.name = "each iteration", .style = 0, .faint = true};
   for (size_t i = 0; i < step_losses_.size(); ++i) {
@@ -149,7 +151,7 @@ void TrainLog::WriteCurves() const {
   if (!smooth.x.empty()) loss.series.push_back(std::move(smooth));
   std::vector<Panel> panels = {std::move(loss)};
   if (!validation_iterations_.empty()) {
-    Panel aupr{"Validation, idrid33", {{"iteration", 0.0}, {"AUPR", 0.0, 1.0}}, {}};
+    Panel aupr{"Validation, idrid33", {iterations, {"AUPR", 0.0, 1.0}}, {}};
     for (size_t c = 0; c < aupr_.size(); ++c) {
       const bool mean = c == classes_.size();
       aupr.series.push_back({.name = mean ? "mean" : classes_[c],
