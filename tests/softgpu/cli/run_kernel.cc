@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tests/softgpu/ptx/module.h"
+#include "tests/softgpu/report/report.h"
 
 namespace softgpu {
 namespace {
@@ -90,7 +91,9 @@ KernelOutcome RunKernel(const KernelRun& run, Options options) {
   config.dynamic_shared = run.dynamic_shared;
   config.max_dynamic_shared = ~0u;  // opted in; the device's own limit holds
   config.params = PackParameters(kernel, values);
+  const std::unique_ptr<CostReport> report = CostReport::Of(device);
   outcome.launch = device.Run(config);
+  if (report) report->Write(device.options().report);
   for (size_t i = 0; i < run.arguments.size(); ++i) {
     if (run.arguments[i].in.empty()) continue;
     CopyOut(device, run, run.arguments[i], addresses[i], outcome.arrays[i]);

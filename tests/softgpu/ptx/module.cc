@@ -24,7 +24,9 @@ Module Parse(std::string_view text) {
   while (!text.empty() && text.back() == '\0') text.remove_suffix(1);
   constexpr size_t kLargest = size_t{256} << 20;
   if (text.size() > kLargest) throw Error(1, "the text is larger than 256 MiB");
-  return Parser(text).Run();
+  Module module = Parser(text).Run();
+  module.text = text;
+  return module;
 }
 
 }  // namespace softgpu::ptx

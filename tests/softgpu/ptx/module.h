@@ -109,6 +109,7 @@ struct Function {
 
 struct Module {
   int version_major = 0, version_minor = 0;
+  std::string text;                  // that it was parsed from: for ptxas
   std::string target;                // "sm_80"
   std::map<int, std::string> files;  // of .file
   std::vector<Variable> variables;   // .global, .const, .shared at module scope

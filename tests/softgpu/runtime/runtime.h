@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "tests/softgpu/machine/launch.h"
+#include "tests/softgpu/report/report.h"
 #include "tests/softgpu/runtime/call_site.h"
 #include "tests/softgpu/runtime/modules.h"
 #include "tests/softgpu/runtime/pinned.h"

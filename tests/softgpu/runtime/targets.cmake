@@ -35,7 +35,7 @@ target_compile_options(softgpu_cudart PRIVATE -O2)
 set(SOFTGPU_EXPORTS "${CMAKE_CURRENT_SOURCE_DIR}/runtime/libcudart.map")
 target_link_options(softgpu_cudart PRIVATE
   "-Wl,--version-script=${SOFTGPU_EXPORTS}" -Wl,-Bsymbolic-functions -Wl,-z,defs)
-target_link_libraries(softgpu_cudart PRIVATE softgpu_machine ${CMAKE_DL_LIBS})
+target_link_libraries(softgpu_cudart PRIVATE softgpu_report ${CMAKE_DL_LIBS})
 # A folder of its own: it goes first on LD_LIBRARY_PATH.
 set(SOFTGPU_CUDART_DIR "${CMAKE_CURRENT_BINARY_DIR}/cudart")
 set_target_properties(softgpu_cudart PROPERTIES
