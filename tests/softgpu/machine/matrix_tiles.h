@@ -21,7 +21,6 @@ using F8 = float __attribute__((vector_size(32)));
 using F4 = float __attribute__((vector_size(16)));
 using U8 = uint32_t __attribute__((vector_size(32)));
 using U4 = uint32_t __attribute__((vector_size(16)));
-using I8 = int32_t __attribute__((vector_size(32)));
 using H8 = uint16_t __attribute__((vector_size(16)));
 
 template <class V>
@@ -118,6 +117,39 @@ struct TensorFloatElement {
   }
 };
 
+// Bytes, T signed or not: their products and the sums of 32 of them are exact in f32.
+template <class T>
+struct ByteElement {
+  static constexpr int kWidth = 16;
+  typedef T Sixteen __attribute__((vector_size(16)));  // an alias loses the attribute here
+  static void Convert(const void* from, float* out) {
+    T values[kWidth];
+    std::memcpy(values, from, kWidth);
+    for (int e = 0; e < kWidth; ++e) out[e] = values[e];
+  }
+  static void Rows(const uint8_t* slot, float* out, int stride) {
+    for (int r = 0; r < 8; ++r) Convert(slot + 16 * r, out + r * stride);
+  }
+  // 8 x 16 to 16 x 8 by three rounds of a perfect shuffle.
+  static void Columns(const uint8_t* slot, float* out) {
+    Sixteen rows[8];
+    std::memcpy(rows, slot, sizeof(rows));
+    for (int round = 0; round < 3; ++round) {
+      Sixteen next[8];
+      for (int r = 0; r < 4; ++r) {
+        next[2 * r] = __builtin_shufflevector(rows[r], rows[r + 4], 0, 16, 1, 17, 2, 18, 3, 19, 4,
+                                              20, 5, 21, 6, 22, 7, 23);
+        next[2 * r + 1] = __builtin_shufflevector(rows[r], rows[r + 4], 8, 24, 9, 25, 10, 26, 11,
+                                                  27, 12, 28, 13, 29, 14, 30, 15, 31);
+      }
+      std::memcpy(rows, next, sizeof(next));
+    }
+    uint8_t columns[sizeof(rows)];
+    std::memcpy(columns, rows, sizeof(rows));
+    for (int k = 0; k < 8; ++k) Convert(columns + 16 * k, out + 16 * k);
+  }
+};
+
 // c[m] += a[m][0..K) * b[0..K), for 8 rows; rows of c and b are 8 long. Each product and sum is
 // rounded to f32, in the order of k: the manual asks for at least that precision and leaves the
 // order open.
@@ -147,9 +179,16 @@ inline void StoreAccumulators(const F8* c, float* even, float* odd) {
 }
 
 inline void StoreHalves(const F8* c, uint16_t* out) {
+#if defined(__F16C__)
+  for (int m = 0; m < 8; ++m) {
+    StoreVector(out + 8 * m,
+                _mm256_cvtps_ph(std::bit_cast<__m256>(c[m]), _MM_FROUND_TO_NEAREST_INT));
+  }
+#else
   for (int e = 0; e < 64; ++e) {
     out[e] = std::bit_cast<uint16_t>(static_cast<_Float16>(c[e / 8][e % 8]));
   }
+#endif
 }
 
 }  // namespace softgpu::matrix

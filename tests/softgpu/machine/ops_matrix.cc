@@ -18,7 +18,6 @@ bool WholeWarp(Warp& w, const Inst& i) { return w.exec == kAllLanes || Converge(
 namespace {
 
 using matrix::F8;
-using matrix::I8;
 
 // Registers of the fragments, in Inst::list in this order.
 struct Shape {
@@ -162,21 +161,18 @@ struct ByteMma {
       .d = 4, .a = 2 * kBlocks, .b = kBlocks, .c = 4, .ab_bytes = 4, .cd_bytes = 4};
   static constexpr uint32_t kFlops = 2 * 16 * 8 * kDepth;
 
-  static void Multiply(const Warp& w, const Ref* ra, I8* sums) {
+  static void Multiply(const Warp& w, const Ref* ra, F8* sums) {
     const Ref* rb = ra + kShape.a;
-    int32_t b[kDepth][8];
-    for (int f = 0; f < kShape.b; ++f) {
-      const TB* from = Get<TB>(w, rb[f]);
-      for (int e = 0; e < 128; ++e) b[16 * f + e % 16][e / 16] = from[e];
-    }
+    alignas(32) float a[16 * kDepth], b[kDepth * 8];
     for (int f = 0; f < kShape.a; ++f) {
-      const TA* from = Get<TA>(w, ra[f]);
-      for (int m = 0; m < 8; ++m) {
-        I8& sum = sums[8 * (f % 2) + m];
-        for (int k = 0; k < 16; ++k) {
-          sum += matrix::LoadVector<I8>(b[16 * (f / 2) + k]) * int32_t{from[16 * m + k]};
-        }
-      }
+      matrix::ByteElement<TA>::Rows(Slot(w, ra[f]), a + (f % 2) * 8 * kDepth + (f / 2) * 16,
+                                    kDepth);
+    }
+    for (int f = 0; f < kShape.b; ++f) {
+      matrix::ByteElement<TB>::Columns(Slot(w, rb[f]), b + f * 128);
+    }
+    for (int half = 0; half < 2; ++half) {
+      matrix::MultiplyAdd<kDepth>(a + half * 8 * kDepth, b, sums + 8 * half);
     }
   }
 
@@ -194,13 +190,17 @@ struct ByteMma {
     if (!WholeWarp(w, i)) return;
     const Ref* ra = RefsA<kShape.d>(i);
     const Ref* rc = ra + kShape.a + kShape.b;
-    I8 sums[16] = {};
+    F8 sums[16] = {};
     Multiply(w, ra, sums);
+    float products[4][kLanes];
+    for (int half = 0; half < 2; ++half) {
+      matrix::StoreAccumulators(sums + 8 * half, products[2 * half], products[2 * half + 1]);
+    }
     int32_t d[4][kLanes];
     for (int f = 0; f < 4; ++f) {
       const int32_t* c = Get<int32_t>(w, rc[f]);
       for (int l = 0; l < kLanes; ++l) {
-        d[f][l] = Add(c[l], sums[8 * (f / 2) + l / 4][2 * (l % 4) + f % 2]);
+        d[f][l] = Add(c[l], static_cast<int32_t>(products[f][l]));
       }
     }
     PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
