@@ -113,6 +113,16 @@ GroupLimits LimitsOf(const BlockClocks& clocks, uint32_t warp, uint64_t first, u
           static_cast<int64_t>(uint64_t{time} << kTimeShift)};
 }
 
+// Entries are eight times the data, so they are seldom near: all of an access's are asked for
+// first.
+template <bool kWrite>
+inline void FetchGroup(const uint64_t* entry) {
+  __builtin_prefetch(entry, kWrite);
+  __builtin_prefetch(entry + kRead, !kWrite);
+  __builtin_prefetch(entry + kOtherRead, !kWrite);
+  __builtin_prefetch(entry + kLines, 1);
+}
+
 // Four granules, the words of whose entries lie side by side. False: they need a closer look.
 template <bool kWrite>
 inline bool CheckVector(const uint64_t* entry, Vector me, const GroupLimits& limits) {
@@ -297,6 +307,9 @@ void GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
   const int shift = in_order ? std::countr_zero(access.bytes / 4) : 31;
   const GroupLimits group = LimitsOf(clocks, limits.warp, first_number_, block_number_, warps_);
   const bool whole = count % kVector == 0 && address % (4 * kVector) == 0;
+  for (uint32_t k = 0; k < count; k += DeviceMemory::kRaceGroup) {
+    FetchGroup<kWrite>(memory_.RaceEntry(address + k * 4));
+  }
   Vector steps;
   for (int k = 0; k < kVector; ++k) steps[k] = int64_t{k >> shift} << kLaneShift;
   for (uint32_t k = 0; k < count;) {
@@ -357,7 +370,9 @@ void GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
     all.address[all.count] = a;
     all.lanes[all.count] = 1u << lane;
     all.me[all.count] = (limits.me & ~kMaskBits) | bytes | uint64_t{lane} << kLaneShift;
-    all.count += memory_.Contains(a);
+    if (!memory_.Contains(a)) continue;
+    FetchGroup<kWrite>(memory_.RaceEntry(a));
+    ++all.count;
   }
   const GroupLimits group = LimitsOf(clocks, limits.warp, first_number_, block_number_, warps_);
   // First all checks: lanes of one instruction do not race with each other here.
