@@ -11,7 +11,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#if defined(__F16C__)
+#if defined(__AVX2__) || defined(__F16C__)
 #include <immintrin.h>
 #endif
 
@@ -77,7 +77,14 @@ struct HalfElement {
 
 struct BFloatElement {
   static constexpr int kWidth = 8;
-  static F8 Convert(H8 h) { return std::bit_cast<F8>(__builtin_convertvector(h, U8) << 16); }
+  static F8 Convert(H8 h) {
+#if defined(__AVX2__)
+    const U8 wide = std::bit_cast<U8>(_mm256_cvtepu16_epi32(std::bit_cast<__m128i>(h)));
+#else
+    const U8 wide = __builtin_convertvector(h, U8);
+#endif
+    return std::bit_cast<F8>(wide << 16);
+  }
   static void Row(const uint8_t* row, float* out) {
     StoreVector(out, Convert(LoadVector<H8>(row)));
   }
@@ -122,10 +129,19 @@ template <class T>
 struct ByteElement {
   static constexpr int kWidth = 16;
   typedef T Sixteen __attribute__((vector_size(16)));  // an alias loses the attribute here
-  static void Convert(const void* from, float* out) {
+  // 16 of them. GCC makes scalars of the loop.
+  static void Convert(const uint8_t* from, float* out) {
+#if defined(__AVX2__)
+    for (int half = 0; half < 2; ++half) {
+      const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * half));
+      const __m256i wide = T(-1) < 0 ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
+      StoreVector(out + 8 * half, _mm256_cvtepi32_ps(wide));
+    }
+#else
     T values[kWidth];
     std::memcpy(values, from, kWidth);
     for (int e = 0; e < kWidth; ++e) out[e] = values[e];
+#endif
   }
   static void Rows(const uint8_t* slot, float* out, int stride) {
     for (int r = 0; r < 8; ++r) Convert(slot + 16 * r, out + r * stride);
@@ -167,14 +183,18 @@ inline void MultiplyAdd(const float* a, const float* b, F8* c) {
 // Accumulators: 8 rows of 8 columns from the slots of their even and odd columns, and back.
 inline void LoadAccumulators(const uint8_t* even, const uint8_t* odd, F8* c) {
   for (int m = 0; m < 8; ++m) {
-    c[m] = __builtin_shufflevector(LoadVector<F4>(even + 16 * m), LoadVector<F4>(odd + 16 * m), 0,
-                                   4, 1, 5, 2, 6, 3, 7);
+    const F4 a = LoadVector<F4>(even + 16 * m), b = LoadVector<F4>(odd + 16 * m);
+    const F4 low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const F4 high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    c[m] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 }
 inline void StoreAccumulators(const F8* c, float* even, float* odd) {
   for (int m = 0; m < 8; ++m) {
-    StoreVector(even + 4 * m, __builtin_shufflevector(c[m], c[m], 0, 2, 4, 6));
-    StoreVector(odd + 4 * m, __builtin_shufflevector(c[m], c[m], 1, 3, 5, 7));
+    const F4 low = __builtin_shufflevector(c[m], c[m], 0, 1, 2, 3);
+    const F4 high = __builtin_shufflevector(c[m], c[m], 4, 5, 6, 7);
+    StoreVector(even + 4 * m, __builtin_shufflevector(low, high, 0, 2, 4, 6));
+    StoreVector(odd + 4 * m, __builtin_shufflevector(low, high, 1, 3, 5, 7));
   }
 }
 
