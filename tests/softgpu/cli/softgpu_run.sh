@@ -17,7 +17,7 @@ access. What it finds is printed to stderr as it is found, in lines that open wi
   --off NAMES    checks to switch off, with commas between: out-of-bounds, use-after-free,
                  misaligned, uninitialised, race-shared, race-global, barrier, warp-sync,
                  async-copy, launch, host-copy, double-free, leak, pinned, assert, timeout
-  --report FILE  counters of every kernel, as JSON
+  --report FILE  what every kernel cost, as JSON; FILE "-": a table, at the end, on stderr
 
 Build the program with: nvcc -cudart shared -gencode arch=compute_80,code=compute_80
 -Xfatbin -compress=false (and -lineinfo and -g, for the lines of kernels and of host code; kernels
