@@ -13,9 +13,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
 
 #include "tests/softgpu/machine/shadow.h"
 
@@ -90,14 +87,7 @@ inline Vector LoadVector(const uint64_t* words) {
   std::memcpy(&v, words, sizeof(v));
   return v;
 }
-inline bool Any(Vector v) {
-#ifdef __AVX2__
-  const __m256i bits = reinterpret_cast<__m256i>(v);
-  return !_mm256_testz_si256(bits, bits);
-#else
-  return (v[0] | v[1] | v[2] | v[3]) != 0;
-#endif
-}
+inline bool Any(Vector v) { return (v[0] | v[1] | v[2] | v[3]) != 0; }
 
 // Where the record is not known at once to be ordered before the access or its own thread's, or
 // stands for the same time of the warp, so that MergeSame has to look.
