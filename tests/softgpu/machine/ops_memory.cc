@@ -146,18 +146,21 @@ void Load(Warp& w, const Inst& i) {
   w.exec = exec;
 }
 
-// Bytes to store, lane by lane; returns whether all were written.
+// Bytes to store, lane by lane. True: all were written, and bytes.unwritten is left as it is.
 template <class Slot, class Element>
 bool Collect(const Warp& w, const LoadStore& op, uint32_t mask, Bytes32& bytes) {
   uint32_t unwritten = 0;
   for (int e = 0; e < op.elements; ++e) {
     const Ref slot = op.slots[static_cast<size_t>(e)];
     const Slot* values = Get<Slot>(w, slot);
-    const uint8_t* shadow = Shadow(w, slot, sizeof(Slot));
     const size_t at = static_cast<size_t>(e) * sizeof(Element);
     for (int l = 0; l < kLanes; ++l) std::memcpy(&bytes.data[l][at], &values[l], sizeof(Element));
-    const uint32_t lanes = AnyShadow(shadow) & mask;
-    unwritten |= lanes;
+    unwritten |= AnyShadow(Shadow(w, slot, sizeof(Slot))) & mask;
+  }
+  if (unwritten == 0) return true;
+  for (int e = 0; e < op.elements; ++e) {
+    const uint8_t* shadow = Shadow(w, op.slots[static_cast<size_t>(e)], sizeof(Slot));
+    const size_t at = static_cast<size_t>(e) * sizeof(Element);
     for (int l = 0; l < kLanes; ++l) {
       for (size_t k = 0; k < sizeof(Element); ++k) {
         const size_t bit = sizeof(Element) == 16 ? k / 2 : k;
@@ -165,7 +168,28 @@ bool Collect(const Warp& w, const LoadStore& op, uint32_t mask, Bytes32& bytes) 
       }
     }
   }
-  return unwritten == 0;
+  return false;
+}
+
+// Calls f with the bytes of a lane as a constant, so that its copies are single moves.
+template <class F>
+void WithBytes(uint32_t bytes, F f) {
+  switch (bytes) {
+    case 1:
+      f(std::integral_constant<uint32_t, 1>());
+      break;
+    case 2:
+      f(std::integral_constant<uint32_t, 2>());
+      break;
+    case 4:
+      f(std::integral_constant<uint32_t, 4>());
+      break;
+    case 8:
+      f(std::integral_constant<uint32_t, 8>());
+      break;
+    default:
+      f(std::integral_constant<uint32_t, 16>());
+  }
 }
 
 void SetStates(const Reached& r, const Bytes32& bytes, bool written) {
@@ -174,22 +198,26 @@ void SetStates(const Reached& r, const Bytes32& bytes, bool written) {
     if (r.state[0]) std::memset(r.state[0], kWritten, kLanes * n);
     return;
   }
+  if (written) {
+    WithBytes(n, [&](auto size) {
+      ForLanes(r.access.mask, [&](int lane) {
+        if (uint8_t* state = LaneState(r, lane)) std::memset(state, kWritten, size);
+      });
+    });
+    return;
+  }
   ForLanes(r.access.mask, [&](int lane) {
     uint8_t* state = LaneState(r, lane);
     if (!state) return;
-    if (written) {
-      std::memset(state, kWritten, n);
-      return;
-    }
     for (uint32_t k = 0; k < n; ++k) state[k] = bytes.unwritten[lane][k] ? kUnwritten : kWritten;
   });
 }
 
-void StoreLocal(Warp& w, const Reached& r, const Bytes32& bytes) {
+void StoreLocal(Warp& w, const Reached& r, const Bytes32& bytes, bool written) {
   ForLanes(r.access.mask, [&](int lane) {
     uint8_t state[16];
     for (uint32_t k = 0; k < r.access.bytes; ++k) {
-      state[k] = bytes.unwritten[lane][k] ? kUnwritten : kWritten;
+      state[k] = !written && bytes.unwritten[lane][k] ? kUnwritten : kWritten;
     }
     WriteLocal(w, lane, r.access.address[lane], r.access.bytes, bytes.data[lane], state);
   });
@@ -198,6 +226,13 @@ void StoreLocal(Warp& w, const Reached& r, const Bytes32& bytes) {
 // Two lanes that store different bytes to one place: which of them stays is not said.
 void CheckCollision(Warp& w, const Inst& i, const Reached& r, const Bytes32& bytes) {
   if (r.access.pattern == Pattern::kUnitStride || r.access.order != Order::kWeak) return;
+  bool same = true;
+  WithBytes(r.access.bytes, [&](auto size) {
+    ForLanes(r.access.mask, [&](int lane) {
+      same &= std::memcmp(LaneData(r, lane), bytes.data[lane], size) == 0;
+    });
+  });
+  if (same) return;
   const Check check =
       r.access.space == ptx::Space::kShared ? Check::kRaceShared : Check::kRaceGlobal;
   ForLanes(r.access.mask, [&](int lane) {
@@ -233,11 +268,13 @@ void Store(Warp& w, const Inst& i) {
     Bytes32 bytes;
     const bool written = Collect<Slot, Element>(w, op, r.access.mask, bytes);
     if (r.access.space == ptx::Space::kLocal) {
-      StoreLocal(w, r, bytes);
+      StoreLocal(w, r, bytes, written);
       continue;
     }
-    const uint32_t n = r.access.bytes;
-    ForLanes(r.access.mask, [&](int lane) { std::memcpy(LaneData(r, lane), bytes.data[lane], n); });
+    WithBytes(r.access.bytes, [&](auto size) {
+      ForLanes(r.access.mask,
+               [&](int lane) { std::memcpy(LaneData(r, lane), bytes.data[lane], size); });
+    });
     SetStates(r, bytes, written);
     CheckCollision(w, i, r, bytes);
     if (w.block->races) w.block->races->OnWritten();

@@ -94,15 +94,18 @@ void FindPattern(Access& access) {
   const uint64_t* address = access.address;
   const uint64_t a0 = address[access.first];
   if (access.mask == kAllLanes) {
-    uint64_t off_stride = 0, off_uniform = 0;
+    // Two lanes say which pattern it may be.
+    const uint64_t step = address[1] - a0;
+    access.pattern = Pattern::kScattered;
+    if (step != access.bytes && step != 0) return;
     const int shift = std::countr_zero(access.bytes);
-    for (uint64_t l = 0; l < kLanes; ++l) {
-      off_stride |= address[l] ^ (a0 + (l << shift));
-      off_uniform |= address[l] ^ a0;
+    uint64_t off = 0;
+    if (step) {
+      for (uint64_t l = 0; l < kLanes; ++l) off |= address[l] ^ (a0 + (l << shift));
+    } else {
+      for (uint64_t l = 0; l < kLanes; ++l) off |= address[l] ^ a0;
     }
-    access.pattern = off_stride == 0    ? Pattern::kUnitStride
-                     : off_uniform == 0 ? Pattern::kUniform
-                                        : Pattern::kScattered;
+    if (off == 0) access.pattern = step ? Pattern::kUnitStride : Pattern::kUniform;
     return;
   }
   uint64_t off_uniform = 0;

@@ -58,10 +58,11 @@ class SharedShadow {
   void Resolve(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
                Conflicts* conflicts) const;
   void Remember(const Limits& limits, const Run& run, int line);
+  bool TakeFreshRun(const Limits& limits, const Run& run, int line);
   void ReadOne(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
                int line, Conflicts* conflicts);
   template <uint32_t G>
-  bool ReadFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of, uint32_t lanes,
+  bool TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of, uint32_t lanes,
                  int line);
   template <uint32_t G>
   void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,

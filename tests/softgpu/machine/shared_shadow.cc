@@ -1,6 +1,3 @@
-// A record: time (19 bits), warp (5), strong (1), lane (6; see kSeveralLanes). Times grow over all
-// blocks that the object serves, so that nothing is cleared between blocks.
-//
 // Of reads, the last one and the last one of another warp are kept. With barriers of the whole
 // block that is as good as all: if any other warp has read since the last barrier, so has the one
 // of these two that is not the writer's.
@@ -10,39 +7,11 @@
 #include <type_traits>
 
 #include "tests/softgpu/machine/shadow.h"
+#include "tests/softgpu/machine/shared_record.h"
 
 namespace softgpu {
-namespace {
 
-constexpr int kTimeShift = 12, kWarpShift = 7;
-constexpr int32_t kMaxTime = (1 << 19) - 1;
-constexpr int32_t kStrongBit = 1 << 6;
-constexpr int32_t kLaneBits = 63;
-constexpr int32_t kWarpBits = 31 << kWarpShift;
-constexpr int32_t kNoLane = 63;  // of a new access by several lanes: no record's lane
-
-// Bitwise operators: the loops below have no branches.
-inline bool IsSuspect(int32_t record, int32_t me, int32_t ordered, int32_t own) {
-  const int32_t differs = record ^ me;
-  const bool same_warp = (differs & kWarpBits) == 0;
-  const bool same_lane = (differs & kLaneBits) == 0;
-  const bool fine = (record < ordered) | (same_warp & ((record < own) | same_lane)) |
-                    ((record & me & kStrongBit) != 0);
-  return !fine;
-}
-
-// A record that stands for both: of lanes of one warp in one time, else the new one.
-inline int32_t Merge(int32_t old, int32_t me) {
-  const int32_t differs = old ^ me;
-  const bool same_time = (differs & ~(kLaneBits | kStrongBit)) == 0;
-  const bool same_lane = (differs & kLaneBits) == 0;
-  const int32_t weak = me & (old | ~kStrongBit);
-  const int32_t lanes =
-      same_lane ? weak : (weak & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
-  return same_time ? lanes : me;
-}
-
-}  // namespace
+using namespace shared_record;
 
 SharedShadow::SharedShadow(uint32_t bytes, int granule_log2)
     : granule_log2_(granule_log2), count_((bytes + 15) >> granule_log2) {
@@ -98,6 +67,7 @@ void SharedShadow::OnAccess(BlockClocks& clocks, uint32_t warp, const Access& ac
     ReadOne(clocks, limits, run, access, line, conflicts);
     return;
   }
+  if (!limits.several && TakeFreshRun(limits, run, line)) return;
   if (Suspect(limits, run)) Resolve(clocks, limits, run, access, conflicts);
   Remember(limits, run, line);
 }
@@ -116,6 +86,38 @@ void SharedShadow::ReadOne(BlockClocks& clocks, const Limits& limits, const Run&
   if ((old ^ me) & kWarpBits) other_reads_[g] = old;
   reads_[g] = Merge(old, me);
   read_lines_[g] = line;
+}
+
+// TakeFresh for granules in a row.
+bool SharedShadow::TakeFreshRun(const Limits& limits, const Run& run, int line) {
+  if (run.count % 8) return false;
+  int32_t* const writes = &writes_[run.first];
+  int32_t* const reads = &reads_[run.first];
+  int32_t* const others = &other_reads_[run.first];
+  Eight look{};
+  for (uint32_t k = 0; k < run.count; k += 8) {
+    const Eight read = LoadPack<Eight>(reads + k);
+    look |= LoadPack<Eight>(writes + k) >= limits.ordered;
+    look |= limits.write
+                ? (read >= limits.ordered) | (LoadPack<Eight>(others + k) >= limits.ordered)
+                : ((read ^ limits.me) & ~(kLaneBits | kStrongBit)) == 0;
+  }
+  if (Any(look)) return false;
+  const int32_t me = limits.me | static_cast<int32_t>(run.first_lane);
+  Eight steps;
+  for (int k = 0; k < 8; ++k) steps[k] = k >> run.shift;
+  int32_t* const lines = limits.write ? &write_lines_[run.first] : &read_lines_[run.first];
+  for (uint32_t k = 0; k < run.count; k += 8) {
+    const Eight mine = steps + (me + static_cast<int32_t>(k >> run.shift));
+    if (!limits.write) {
+      const Eight old = LoadPack<Eight>(reads + k);
+      const Eight same_warp = ((old ^ mine) & kWarpBits) == 0;
+      StorePack<Eight>(others + k, (LoadPack<Eight>(others + k) & same_warp) | (old & ~same_warp));
+    }
+    StorePack<Eight>((limits.write ? writes : reads) + k, mine);
+    StorePack<Eight>(lines + k, Eight{} + line);
+  }
+  return true;
 }
 
 SharedShadow::Run SharedShadow::RunOf(const Access& access, uint32_t lane) const {
@@ -227,67 +229,50 @@ void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
 
 }  // namespace
 
-namespace {
-
-// Four records as a vector, or one; comparisons give -1 or 0.
-using Four = int32_t __attribute__((vector_size(16)));
-template <class P>
-inline P LoadPack(const int32_t* records) {
-  P pack;
-  std::memcpy(&pack, records, sizeof(pack));
-  return pack;
-}
-template <class P>
-inline void StorePack(int32_t* records, P pack) {
-  std::memcpy(records, &pack, sizeof(pack));
-}
-inline int32_t IsZero(int32_t value) { return -static_cast<int32_t>(value == 0); }
-inline Four IsZero(Four value) { return value == 0; }
-inline int32_t AtLeast(int32_t value, int32_t least) {
-  return -static_cast<int32_t>(value >= least);
-}
-inline Four AtLeast(Four value, int32_t least) { return value >= least; }
-inline bool Any(int32_t value) { return value != 0; }
-inline bool Any(Four value) { return (value[0] | value[1] | value[2] | value[3]) != 0; }
-
-}  // namespace
-
-// The usual read: written before a barrier, and not read by the warp since. False: nothing is done.
+// The usual access: after a barrier behind what conflicts with it, a read not the warp's second one
+// since. False: nothing is done.
 template <uint32_t G>
-bool SharedShadow::ReadFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of,
+bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of,
                              uint32_t lanes, int line) {
   using Pack = std::conditional_t<G % 4 == 0, Four, int32_t>;
   constexpr uint32_t kStep = sizeof(Pack) / sizeof(int32_t);
-  const int32_t* const writes = writes_.data();
+  int32_t* const writes = writes_.data();
   int32_t* const reads = reads_.data();
   int32_t* const others = other_reads_.data();
+  const bool write = limits.write;
   Pack look{};
   for (uint32_t k = 0; k < lanes; ++k) {
     for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
       const Pack read = LoadPack<Pack>(reads + g);
-      look |= AtLeast(LoadPack<Pack>(writes + g), limits.ordered) |
-              IsZero((read ^ limits.me) & ~(kLaneBits | kStrongBit));
+      look |= AtLeast(LoadPack<Pack>(writes + g), limits.ordered);
+      look |= write ? AtLeast(read, limits.ordered) |
+                          AtLeast(LoadPack<Pack>(others + g), limits.ordered)
+                    : IsZero((read ^ limits.me) & ~(kLaneBits | kStrongBit));
     }
   }
   if (Any(look)) return false;
+  int32_t* const records = write ? writes : reads;
+  int32_t* const lines = write ? write_lines_.data() : read_lines_.data();
   for (uint32_t k = 0; k < lanes; ++k) {
     const Pack mine = Pack{} + (limits.me | static_cast<int32_t>(lane_of[k]));
     for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
-      const Pack old = LoadPack<Pack>(reads + g);
-      const Pack same_warp = IsZero((old ^ mine) & kWarpBits);
-      StorePack<Pack>(others + g, (LoadPack<Pack>(others + g) & same_warp) | (old & ~same_warp));
-      StorePack<Pack>(reads + g, mine);
-      StorePack<Pack>(&read_lines_[g], Pack{} + line);
+      if (!write) {
+        const Pack old = LoadPack<Pack>(reads + g);
+        const Pack same_warp = IsZero((old ^ mine) & kWarpBits);
+        StorePack<Pack>(others + g, (LoadPack<Pack>(others + g) & same_warp) | (old & ~same_warp));
+      }
+      StorePack<Pack>(records + g, mine);
+      StorePack<Pack>(lines + g, Pack{} + line);
     }
   }
   int32_t lost = 0;
   for (uint32_t k = 0; k < lanes; ++k) {
-    lost |= reads[at[k]] ^ (limits.me | static_cast<int32_t>(lane_of[k]));
+    lost |= records[at[k]] ^ (limits.me | static_cast<int32_t>(lane_of[k]));
   }
   for (uint32_t k = 0; lost && k < lanes; ++k) {
-    if (reads[at[k]] == (limits.me | static_cast<int32_t>(lane_of[k]))) continue;
+    if (records[at[k]] == (limits.me | static_cast<int32_t>(lane_of[k]))) continue;
     for (uint32_t g = at[k]; g < at[k] + G; ++g) {
-      reads[g] = (reads[g] & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
+      records[g] = (records[g] & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
     }
   }
   return true;
@@ -296,14 +281,22 @@ bool SharedShadow::ReadFresh(const Limits& limits, const uint32_t* at, const uin
 template <uint32_t G>
 void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              int line, Conflicts* conflicts) {
-  uint32_t at[kLanes], lane_of[kLanes], lanes = 0;
-  for (uint32_t m = access.mask; m; m &= m - 1) {
-    const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
-    at[lanes] = static_cast<uint32_t>(access.address[lane] >> granule_log2_);
-    lane_of[lanes] = lane;
-    lanes += at[lanes] + G <= count_;
+  uint32_t at[kLanes], lane_of[kLanes], lanes = kLanes, end = 0;
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    at[l] = static_cast<uint32_t>(access.address[l] >> granule_log2_);
+    lane_of[l] = l;
+    end = std::max(end, at[l]);
   }
-  if (!limits.write && ReadFresh<G>(limits, at, lane_of, lanes, line)) return;
+  if (access.mask != kAllLanes || end + G > count_) {
+    lanes = 0;
+    for (uint32_t m = access.mask; m; m &= m - 1) {
+      const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+      at[lanes] = at[lane];
+      lane_of[lanes] = lane;
+      lanes += at[lanes] + G <= count_;
+    }
+  }
+  if (TakeFresh<G>(limits, at, lane_of, lanes, line)) return;
   Gathered<G> all;
   const uint32_t n = lanes * G;
   for (uint32_t k = 0; k < n; ++k) all.me[k] = limits.me | static_cast<int32_t>(lane_of[k / G]);
