@@ -15,12 +15,6 @@ namespace {
 
 constexpr uint32_t kGranule = AsyncCopies::kGranule;
 
-std::string Hex(uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
 // Who has bytes of this range in flight: for messages.
 std::string Party(const Block& block, uint32_t offset, uint32_t bytes) {
   const auto& async = *static_cast<const AsyncCopies*>(block.async);

@@ -9,31 +9,6 @@
 namespace softgpu {
 namespace {
 
-constexpr int kErrorLaunchFailure = 719;  // cudaErrorLaunchFailure
-
-// The lanes of w.exec leave the running group and wait.
-void Suspend(Warp& w, Group g) {
-  g.mask = w.exec;
-  g.pc = w.pc - 1;
-  g.frame = w.frame;
-  w.active &= ~w.exec;
-  if (w.active) {
-    ++w.frame->groups;
-  } else {
-    w.stop = true;
-  }
-  for (Group& other : w.groups) {
-    if (other.pc == g.pc && other.frame == g.frame && other.wait == g.wait &&
-        other.barrier == g.barrier && other.aligned_barrier == g.aligned_barrier) {
-      other.mask |= g.mask;
-      --g.frame->groups;
-      return;
-    }
-  }
-  w.groups.push_back(g);
-  if (w.active) UpdateStop(w);
-}
-
 // An aligned barrier is for whole warps: waits until all living lanes stand at this instruction.
 bool GatherWarp(Warp& w) {
   if (w.exec == w.alive) return true;

@@ -11,8 +11,6 @@
 namespace softgpu {
 namespace {
 
-constexpr int kErrorAssert = 710;  // cudaErrorAssert
-
 uint64_t Argument(const Warp& w, const Code::Place& place, int lane) {
   uint8_t data[16] = {}, state[16];
   ReadLocal(w, lane, w.frame->local_base + place.offset, std::min<uint32_t>(place.bytes, 8), data,

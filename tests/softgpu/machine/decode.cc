@@ -269,6 +269,7 @@ const BuilderTable& Builders() {
     AddConvertOps(t);
     AddCompareOps(t);
     AddMemoryOps(t);
+    AddAddressOps(t);
     AddAtomicOps(t);
     AddControlOps(t);
     AddWarpOps(t);

@@ -136,7 +136,8 @@ void AddFloatOps(
     BuilderTable& table);  // f32, f64, f16, bf16: add .. fma div sqrt rcp rsqrt ex2 lg2 sin cos
 void AddConvertOps(BuilderTable& table);  // cvt, cvt.pack
 void AddCompareOps(BuilderTable& table);  // set setp selp slct testp copysign
-void AddMemoryOps(BuilderTable& table);   // ld st ldu prefetch cvta isspacep
+void AddMemoryOps(BuilderTable& table);   // ld ldu st
+void AddAddressOps(BuilderTable& table);  // cvta isspacep prefetch createpolicy
 void AddAtomicOps(BuilderTable& table);   // atom red fence membar
 void AddControlOps(BuilderTable& table);  // bra brx call ret exit trap bar barrier nanosleep
 void AddWarpOps(BuilderTable& table);     // shfl vote match redux elect activemask

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/softgpu/machine/decode.h"
+#include "tests/softgpu/machine/warp.h"
 
 namespace softgpu {
 
@@ -19,7 +20,7 @@ struct SymbolPlace {
 };
 
 // Addresses of functions: kFunctionWindow + index in ptx::Module::functions.
-inline constexpr uint64_t kFunctionWindow = uint64_t{4} << 56;
+inline constexpr uint64_t kFunctionWindow = uint64_t{4} << kWindowShift;
 
 class FrameLayout {
  public:

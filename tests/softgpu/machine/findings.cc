@@ -19,6 +19,12 @@ std::string Coordinates(const uint32_t* v) {
 
 }  // namespace
 
+std::string Hex(uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
 const char* Name(Check check) { return kNames[static_cast<int>(check)]; }
 
 void Findings::SwitchOff(const std::string& names) {

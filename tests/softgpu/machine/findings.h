@@ -30,7 +30,8 @@ enum class Check : uint8_t {
   kTimeout,  // SOFTGPU_MAX_INSTRUCTIONS
   kCount
 };
-const char* Name(Check check);  // "out-of-bounds", "race-shared", ...
+std::string Hex(uint64_t value);  // "0x4f", for messages
+const char* Name(Check check);    // "out-of-bounds", "race-shared", ...
 
 // Place of a finding inside a kernel; host findings leave kernel empty.
 struct Place {

@@ -12,8 +12,13 @@
 namespace softgpu {
 namespace {
 
-// The running group's share of an instruction: what w.pc - 1 points at.
-uint32_t HerePc(const Warp& w) { return w.pc - 1; }
+Group At(uint32_t mask, uint32_t pc, Frame* frame) {
+  Group g;
+  g.mask = mask;
+  g.pc = pc;
+  g.frame = frame;
+  return g;
+}
 
 bool Behind(const Group& a, const Group& b) {
   if (a.frame->depth != b.frame->depth) return a.frame->depth > b.frame->depth;
@@ -34,7 +39,7 @@ void AddGroup(Warp& w, const Group& g) {
   for (Group& other : w.groups) {
     if (other.pc == g.pc && other.frame == g.frame && other.wait == g.wait &&
         other.barrier == g.barrier && other.sync_mask == g.sync_mask &&
-        other.any_place == g.any_place) {
+        other.any_place == g.any_place && other.aligned_barrier == g.aligned_barrier) {
       other.mask |= g.mask;
       --g.frame->groups;
       return;
@@ -95,10 +100,7 @@ bool PickGroup(Warp& w, bool random) {
 
 void Park(Warp& w) {
   if (!w.active) return;
-  Group g;
-  g.mask = w.active;
-  g.pc = w.pc;
-  g.frame = w.frame;
+  const Group g = At(w.active, w.pc, w.frame);
   w.active = 0;
   AddGroup(w, g);
 }
@@ -136,23 +138,27 @@ void Branch(Warp& w, uint32_t taken, uint32_t target) {
   }
   if (!taken) return;
   ++w.counters->divergent_branches;
-  Group g;
-  g.mask = taken;
-  g.pc = target;
-  g.frame = w.frame;
-  ++w.frame->groups;
-  w.active &= ~taken;
-  AddGroup(w, g);
+  Part(w, taken, target);
   Meet(w);
 }
 
 void Part(Warp& w, uint32_t lanes, uint32_t pc) {
-  Group g;
-  g.mask = lanes;
-  g.pc = pc;
-  g.frame = w.frame;
   w.active &= ~lanes;
   if (w.active) ++w.frame->groups;
+  AddGroup(w, At(lanes, pc, w.frame));
+  if (w.active) UpdateStop(w);
+}
+
+void Suspend(Warp& w, Group g) {
+  g.mask = w.exec;
+  g.pc = w.pc - 1;
+  g.frame = w.frame;
+  w.active &= ~w.exec;
+  if (w.active) {
+    ++w.frame->groups;
+  } else {
+    w.stop = true;
+  }
   AddGroup(w, g);
   if (w.active) UpdateStop(w);
 }
@@ -197,20 +203,10 @@ bool Converge(Warp& w, const Inst& i, uint32_t members, bool any_place) {
     return true;
   }
   Group g;
-  g.mask = here;
-  g.pc = HerePc(w);
-  g.frame = w.frame;
   g.wait = WaitKind::kWarpSync;
   g.sync_mask = members;
   g.any_place = any_place;
-  w.active &= ~here;
-  if (w.active) {
-    ++w.frame->groups;
-  } else {
-    w.stop = true;
-  }
-  AddGroup(w, g);
-  if (w.active) UpdateStop(w);
+  Suspend(w, g);
   return false;
 }
 
@@ -243,7 +239,7 @@ Frame* PushFrame(Warp& w, const Code& code, Frame* caller, uint32_t return_pc, u
     Report(w, at, std::countr_zero(lanes), Check::kOutOfBounds,
            "the stack of calls is " + std::to_string(frame->depth) + " deep with " +
                std::to_string(local_end) + " bytes of local memory a thread");
-    throw LaunchFault{700};
+    throw LaunchFault{kErrorIllegalAddress};
   }
   const size_t words = static_cast<size_t>(local_end / 4) * kLanes * 4;
   if (w.local.size() < words) {
@@ -261,37 +257,22 @@ Frame* PushFrame(Warp& w, const Code& code, Frame* caller, uint32_t return_pc, u
 
 void Enter(Warp& w, Frame* frame, uint32_t lanes) {
   // The calling frame keeps its count: its lanes are in what it called.
-  if (lanes != w.active) {
-    Group rest;
-    rest.mask = w.active & ~lanes;
-    rest.pc = w.pc;
-    rest.frame = w.frame;
-    ++w.frame->groups;
-    AddGroup(w, rest);
-  }
+  if (lanes != w.active) Part(w, w.active & ~lanes, w.pc);
   frame->groups = 1;
-  Group g;
-  g.mask = lanes;
-  g.pc = 0;
-  g.frame = frame;
-  Load(w, g);
+  Load(w, At(lanes, 0, frame));
   UpdateStop(w);
 }
 
 void Leave(Warp& w) {
   Frame* const left = w.frame;
   Frame* const caller = left->caller;
-  Group g;
-  g.mask = w.active;
-  g.pc = left->return_pc;
-  g.frame = caller;
   // A callee that lanes leave one after the other gives each of them back to the caller as a group.
   if (--left->groups == 0) {
     w.free_frames.push_back(left);
   } else {
     ++caller->groups;
   }
-  Load(w, g);
+  Load(w, At(w.active, left->return_pc, caller));
   if (!w.groups.empty()) Meet(w);
 }
 

@@ -16,11 +16,6 @@
 namespace softgpu {
 namespace {
 
-// cudaError_t values.
-constexpr int kInvalidValue = 1, kInvalidConfiguration = 9, kInvalidPtx = 218,
-              kInvalidDeviceFunction = 98, kOutOfResources = 701, kLaunchFailure = 719,
-              kCooperativeTooLarge = 720;
-
 uint64_t NumberFrom(const char* name, uint64_t otherwise, uint64_t least, uint64_t most) {
   const char* text = std::getenv(name);
   if (!text || !*text) return otherwise;
@@ -78,7 +73,7 @@ Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   const uint32_t* g = config.grid;
   const uint32_t* b = config.block;
   const auto invalid = [](std::string text) {
-    return Limit{kInvalidConfiguration, std::move(text)};
+    return Limit{kErrorInvalidConfiguration, std::move(text)};
   };
   const uint64_t threads = uint64_t{b[0]} * b[1] * b[2];
   if (threads == 0 || threads > 1024 || b[0] > 1024 || b[1] > 1024 || b[2] > 64) {
@@ -96,9 +91,9 @@ Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   if (const uint32_t* most = function.max_threads; most[0]) {
     const uint64_t limit = uint64_t{most[0]} * std::max(1u, most[1]) * std::max(1u, most[2]);
     if (threads > limit) {
-      return {kOutOfResources, "block of " + std::to_string(threads) +
-                                   " threads, the kernel was built for at most " +
-                                   std::to_string(limit)};
+      return {kErrorLaunchOutOfResources, "block of " + std::to_string(threads) +
+                                              " threads, the kernel was built for at most " +
+                                              std::to_string(limit)};
     }
   }
   const uint32_t opt_in = arch >= 90 ? 227 * 1024 : 163 * 1024;
@@ -108,7 +103,7 @@ Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   }
   if (config.dynamic_shared > config.max_dynamic_shared ||
       uint64_t{code.static_shared} + config.dynamic_shared > opt_in) {
-    return {kInvalidValue,
+    return {kErrorInvalidValue,
             std::to_string(config.dynamic_shared) + " bytes of dynamic shared memory, with " +
                 std::to_string(code.static_shared) + " static ones; the kernel may have " +
                 std::to_string(config.max_dynamic_shared) +
@@ -117,10 +112,10 @@ Limit CheckLimits(const LaunchConfig& config, const Code& code, int arch) {
   }
   if (uint64_t{code.static_shared} + config.dynamic_shared > 48 * 1024 &&
       config.max_dynamic_shared <= 48 * 1024) {
-    return {kInvalidValue, "static and dynamic shared memory together are " +
-                               std::to_string(code.static_shared + config.dynamic_shared) +
-                               " bytes: more than 49152 need "
-                               "cudaFuncAttributeMaxDynamicSharedMemorySize"};
+    return {kErrorInvalidValue, "static and dynamic shared memory together are " +
+                                    std::to_string(code.static_shared + config.dynamic_shared) +
+                                    " bytes: more than 49152 need "
+                                    "cudaFuncAttributeMaxDynamicSharedMemorySize"};
   }
   return {};
 }
@@ -192,7 +187,6 @@ Module::Module(Device& device, ptx::Module parsed, std::map<std::string, uint64_
     : device_(device), parsed_(std::move(parsed)), addresses_(std::move(placed)) {
   if (parsed_.target.rfind("sm_", 0) == 0) {
     target_sm_ = std::atoi(parsed_.target.c_str() + 3);
-    target_specific_ = parsed_.target.back() == 'a';
   }
   DeviceMemory& memory = device.memory();
   for (const ptx::Variable& variable : parsed_.variables) {
@@ -274,9 +268,9 @@ LaunchResult Device::Run(const LaunchConfig& config) {
   try {
     code = &config.module->Decode(config.kernel);
   } catch (const ptx::Error& error) {
-    return refuse(
-        config.module->parsed().FindFunction(config.kernel) ? kInvalidPtx : kInvalidDeviceFunction,
-        error.what());
+    return refuse(config.module->parsed().FindFunction(config.kernel) ? kErrorInvalidPtx
+                                                                      : kErrorInvalidDeviceFunction,
+                  error.what());
   }
   const Limit limit = CheckLimits(config, *code, options_.arch);
   if (limit.error) {
@@ -286,9 +280,9 @@ LaunchResult Device::Run(const LaunchConfig& config) {
     return refuse(limit.error, limit.message);
   }
   if (config.params.size() != code->param_bytes) {
-    return refuse(kInvalidValue, std::to_string(config.params.size()) +
-                                     " bytes of parameters, the kernel takes " +
-                                     std::to_string(code->param_bytes));
+    return refuse(kErrorInvalidValue, std::to_string(config.params.size()) +
+                                          " bytes of parameters, the kernel takes " +
+                                          std::to_string(code->param_bytes));
   }
   Launch launch;
   launch.device = this;
@@ -304,9 +298,9 @@ LaunchResult Device::Run(const LaunchConfig& config) {
   launch.params = config.params.data();
   constexpr uint64_t kMostTogether = 4096;
   if (config.cooperative && launch.blocks > kMostTogether) {
-    return refuse(kCooperativeTooLarge, std::to_string(launch.blocks) +
-                                            " blocks cannot run at once, at most " +
-                                            std::to_string(kMostTogether) + " can");
+    return refuse(kErrorCooperativeLaunchTooLarge, std::to_string(launch.blocks) +
+                                                       " blocks cannot run at once, at most " +
+                                                       std::to_string(kMostTogether) + " can");
   }
   std::unique_ptr<LaunchRaces> races;
   if (findings_.On(Check::kRaceGlobal) || findings_.On(Check::kRaceShared)) {
@@ -332,7 +326,7 @@ LaunchResult Device::Run(const LaunchConfig& config) {
   for (const Counters& part : counters) result.counters.Add(part);
   if (on_launch) on_launch(config, *code, result.counters);
   result.error = launch.error;
-  if (!result.error && launch.found) result.error = kLaunchFailure;
+  if (!result.error && launch.found) result.error = kErrorLaunchFailure;
   if (result.error) {
     result.message = launch.kernel_name + ": a check found a fault (" +
                      std::to_string(findings_.count()) + " so far)";

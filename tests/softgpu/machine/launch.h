@@ -49,14 +49,12 @@ class Module {
   const Code& Decode(const std::string& function);
   // 0: no such variable.
   uint64_t VariableAddress(const std::string& name) const;
-  int target_sm() const { return target_sm_; }               // 80 of sm_80
-  bool target_specific() const { return target_specific_; }  // sm_90a
+  int target_sm() const { return target_sm_; }  // 80 of sm_80
 
  private:
   Device& device_;
   ptx::Module parsed_;
   int target_sm_ = 0;
-  bool target_specific_ = false;
   std::map<std::string, uint64_t> addresses_;
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Code>> code_;

@@ -46,9 +46,8 @@ inline void Transpose8x8(H8 rows[8]) {
   }
 }
 
-// Elements: how a block's row, 16 bytes, becomes floats. kWidth is E.
-struct HalfElement {
-  static constexpr int kWidth = 8;
+// Eight values of 16 bits to floats.
+struct Half {
   static F8 Convert(H8 h) {
 #if defined(__F16C__)
     return std::bit_cast<F8>(_mm256_cvtph_ps(std::bit_cast<__m128i>(h)));
@@ -61,22 +60,9 @@ struct HalfElement {
     return std::bit_cast<F8>(std::bit_cast<U8>(scaled) | special | (bits & 0x8000u) << 16);
 #endif
   }
-  static void Row(const uint8_t* row, float* out) {
-    StoreVector(out, Convert(LoadVector<H8>(row)));
-  }
-  static void Rows(const uint8_t* slot, float* out, int stride) {
-    for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
-  }
-  static void Columns(const uint8_t* slot, float* out) {
-    H8 rows[8];
-    std::memcpy(rows, slot, sizeof(rows));
-    Transpose8x8(rows);
-    for (int k = 0; k < 8; ++k) StoreVector(out + 8 * k, Convert(rows[k]));
-  }
 };
 
-struct BFloatElement {
-  static constexpr int kWidth = 8;
+struct BFloat {
   static F8 Convert(H8 h) {
 #if defined(__AVX2__)
     const U8 wide = std::bit_cast<U8>(_mm256_cvtepu16_epi32(std::bit_cast<__m128i>(h)));
@@ -85,8 +71,14 @@ struct BFloatElement {
 #endif
     return std::bit_cast<F8>(wide << 16);
   }
+};
+
+// Elements: how a block's row, 16 bytes, becomes floats. kWidth is E.
+template <class Format>
+struct Element16 {
+  static constexpr int kWidth = 8;
   static void Row(const uint8_t* row, float* out) {
-    StoreVector(out, Convert(LoadVector<H8>(row)));
+    StoreVector(out, Format::Convert(LoadVector<H8>(row)));
   }
   static void Rows(const uint8_t* slot, float* out, int stride) {
     for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
@@ -95,9 +87,11 @@ struct BFloatElement {
     H8 rows[8];
     std::memcpy(rows, slot, sizeof(rows));
     Transpose8x8(rows);
-    for (int k = 0; k < 8; ++k) StoreVector(out + 8 * k, Convert(rows[k]));
+    for (int k = 0; k < 8; ++k) StoreVector(out + 8 * k, Format::Convert(rows[k]));
   }
 };
+using HalfElement = Element16<Half>;
+using BFloatElement = Element16<BFloat>;
 
 // tf32: the low 13 bits of the f32 don't count.
 struct TensorFloatElement {

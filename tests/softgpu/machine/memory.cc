@@ -5,8 +5,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <sstream>
 #include <stdexcept>
+
+#include "tests/softgpu/machine/findings.h"
 
 namespace softgpu {
 namespace {
@@ -42,12 +43,6 @@ void Discard(uint8_t* begin, uint64_t bytes) {
   if (madvise(first_page, last - first, MADV_DONTNEED) != 0) {
     std::memset(first_page, 0, last - first);
   }
-}
-
-std::string Hex(uint64_t value) {
-  std::ostringstream s;
-  s << "0x" << std::hex << value;
-  return s.str();
 }
 
 }  // namespace

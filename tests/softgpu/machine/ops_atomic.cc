@@ -12,8 +12,7 @@ namespace {
 
 using atomic::Bits128;
 
-constexpr int kMaxElements = 4;            // of a vector form
-constexpr int kErrorIllegalAddress = 700;  // cudaErrorIllegalAddress
+constexpr int kMaxElements = 4;  // of a vector form
 
 const AccessSpec& SpecOf(const Inst& i) { return *static_cast<const AccessSpec*>(i.extra); }
 

@@ -42,7 +42,7 @@ void BrxIdx(Warp& w, const Inst& i) {
       Report(w, i, lane, Check::kOutOfBounds,
              "branch index " + std::to_string(index[lane]) + " of " +
                  std::to_string(targets.size()) + " targets");
-      throw LaunchFault{719};
+      throw LaunchFault{kErrorLaunchFailure};
     }
     uint32_t same = 0;
     ForLanes(rest, [&](int l) { same |= static_cast<uint32_t>(index[l] == index[lane]) << l; });
@@ -77,7 +77,7 @@ void Exit(Warp& w, const Inst& i) { ExitLanes(w, i); }
 
 void Trap(Warp& w, const Inst& i) {
   Report(w, i, std::countr_zero(w.exec), Check::kAssert, "trap");
-  throw LaunchFault{719};
+  throw LaunchFault{kErrorLaunchFailure};
 }
 
 void Nothing(Warp&, const Inst&) {}
@@ -116,7 +116,7 @@ void EnterCallee(Warp& w, const Inst& i, const Call& call, const Code& callee, u
     Report(w, i, std::countr_zero(lanes), Check::kOutOfBounds,
            "call of " + callee.name + " with " + std::to_string(args.size()) + " arguments for " +
                std::to_string(callee.params.size()));
-    throw LaunchFault{719};
+    throw LaunchFault{kErrorLaunchFailure};
   }
   Frame* const caller = w.frame;
   Frame* const frame = PushFrame(w, callee, caller, w.pc, lanes);
@@ -158,7 +158,7 @@ void CallIndirect(Warp& w, const Inst& i) {
   }
   if (!callee) {
     Report(w, i, lane, Check::kOutOfBounds, "call of an address that is no function");
-    throw LaunchFault{719};
+    throw LaunchFault{kErrorLaunchFailure};
   }
   const uint32_t later = w.exec & ~same;
   if (later) Part(w, later, w.pc - 1);

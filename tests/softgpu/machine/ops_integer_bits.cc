@@ -111,26 +111,27 @@ Type TakeTypeOf(Words& words, std::initializer_list<Type> allowed) {
   return type;
 }
 
-}  // namespace
-
-void BuildPopc(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
+// A count of bits: u32 of b32 or b64.
+template <auto kCount>
+void BuildCount(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
   Words words(instruction);
   const Type type = TakeTypeOf(words, {Type::kB32, Type::kB64});
-  constexpr auto kCount = [](auto a) { return static_cast<uint32_t>(std::popcount(a)); };
   inst.exec =
       type == Type::kB32 ? Run1<kCount, uint32_t, uint32_t> : Run1<kCount, uint32_t, uint64_t>;
   inst.klass = InstClass::kInteger;
   SetOperands(instruction, decoder, inst, {Type::kU32, type});
 }
 
+}  // namespace
+
+void BuildPopc(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
+  BuildCount<[](auto a) { return static_cast<uint32_t>(std::popcount(a)); }>(instruction, decoder,
+                                                                             inst);
+}
+
 void BuildClz(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
-  Words words(instruction);
-  const Type type = TakeTypeOf(words, {Type::kB32, Type::kB64});
-  constexpr auto kCount = [](auto a) { return static_cast<uint32_t>(std::countl_zero(a)); };
-  inst.exec =
-      type == Type::kB32 ? Run1<kCount, uint32_t, uint32_t> : Run1<kCount, uint32_t, uint64_t>;
-  inst.klass = InstClass::kInteger;
-  SetOperands(instruction, decoder, inst, {Type::kU32, type});
+  BuildCount<[](auto a) { return static_cast<uint32_t>(std::countl_zero(a)); }>(instruction,
+                                                                                decoder, inst);
 }
 
 void BuildBfind(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {

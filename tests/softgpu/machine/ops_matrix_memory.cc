@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kRowBytes = 16;
 constexpr int kMatrixBytes = 8 * kRowBytes;
-constexpr int kErrorIllegalAddress = 700;  // cudaErrorIllegalAddress
 
 // Inst::extra is the AccessSpec; a: matrices; b: transposed; r: their registers.
 

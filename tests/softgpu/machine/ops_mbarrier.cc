@@ -14,7 +14,6 @@ namespace softgpu {
 namespace {
 
 constexpr int64_t kMaxCount = (1 << 20) - 1;
-constexpr int kErrorIllegalAddress = 700;  // cudaErrorIllegalAddress
 
 struct Object {
   int64_t pending = 0, expected = 0, transactions = 0;

@@ -1,5 +1,5 @@
-// ld, st, and what has to do with addresses: cvta, isspacep, prefetch. A load goes into registers
-// as its bytes and their states: a value that was never written may be loaded and stored again.
+// ld and st. A load goes into registers as its bytes and their states: a value that was never
+// written may be loaded and stored again.
 #include "tests/softgpu/machine/ops_memory.h"
 
 #include <cstring>
@@ -237,12 +237,10 @@ void CheckCollision(Warp& w, const Inst& i, const Reached& r, const Bytes32& byt
       r.access.space == ptx::Space::kShared ? Check::kRaceShared : Check::kRaceGlobal;
   ForLanes(r.access.mask, [&](int lane) {
     if (std::memcmp(LaneData(r, lane), bytes.data[lane], r.access.bytes) == 0) return;
-    char address[24];
-    std::snprintf(address, sizeof(address), "0x%llx",
-                  static_cast<unsigned long long>(r.access.address[LaneOf(r.access, lane)]));
     Report(w, i, lane, check,
            std::string("lanes of one store write different values to ") +
-               (check == Check::kRaceShared ? "shared " : "global ") + address);
+               (check == Check::kRaceShared ? "shared " : "global ") +
+               Hex(r.access.address[LaneOf(r.access, lane)]));
   });
 }
 
@@ -304,17 +302,17 @@ void LoadParam(Warp& w, const Inst& i) {
   }
 }
 
-enum class Access3 { kLoad, kStore, kParam };
+enum class Kind { kLoad, kStore, kParam };
 
 template <class Slot, class Element>
-Exec ExecOf(Access3 kind) {
-  return kind == Access3::kLoad    ? Load<Slot, Element>
-         : kind == Access3::kStore ? Store<Slot, Element>
-                                   : LoadParam<Slot, Element>;
+Exec ExecOf(Kind kind) {
+  return kind == Kind::kLoad    ? Load<Slot, Element>
+         : kind == Kind::kStore ? Store<Slot, Element>
+                                : LoadParam<Slot, Element>;
 }
 
 template <class Slot>
-Exec ExecOfSlot(Access3 kind, int element_bytes, bool is_signed) {
+Exec ExecOfSlot(Kind kind, int element_bytes, bool is_signed) {
   switch (element_bytes) {
     case 1:
       return is_signed ? ExecOf<Slot, int8_t>(kind) : ExecOf<Slot, uint8_t>(kind);
@@ -337,7 +335,7 @@ Exec ExecOfSlot(Access3 kind, int element_bytes, bool is_signed) {
   return nullptr;
 }
 
-Exec Choose(Access3 kind, int slot_bytes, int element_bytes, bool is_signed) {
+Exec Choose(Kind kind, int slot_bytes, int element_bytes, bool is_signed) {
   switch (slot_bytes) {
     case 2:
       return ExecOfSlot<uint16_t>(kind, element_bytes, is_signed);
@@ -395,12 +393,12 @@ void BuildLoadStore(const ptx::Instruction& instruction, Decoder& d, Inst& inst,
   op->spec.offset = place.offset;
   inst.extra = op;
   inst.klass = ClassOf(op->spec.space, store);
-  Access3 kind = store ? Access3::kStore : Access3::kLoad;
+  Kind kind = store ? Kind::kStore : Kind::kLoad;
   if (!store && op->spec.space == ptx::Space::kParam && place.base == kNoRef) {
     const uint64_t offset = static_cast<uint64_t>(place.offset) - kParamWindow;
     if (offset + op->spec.bytes > d.code().param_bytes) d.Refuse("reads past the parameters");
     inst.imm = static_cast<int64_t>(offset);
-    kind = Access3::kParam;
+    kind = Kind::kParam;
   }
   inst.exec = Choose(kind, op->slot_bytes, op->element_bytes, op->is_signed);
   if (!inst.exec) d.Refuse("the register is smaller than the type");
@@ -413,174 +411,12 @@ void BuildStore(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
   BuildLoadStore(instruction, d, inst, true);
 }
 
-// Generic addresses of a space are its own plus the window; kGlobal and kConst have none.
-template <class T>
-void ToGeneric(Warp& w, const Inst& i) {
-  const uint64_t window = static_cast<uint64_t>(i.imm);
-  Apply1<T, T>(w, i, [window](T a) { return static_cast<T>(a + window); });
-}
-void FromGeneric(Warp& w, const Inst& i) {
-  Apply1<uint64_t, uint64_t>(w, i, [](uint64_t a) { return a & 0xffffffffu; });
-}
-void CopyAddress(Warp& w, const Inst& i) {
-  Apply1<uint64_t, uint64_t>(w, i, [](uint64_t a) { return a; });
-}
-
-uint64_t WindowOf(std::string_view space) {
-  if (space == "shared" || space == "shared::cta") return kSharedWindow;
-  if (space == "local") return kLocalWindow;
-  return 0;
-}
-
-void BuildCvta(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
-  Words words(instruction);
-  const bool to = words.Take("to");
-  const std::string space(words.Next());
-  if (space != "global" && space != "const" && space != "param" && space != "shared" &&
-      space != "shared::cta" && space != "local") {
-    words.Refuse("space '." + space + "' is not covered here");
-  }
-  if (words.TakeType() != Type::kU64) words.Refuse("addresses have 64 bits here");
-  words.Finish();
-  d.Operands(2);
-  inst.klass = InstClass::kMove;
-  inst.r[0] = d.Destination(instruction.operands[0], Type::kU64);
-  inst.r[1] = d.Source(instruction.operands[1], Type::kU64);
-  inst.imm = static_cast<int64_t>(WindowOf(space));
-  inst.exec = inst.imm == 0 ? CopyAddress : to ? FromGeneric : ToGeneric<uint64_t>;
-}
-
-void IsSpace(Warp& w, const Inst& i) {
-  const uint64_t* a = Get<uint64_t>(w, i.r[1]);
-  uint32_t lanes = 0;
-  for (int l = 0; l < kLanes; ++l) {
-    const uint64_t window = a[l] >> 56;
-    lanes |= static_cast<uint32_t>(window == static_cast<uint64_t>(i.imm)) << l;
-  }
-  PutPredicate(w, i.r[0], lanes, AnyShadow(Shadow(w, i.r[1], 8)));
-}
-
-void BuildIsSpace(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
-  Words words(instruction);
-  const std::string space(words.Next());
-  words.Finish();
-  d.Operands(2);
-  if (space == "param") {
-    inst.imm = static_cast<int64_t>(kParamWindow >> 56);
-  } else if (space == "global" || space == "shared" || space == "shared::cta" || space == "local") {
-    inst.imm = static_cast<int64_t>(WindowOf(space) >> 56);
-  } else {
-    words.Refuse("space '." + space + "' is not covered here");
-  }
-  inst.klass = InstClass::kCompare;
-  inst.r[0] = d.Predicate(instruction.operands[0]);
-  inst.r[1] = d.Source(instruction.operands[1], Type::kU64);
-  inst.exec = IsSpace;
-}
-
-void Nothing(Warp&, const Inst&) {}
-
-// A hint: no bytes move. Its address may be anywhere, so it is not checked either.
-void BuildPrefetch(const ptx::Instruction&, Decoder&, Inst& inst) { inst.exec = Nothing; }
-
-// A cache policy is a value that only cache hints take: any will do.
-void MakePolicy(Warp& w, const Inst& i) {
-  const uint64_t zeros[kLanes] = {};
-  Put(w, i.r[0], zeros);
-  ClearShadow(w, i.r[0], 8);
-}
-void BuildCreatePolicy(const ptx::Instruction& instruction, Decoder& d, Inst& inst) {
-  if (instruction.operands.empty()) d.Refuse("has no destination");
-  inst.r[0] = d.Destination(instruction.operands[0], Type::kB64);
-  inst.klass = InstClass::kMove;
-  inst.exec = MakePolicy;
-}
-
-bool IsCacheWord(std::string_view word) {
-  for (const std::string_view known :
-       {"ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "L1::evict_normal", "L1::evict_unchanged",
-        "L1::evict_first", "L1::evict_last", "L1::no_allocate", "L2::64B", "L2::128B", "L2::256B",
-        "L2::evict_last", "L2::evict_normal", "L2::evict_first"}) {
-    if (word == known) return true;
-  }
-  return false;
-}
-
 }  // namespace
-
-InstClass ClassOf(ptx::Space space, bool write) {
-  switch (space) {
-    case ptx::Space::kShared:
-      return write ? InstClass::kStoreShared : InstClass::kLoadShared;
-    case ptx::Space::kLocal:
-      return write ? InstClass::kStoreLocal : InstClass::kLoadLocal;
-    case ptx::Space::kConst:
-    case ptx::Space::kParam:
-      return write ? InstClass::kStoreLocal : InstClass::kLoadConst;
-    default:
-      return write ? InstClass::kStoreGlobal : InstClass::kLoadGlobal;
-  }
-}
-
-int TakeAccessWords(Words& words, AccessSpec& spec, bool* has_cache_hint) {
-  static constexpr std::pair<std::string_view, ptx::Space> kSpaces[] = {
-      {"global", ptx::Space::kGlobal},      {"shared", ptx::Space::kShared},
-      {"shared::cta", ptx::Space::kShared}, {"local", ptx::Space::kLocal},
-      {"const", ptx::Space::kConst},        {"param", ptx::Space::kParam},
-      {"param::entry", ptx::Space::kParam}, {"param::func", ptx::Space::kParam},
-  };
-  int elements = 1;
-  *has_cache_hint = false;
-  bool strong = false, stated_scope = false;
-  while (!words.Peek().empty() && ParseType(words.Peek()) == Type::kNone) {
-    const std::string_view word = words.Peek();
-    bool known = IsCacheWord(word);
-    for (const auto& [name, space] : kSpaces) {
-      if (word != name) continue;
-      spec.space = space;
-      known = true;
-    }
-    if (word == "weak") known = true;
-    if (word == "volatile" || word == "mmio") {
-      spec.order = Order::kRelaxed;
-      spec.scope = Scope::kSystem;
-      known = true;
-    }
-    if (word == "relaxed" || word == "acquire" || word == "release" || word == "acq_rel") {
-      spec.order = word == "relaxed"   ? Order::kRelaxed
-                   : word == "acquire" ? Order::kAcquire
-                   : word == "release" ? Order::kRelease
-                                       : Order::kAcquireRelease;
-      known = strong = true;
-    }
-    if (word == "cta" || word == "cluster" || word == "gpu" || word == "sys") {
-      spec.scope = word == "gpu" ? Scope::kDevice : word == "sys" ? Scope::kSystem : Scope::kBlock;
-      if (word == "cluster") spec.scope = Scope::kDevice;
-      known = stated_scope = true;
-    }
-    if (word == "v2" || word == "v4") {
-      elements = word == "v2" ? 2 : 4;
-      known = true;
-    }
-    if (word == "L2::cache_hint") known = *has_cache_hint = true;
-    // What is done atomically comes before its type; the caller knows those words.
-    if (!known && spec.atomic) break;
-    if (!known) words.Refuse("'." + std::string(word) + "' is not covered here");
-    words.Next();
-  }
-  if (strong && !stated_scope && !spec.atomic) words.Refuse("its scope is missing");
-  return elements;
-}
 
 void AddMemoryOps(BuilderTable& table) {
   table["ld"] = BuildLoad;
   table["ldu"] = BuildLoad;
   table["st"] = BuildStore;
-  table["cvta"] = BuildCvta;
-  table["isspacep"] = BuildIsSpace;
-  table["prefetch"] = BuildPrefetch;
-  table["prefetchu"] = BuildPrefetch;
-  table["createpolicy"] = BuildCreatePolicy;
 }
 
 }  // namespace softgpu

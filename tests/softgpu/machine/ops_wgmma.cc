@@ -20,9 +20,8 @@ namespace {
 using matrix::F8;
 
 constexpr int kMaxN = 256;
-constexpr int kRows = 16;                // of a warp
-constexpr uint32_t kChunk = 16;          // bytes
-constexpr int kErrorNotSupported = 801;  // cudaErrorNotSupported
+constexpr int kRows = 16;        // of a warp
+constexpr uint32_t kChunk = 16;  // bytes
 
 // Inst::extra. Inst::list: the registers of D, then those of A if it is in registers. r: descriptor
 // of A (or kNoRef), of B, predicate scale-d.
@@ -208,8 +207,8 @@ struct Wgmma {
     for (int half = 0; half < 2; ++half) {
       if constexpr (kHalfSums) {
         for (int m = 0; m < 8; ++m) {
-          sums[8 * half + m] = matrix::HalfElement::Convert(
-              matrix::LoadVector<matrix::H8>(Slot(w, d[half]) + 16 * m));
+          sums[8 * half + m] =
+              matrix::Half::Convert(matrix::LoadVector<matrix::H8>(Slot(w, d[half]) + 16 * m));
         }
       } else {
         matrix::LoadAccumulators(Slot(w, d[2 * half]), Slot(w, d[2 * half + 1]), sums + 8 * half);

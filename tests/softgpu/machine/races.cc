@@ -139,12 +139,6 @@ void BlockRaces::OnFence(Warp& warp, uint32_t mask, Scope scope) {
 
 namespace {
 
-std::string Hex(uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
 // "(x,y,z)" of a linear index.
 std::string Place3(uint64_t index, const uint32_t* size) {
   const uint64_t rest = index / size[0];

@@ -12,9 +12,6 @@ namespace softgpu {
 namespace {
 
 using Pattern = Access::Pattern;
-constexpr int kWindowShift = 56;
-constexpr int kErrorIllegalAddress = 700;     // cudaErrorIllegalAddress
-constexpr int kErrorMisalignedAddress = 716;  // cudaErrorMisalignedAddress
 
 const char* SpaceName(ptx::Space space) {
   switch (space) {
@@ -38,12 +35,6 @@ std::string What(const Access& access) {
          std::to_string(access.bytes) + " bytes at " + SpaceName(access.space) + " address ";
 }
 
-std::string Hex(uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
 // Reports; throws where the check is on.
 void OutOfBounds(const Warp& w, const Inst& i, int lane, const Access& access, uint64_t address,
                  const std::string& where) {
@@ -55,14 +46,15 @@ void OutOfBounds(const Warp& w, const Inst& i, int lane, const Access& access, u
   if (Report(w, i, lane, check, What(access) + where)) throw LaunchFault{kErrorIllegalAddress};
 }
 
-bool Misaligned(const Warp& w, const Inst& i, int lane, const Access& access, uint64_t address) {
-  if ((address & (access.bytes - 1)) == 0) return false;
+// Where the check is off, the access is done as it stands.
+void CheckAlignment(const Warp& w, const Inst& i, int lane, const Access& access,
+                    uint64_t address) {
+  if ((address & (access.bytes - 1)) == 0) return;
   if (Report(w, i, lane, Check::kMisaligned,
              What(access) + Hex(address) + ", which is no multiple of " +
                  std::to_string(access.bytes))) {
     throw LaunchFault{kErrorMisalignedAddress};
   }
-  return false;  // where the check is off, the access is done as it stands
 }
 
 // Over the lanes of the mask.
@@ -119,7 +111,7 @@ void ReachGlobalLane(Warp& w, const Inst& i, Reached& r, int lane) {
   DeviceMemory& memory = w.block->launch->device->memory();
   Access& access = r.access;
   const uint64_t address = access.address[lane];
-  Misaligned(w, i, lane, access, address);
+  CheckAlignment(w, i, lane, access, address);
   if (memory.Contains(address)) {
     uint8_t* const state = memory.State(address);
     const uint8_t least = LeastStateOfLane(state, access.bytes);
@@ -183,7 +175,7 @@ void ReachSharedLane(Warp& w, const Inst& i, Reached& r, int lane) {
   Block& block = *w.block;
   Access& access = r.access;
   const uint64_t offset = access.address[lane];
-  Misaligned(w, i, lane, access, offset);
+  CheckAlignment(w, i, lane, access, offset);
   const uint64_t end = kSharedBase + uint64_t{block.launch->shared_bytes};
   if (offset < kSharedBase || offset + access.bytes > end) {
     OutOfBounds(w, i, lane, access, offset,
@@ -240,7 +232,7 @@ void ReachLocal(Warp& w, const Inst& i, Reached& r) {
   const uint64_t end = w.frame->local_base + uint64_t{w.frame->code->local_bytes};
   ForLanes(access.mask, [&](int lane) {
     const uint64_t offset = access.address[lane];
-    Misaligned(w, i, lane, access, offset);
+    CheckAlignment(w, i, lane, access, offset);
     if (offset + access.bytes <= end) return;
     OutOfBounds(w, i, lane, access, offset,
                 Hex(offset) + ", outside of the thread's " + std::to_string(end) + " bytes");
@@ -301,13 +293,9 @@ uint32_t TakeAddresses(Warp& w, const Inst& i, const AccessSpec& spec, uint64_t*
     const uint64_t* base = Get<uint64_t>(w, spec.base);
     for (int l = 0; l < kLanes; ++l) addresses[l] = base[l] + offset;
   }
-  uint64_t shadow[4];
-  std::memcpy(shadow, Shadow(w, spec.base, spec.narrow ? 4 : 8), sizeof(shadow));
-  if ((shadow[0] | shadow[1] | shadow[2] | shadow[3]) == 0) return w.exec;
   const uint32_t unknown = w.exec & AnyShadow(Shadow(w, spec.base, spec.narrow ? 4 : 8));
-  if (!unknown) return w.exec;
-  if (Report(w, i, std::countr_zero(unknown), Check::kUninitialised,
-             "an address depends on a value that was never written")) {
+  if (unknown && Report(w, i, std::countr_zero(unknown), Check::kUninitialised,
+                        "an address depends on a value that was never written")) {
     return w.exec & ~unknown;
   }
   return w.exec;
@@ -363,28 +351,36 @@ void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addre
   if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
 }
 
-void ReadLocal(const Warp& w, int lane, uint64_t offset, uint32_t bytes, uint8_t* data,
-               uint8_t* state) {
+namespace {
+
+// Calls f(offset in local memory, bytes done before, bytes) for the parts of a lane's range that
+// lie in one word each.
+template <class F>
+void ForLocalWords(int lane, uint64_t offset, uint32_t bytes, F f) {
   for (uint32_t done = 0; done < bytes;) {
     const uint64_t at = offset + done;
-    const size_t word = ((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4;
     const uint32_t n = std::min<uint32_t>(bytes - done, 4 - at % 4);
-    std::memcpy(data + done, &w.local[word], n);
-    std::memcpy(state + done, &w.local_state[word], n);
+    f(((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4, done, n);
     done += n;
   }
 }
 
+}  // namespace
+
+void ReadLocal(const Warp& w, int lane, uint64_t offset, uint32_t bytes, uint8_t* data,
+               uint8_t* state) {
+  ForLocalWords(lane, offset, bytes, [&](size_t at, uint32_t done, uint32_t n) {
+    std::memcpy(data + done, &w.local[at], n);
+    std::memcpy(state + done, &w.local_state[at], n);
+  });
+}
+
 void WriteLocal(Warp& w, int lane, uint64_t offset, uint32_t bytes, const uint8_t* data,
                 const uint8_t* state) {
-  for (uint32_t done = 0; done < bytes;) {
-    const uint64_t at = offset + done;
-    const size_t word = ((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4;
-    const uint32_t n = std::min<uint32_t>(bytes - done, 4 - at % 4);
-    std::memcpy(&w.local[word], data + done, n);
-    std::memcpy(&w.local_state[word], state + done, n);
-    done += n;
-  }
+  ForLocalWords(lane, offset, bytes, [&](size_t at, uint32_t done, uint32_t n) {
+    std::memcpy(&w.local[at], data + done, n);
+    std::memcpy(&w.local_state[at], state + done, n);
+  });
 }
 
 }  // namespace softgpu

@@ -12,8 +12,6 @@
 namespace softgpu {
 namespace {
 
-constexpr uint32_t kErrorLaunchTimeout = 702;  // cudaErrorLaunchTimeout
-
 bool HasReady(const Warp& w) {
   return std::any_of(w.groups.begin(), w.groups.end(),
                      [](const Group& g) { return g.wait == WaitKind::kReady; });

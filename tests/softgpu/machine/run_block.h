@@ -12,6 +12,8 @@ void UpdateStop(Warp& warp);
 bool PickGroup(Warp& warp, bool random);
 // The running group becomes one of the others.
 void Park(Warp& warp);
+// The lanes of warp.exec leave the running group to wait at its instruction, as `why` says.
+void Suspend(Warp& warp, Group why);
 // Takes in groups that stand at the running one's instruction; gives way to one further behind.
 void Meet(Warp& warp);
 void FillSpecials(const Warp& warp, Frame& frame);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/softgpu/machine/counters.h"
+#include "tests/softgpu/machine/errors.h"
 #include "tests/softgpu/machine/findings.h"
 #include "tests/softgpu/machine/kernel.h"
 #include "tests/softgpu/machine/memory.h"
@@ -136,9 +137,10 @@ struct Block {
 
 inline constexpr uint32_t kSharedBase = 1024;
 // Windows of the generic address space; an offset of a space has fewer than 32 bits.
-inline constexpr uint64_t kSharedWindow = uint64_t{1} << 56;
-inline constexpr uint64_t kLocalWindow = uint64_t{2} << 56;
-inline constexpr uint64_t kParamWindow = uint64_t{3} << 56;
+inline constexpr int kWindowShift = 56;
+inline constexpr uint64_t kSharedWindow = uint64_t{1} << kWindowShift;
+inline constexpr uint64_t kLocalWindow = uint64_t{2} << kWindowShift;
+inline constexpr uint64_t kParamWindow = uint64_t{3} << kWindowShift;
 
 // Thrown where a launch cannot go on; error is a cudaError_t.
 struct LaunchFault {

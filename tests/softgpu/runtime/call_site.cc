@@ -10,6 +10,8 @@
 #include <map>
 #include <mutex>
 
+#include "tests/softgpu/machine/findings.h"
+
 namespace softgpu {
 namespace {
 
@@ -31,11 +33,9 @@ bool IsCudas(const std::string& path) {
 
 // "train.cu:12"; empty: unknown, or CUDA's own.
 std::string SourceLine(const std::string& file, uint64_t offset) {
-  char hex[32];
-  std::snprintf(hex, sizeof(hex), "0x%llx", static_cast<unsigned long long>(offset));
   // The tool must not be run under this library's own environment.
   const std::string command = "env -u LD_LIBRARY_PATH -u LD_PRELOAD addr2line -i -e " +
-                              Quoted(file) + " " + hex + " 2>/dev/null";
+                              Quoted(file) + " " + Hex(offset) + " 2>/dev/null";
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "";
   char line[4096];
@@ -76,9 +76,7 @@ std::string Locate(const std::array<const void*, 4>& callers) {
     const std::string where = SourceLine(file, offset);
     if (!where.empty()) return where;
     if (!nearest.empty()) continue;
-    char hex[64];
-    std::snprintf(hex, sizeof(hex), "+0x%llx", static_cast<unsigned long long>(offset));
-    nearest = BaseName(file) + hex;
+    nearest = BaseName(file) + "+" + Hex(offset);
   }
   return nearest;
 }

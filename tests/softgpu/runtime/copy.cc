@@ -80,11 +80,9 @@ bool CheckSide(Runtime& runtime, const Region& region, const Extent& extent, Sid
   }
   if (side == Side::kDevice &&
       runtime.memory().FindHost(region.address, Span(region, extent)) == nullptr) {
-    char hex[32];
-    std::snprintf(hex, sizeof(hex), "0x%llx", static_cast<unsigned long long>(region.address));
     runtime.Report(Check::kHostCopy, site,
-                   "its " + std::string(name) + " is to be device memory, but " + hex +
-                       " is memory of the host");
+                   "its " + std::string(name) + " is to be device memory, but " +
+                       Hex(region.address) + " is memory of the host");
     return false;
   }
   return true;
