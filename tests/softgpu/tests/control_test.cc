@@ -228,9 +228,7 @@ TEST(Control, UnknownInstructionIsRefusedWithItsLineAtLaunch) {
   options.memory = uint64_t{64} << 20;
   Device device(options);
   Module module(device, ptx::Parse(KernelText(c)));
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
+  const LaunchConfig config = ConfigOf(module, {});
   const LaunchResult result = device.Run(config);
   EXPECT_EQ(result.error, 218);  // cudaErrorInvalidPtx
   EXPECT_NE(result.message.find("line 15: instruction 'frobnicate.u32'"), std::string::npos)
@@ -264,9 +262,7 @@ TEST(Control, InstructionLimitEndsALoopThatDoesNot) {
   c.body = "LOOP: add.u32 %r1, %r0, 1;\nbra LOOP;\n";
   Device device(options);
   Module module(device, ptx::Parse(KernelText(c)));
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
+  const LaunchConfig config = ConfigOf(module, {});
   EXPECT_EQ(device.Run(config).error, 702);  // cudaErrorLaunchTimeout
   EXPECT_EQ(device.findings().all().at(0).check, Check::kTimeout);
 }

@@ -221,11 +221,7 @@ TEST(MemoryOps, FreedMemoryIsToldFromOtherMemory) {
   Module module(device, ptx::Parse(KernelText(c)));
   const uint64_t at = device.memory().Allocate(128, "buffer");
   device.memory().Free(at);
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
-  config.params.resize(8);
-  std::memcpy(config.params.data(), &at, 8);
+  const LaunchConfig config = ConfigOf(module, {at});
   EXPECT_EQ(device.Run(config).error, 700);
   ASSERT_EQ(device.findings().count(), 1u);
   EXPECT_EQ(device.findings().all()[0].check, Check::kUseAfterFree);
@@ -242,11 +238,7 @@ TEST(MemoryOps, ChecksCanBeSwitchedOff) {
   Device device(options);
   Module module(device, ptx::Parse(KernelText(c)));
   const uint64_t at = device.memory().Allocate(128, "buffer");
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
-  config.params.resize(8);
-  std::memcpy(config.params.data(), &at, 8);
+  const LaunchConfig config = ConfigOf(module, {at});
   EXPECT_EQ(device.Run(config).error, 0);
   EXPECT_EQ(device.findings().count(), 0u);
   EXPECT_THROW(device.findings().SwitchOff("no-such-check"), std::invalid_argument);

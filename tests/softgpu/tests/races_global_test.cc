@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/softgpu/tests/run_ptx.h"
+#include "tests/softgpu/tests/races_support.h"
 
 namespace softgpu {
 namespace {
@@ -11,18 +11,13 @@ namespace {
 using testing::Buffer;
 using testing::Case;
 using testing::Outcome;
-using testing::RunPtx;
 
-constexpr int kSeeds = 10;
-
-struct Kernel {
-  const char* name;
-  bool races;
-  std::string body;
-  uint32_t threads = 64, blocks = 4;
-  int workers = 1;
+// Four blocks where nothing else is said.
+struct Kernel : testing::RaceKernel {
+  Kernel(const char* name, bool races, std::string body, uint32_t threads = 64, uint32_t blocks = 4,
+         int workers = 1)
+      : RaceKernel{name, races, std::move(body), threads, blocks, workers} {}
 };
-std::ostream& operator<<(std::ostream& out, const Kernel& kernel) { return out << kernel.name; }
 
 // Before each body: %r8 block, %r9 blocks, %r7 number in the grid, %d10 address of word %r7 of
 // buffer 0, %d11 of word %r0.
@@ -31,16 +26,10 @@ const char kPrologue[] =
     "mad.lo.u32 %r7, %r8, %r6, %r0;\nmad.wide.u32 %d10, %r7, 4, %d0;\n"
     "mad.wide.u32 %d11, %r0, 4, %d0;\nsetp.eq.u32 %p1, %r0, 0;\n";
 
-Outcome RunKernel(const Kernel& kernel, int seed) {
-  Case c;
-  c.body = kPrologue + kernel.body;
-  c.buffers = {Buffer::Of(std::vector<uint32_t>(1024, 0)),
-               Buffer::Of(std::vector<uint64_t>(64, 0))};
-  c.threads = kernel.threads;
-  c.blocks = kernel.blocks;
-  c.workers = kernel.workers;
-  c.seed = static_cast<uint64_t>(seed);
-  return RunPtx(c);
+Outcome RunKernel(const testing::RaceKernel& kernel, int seed) {
+  return testing::RunRace(
+      kernel, kPrologue,
+      {Buffer::Of(std::vector<uint32_t>(1024, 0)), Buffer::Of(std::vector<uint64_t>(64, 0))}, seed);
 }
 
 std::vector<Kernel> PlainKernels() {
@@ -157,17 +146,7 @@ std::vector<Kernel> StrongKernels() {
 class GlobalRace : public ::testing::TestWithParam<Kernel> {};
 
 TEST_P(GlobalRace, IsFoundWhereItIs) {
-  const Kernel& kernel = GetParam();
-  for (int seed = 1; seed <= kSeeds; ++seed) {
-    SCOPED_TRACE(seed);
-    const Outcome outcome = RunKernel(kernel, seed);
-    if (!kernel.races) {
-      EXPECT_TRUE(outcome.findings.empty()) << outcome.Text();
-      continue;
-    }
-    EXPECT_TRUE(outcome.Found(Check::kRaceGlobal)) << outcome.Text();
-    for (const Finding& f : outcome.findings) EXPECT_EQ(f.check, Check::kRaceGlobal) << f.text;
-  }
+  testing::JudgeRace(GetParam(), Check::kRaceGlobal, RunKernel);
 }
 INSTANTIATE_TEST_SUITE_P(Plain, GlobalRace, ::testing::ValuesIn(PlainKernels()),
                          [](const auto& info) { return info.param.name; });
@@ -175,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(Strong, GlobalRace, ::testing::ValuesIn(StrongKernels()
                          [](const auto& info) { return info.param.name; });
 
 TEST(GlobalRaceText, NamesTheOtherBlock) {
-  const Outcome outcome = RunKernel({"", true, "st.global.u32 [%d11], %r8;\n", 32, 2}, 1);
+  const Outcome outcome = RunKernel(Kernel{"", true, "st.global.u32 [%d11], %r8;\n", 32, 2}, 1);
   ASSERT_EQ(outcome.findings.size(), 1u) << outcome.Text();
   const Finding& finding = outcome.findings[0];
   EXPECT_EQ(finding.place.block[0], 1u);
@@ -197,12 +176,8 @@ TEST(GlobalRaceLaunches, AreOrdered) {
   Module module(device, ptx::Parse(testing::KernelText(c)));
   const uint64_t at = device.memory().Allocate(256, "buffer");
   device.memory().SetState(at, 256, kWritten);
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
+  LaunchConfig config = testing::ConfigOf(module, {at});
   config.block[0] = 64;
-  config.params.resize(8);
-  std::memcpy(config.params.data(), &at, 8);
   for (int launch = 0; launch < 3; ++launch) EXPECT_EQ(device.Run(config).error, 0);
   EXPECT_EQ(device.findings().count(), 0u);
   // Two blocks in one launch are not.

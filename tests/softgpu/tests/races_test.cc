@@ -4,27 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/softgpu/tests/run_ptx.h"
+#include "tests/softgpu/tests/races_support.h"
 
 namespace softgpu {
 namespace {
 
 using testing::Buffer;
-using testing::Case;
 using testing::Outcome;
-using testing::RunPtx;
+using Kernel = testing::RaceKernel;
 
-constexpr int kSeeds = 10;
-enum Expected { kClean, kShared, kGlobal };
-
-struct Kernel {
-  const char* name;
-  Expected expected;
-  std::string body;
-  uint32_t threads = 64, blocks = 1;
-  int workers = 1;
-};
-std::ostream& operator<<(std::ostream& out, const Kernel& kernel) { return out << kernel.name; }
+constexpr bool kClean = false, kShared = true;  // a race of shared memory
 
 // %r1: shared address of the thread's word, %r2: of the one of thread tid ^ `other`.
 std::string Words(int other) {
@@ -122,33 +111,14 @@ std::vector<Kernel> FlagKernels() {
 class SharedRace : public ::testing::TestWithParam<Kernel> {};
 
 Outcome RunKernel(const Kernel& kernel, int seed) {
-  Case c;
-  c.body = "cvt.u64.u32 %d2, %r0;\nmov.u32 %r8, %ctaid.x;\nmov.u32 %r9, %nctaid.x;\n" + kernel.body;
-  c.buffers = {Buffer::Of(std::vector<uint32_t>(1024, 0)),
-               Buffer::Of(std::vector<uint32_t>(64, 0))};
-  c.threads = kernel.threads;
-  c.blocks = kernel.blocks;
-  c.workers = kernel.workers;
-  c.seed = static_cast<uint64_t>(seed);
-  return RunPtx(c);
+  return testing::RunRace(
+      kernel, "cvt.u64.u32 %d2, %r0;\nmov.u32 %r8, %ctaid.x;\nmov.u32 %r9, %nctaid.x;\n",
+      {Buffer::Of(std::vector<uint32_t>(1024, 0)), Buffer::Of(std::vector<uint32_t>(64, 0))}, seed);
 }
 
-void Judge(const Kernel& kernel) {
-  for (int seed = 1; seed <= kSeeds; ++seed) {
-    SCOPED_TRACE(seed);
-    const Outcome outcome = RunKernel(kernel, seed);
-    if (kernel.expected == kClean) {
-      EXPECT_TRUE(outcome.findings.empty()) << outcome.Text();
-      EXPECT_EQ(outcome.result.error, 0);
-      continue;
-    }
-    const Check check = kernel.expected == kShared ? Check::kRaceShared : Check::kRaceGlobal;
-    EXPECT_TRUE(outcome.Found(check)) << outcome.Text();
-    for (const Finding& finding : outcome.findings) EXPECT_EQ(finding.check, check) << finding.text;
-  }
+TEST_P(SharedRace, IsFoundWhereItIs) {
+  testing::JudgeRace(GetParam(), Check::kRaceShared, RunKernel);
 }
-
-TEST_P(SharedRace, IsFoundWhereItIs) { Judge(GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Barriers, SharedRace, ::testing::ValuesIn(BarrierKernels()),
                          [](const auto& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(Flags, SharedRace, ::testing::ValuesIn(FlagKernels()),

@@ -95,6 +95,16 @@ inline std::string KernelText(const Case& c) {
   return text + c.body + "\nret;\n}\n";
 }
 
+// Of kernel k, whose parameters are these addresses.
+inline LaunchConfig ConfigOf(Module& module, const std::vector<uint64_t>& addresses) {
+  LaunchConfig config;
+  config.module = &module;
+  config.kernel = "k";
+  config.params.resize(8 * addresses.size());
+  if (!addresses.empty()) std::memcpy(config.params.data(), addresses.data(), config.params.size());
+  return config;
+}
+
 // Throws ptx::Error where the body is refused.
 inline Outcome RunPtx(const Case& c) {
   Options options;
@@ -105,11 +115,6 @@ inline Outcome RunPtx(const Case& c) {
   Device device(options);
   Module module(device, ptx::Parse(KernelText(c)));
   module.Decode("k");
-  LaunchConfig config;
-  config.module = &module;
-  config.kernel = "k";
-  config.grid[0] = c.blocks;
-  config.block[0] = c.threads;
   std::vector<uint64_t> addresses;
   DeviceMemory& memory = device.memory();
   for (const Buffer& b : c.buffers) {
@@ -120,10 +125,9 @@ inline Outcome RunPtx(const Case& c) {
       if (b.written.empty() || b.written[k]) memory.SetState(at + k, 1, kWritten);
     }
   }
-  config.params.resize(8 * addresses.size());
-  if (!addresses.empty()) {
-    std::memcpy(config.params.data(), addresses.data(), config.params.size());
-  }
+  LaunchConfig config = ConfigOf(module, addresses);
+  config.grid[0] = c.blocks;
+  config.block[0] = c.threads;
   Outcome outcome;
   outcome.result = device.Run(config);
   outcome.findings = device.findings().all();
