@@ -1,0 +1,19 @@
+// The GPU's convolution engines, in order of preference, and what stands in their table: one pair
+// of functions an engine. No CUDA header is needed to include this.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/conv.h"
+
+namespace lseg::cuda {
+
+const std::vector<ConvEngine>& ConvEngines();
+
+// By the definition, every case in NCHW and NHWC: conv_direct.cu.
+bool SupportsConvDirect(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvDirect(const Context&, const ConvParams&, ConvDirection,
+                                         ConvFormats);
+
+}  // namespace lseg::cuda

