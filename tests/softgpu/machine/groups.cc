@@ -34,12 +34,14 @@ void Load(Warp& w, const Group& g) {
   w.insts = g.frame->code->insts.data();
 }
 
-// Adds lanes to the waiting or ready ones, into an equal group if there is one.
+// Adds lanes to the waiting or ready ones, into an equal group if there is one. Lanes that a barrier
+// has just let go differ from those that come to it for the next round.
 void AddGroup(Warp& w, const Group& g) {
   for (Group& other : w.groups) {
     if (other.pc == g.pc && other.frame == g.frame && other.wait == g.wait &&
         other.barrier == g.barrier && other.sync_mask == g.sync_mask &&
-        other.any_place == g.any_place && other.aligned_barrier == g.aligned_barrier) {
+        other.any_place == g.any_place && other.aligned_barrier == g.aligned_barrier &&
+        other.released == g.released) {
       other.mask |= g.mask;
       --g.frame->groups;
       return;
@@ -100,8 +102,10 @@ bool PickGroup(Warp& w, bool random) {
 
 void Park(Warp& w) {
   if (!w.active) return;
-  const Group g = At(w.active, w.pc, w.frame);
+  Group g = At(w.active, w.pc, w.frame);
+  g.released = w.released;
   w.active = 0;
+  w.released = false;
   AddGroup(w, g);
 }
 

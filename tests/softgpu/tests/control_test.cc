@@ -158,6 +158,29 @@ TEST(Control, BarriersThatReduce) {
   });
 }
 
+// Lanes that a barrier has let go fetch its result when their turn comes; others of their warp may
+// stand at the same instruction already, a round ahead.
+TEST(Control, BarrierResultsOfTheirOwnRound) {
+  // Thread t goes through 1 + t % 16 rounds, some with long detours; a round's result is how many
+  // threads are in it.
+  const Case c = WithOutput(
+      "and.b32 %r1, %r0, 15;\nadd.u32 %r1, %r1, 1;\nmov.u32 %r2, 0;\nsetp.eq.u32 %p0, %r0, %r0;\n"
+      "and.b32 %r3, %r0, 16;\nmad.lo.u32 %r3, %r3, 8, 1;\n"
+      "ROUND: barrier.cta.red.popc.u32 %r4, 0, %p0;\nmad.lo.u32 %r2, %r2, 3, %r4;\n"
+      "mov.u32 %r5, %r3;\nDETOUR: sub.u32 %r5, %r5, 1;\nsetp.ne.u32 %p1, %r5, 0;\n"
+      "@%p1 bra DETOUR;\nsub.u32 %r1, %r1, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra ROUND;\n" +
+          StoreMine(0, "u32", "%r2", 4),
+      256);
+  ForSeeds(c, [](const Outcome& o) {
+    const auto got = o.buffers[0].As<uint32_t>();
+    for (uint32_t t = 0; t < 256; ++t) {
+      uint32_t want = 0;
+      for (uint32_t round = 0; round <= t % 16; ++round) want = want * 3 + 256 - 16 * round;
+      ASSERT_EQ(got[t], want) << t;
+    }
+  });
+}
+
 // Warp 0 fills shared memory and goes on; warp 1 waits for it: barrier 1, two warps, one arriving.
 TEST(Control, NamedBarrierBetweenProducerAndConsumer) {
   const Case c = WithOutput(
