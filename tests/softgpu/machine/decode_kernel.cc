@@ -197,10 +197,12 @@ void FrameLayout::Finish() {
   code_.frame_bytes = AlignUp(code_.frame_bytes, 32);
   code_.initial_frame.assign(code_.frame_bytes, 0xcd);
   for (const SlotPlace& slot : slots_) {
-    uint8_t* shadow = &code_.initial_frame[slot.offset + static_cast<uint32_t>(
-                                                             slot.bytes ? kLanes * slot.bytes : 4)];
-    std::memset(shadow, 0xff, slot.bytes ? kLanes : 4);
-    if (slot.bytes == 2 || slot.bytes == 4) std::memset(shadow, (1 << slot.bytes) - 1, kLanes);
+    const uint32_t at = slot.offset + static_cast<uint32_t>(slot.bytes ? kLanes * slot.bytes : 4);
+    const uint32_t bytes = slot.bytes ? kLanes : 4;
+    const bool part = slot.bytes == 2 || slot.bytes == 4;
+    const uint8_t value = part ? static_cast<uint8_t>((1 << slot.bytes) - 1) : 0xff;
+    std::memset(&code_.initial_frame[at], value, bytes);
+    code_.initial_shadows.push_back({at, bytes, value});
   }
   code_.constants_storage.assign(constant_bytes_.size() + 32, 0);
   const size_t misaligned = reinterpret_cast<uintptr_t>(code_.constants_storage.data()) % 32;

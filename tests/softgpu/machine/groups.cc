@@ -230,8 +230,19 @@ Frame* PushFrame(Warp& w, const Code& code, Frame* caller, uint32_t return_pc, u
     const size_t misaligned = reinterpret_cast<uintptr_t>(frame->storage.data()) % 32;
     frame->registers = frame->storage.data() + (misaligned ? 32 - misaligned : 0);
     frame->code = &code;
+    if (code.frame_bytes) {
+      std::memcpy(frame->registers, code.initial_frame.data(), code.frame_bytes);
+    }
+  } else {
+    for (const Code::InitialShadow& shadow : code.initial_shadows) {
+      uint8_t* const to = frame->registers + shadow.offset;
+      if (shadow.bytes == kLanes) {
+        std::memset(to, shadow.value, kLanes);
+      } else {
+        std::memset(to, shadow.value, 4);
+      }
+    }
   }
-  if (code.frame_bytes) std::memcpy(frame->registers, code.initial_frame.data(), code.frame_bytes);
   frame->caller = caller;
   frame->return_pc = return_pc;
   frame->depth = caller ? caller->depth + 1 : 0;

@@ -121,6 +121,12 @@ struct Code {
   uint32_t frame_bytes = 0;
   // What a new frame starts as: every slot's shadow "never written".
   std::vector<uint8_t> initial_frame;
+  // Its shadows alone: a frame that was used before needs no more.
+  struct InitialShadow {
+    uint32_t offset, bytes;
+    uint8_t value;
+  };
+  std::vector<InitialShadow> initial_shadows;
   // 32-byte aligned, slot layout.
   std::vector<uint8_t> constants_storage;
   uint8_t* constants = nullptr;

@@ -54,33 +54,26 @@ inline uint32_t Guarded(Warp& w, const Inst& i) {
   return value & w.active;
 }
 
-uint64_t SpecialValue(const Warp& w, SpecialKind kind, uint64_t value, uint32_t lane) {
+// Of all lanes alike.
+uint64_t WarpSpecial(const Warp& w, SpecialKind kind) {
   const Block& block = *w.block;
   const Launch& launch = *block.launch;
-  const uint32_t* n = launch.config->block;
-  const uint32_t thread = w.thread(static_cast<int>(lane));
-  const uint32_t lane_bit = 1u << lane;
+  const auto component = [kind](SpecialKind x) {
+    return static_cast<int>(kind) - static_cast<int>(x);
+  };
   switch (kind) {
-    case SpecialKind::kTidX:
-      return thread % n[0];
-    case SpecialKind::kTidY:
-      return thread / n[0] % n[1];
-    case SpecialKind::kTidZ:
-      return thread / n[0] / n[1];
     case SpecialKind::kNtidX:
     case SpecialKind::kNtidY:
     case SpecialKind::kNtidZ:
-      return n[static_cast<int>(kind) - static_cast<int>(SpecialKind::kNtidX)];
+      return launch.config->block[component(SpecialKind::kNtidX)];
     case SpecialKind::kCtaidX:
     case SpecialKind::kCtaidY:
     case SpecialKind::kCtaidZ:
-      return block.id[static_cast<int>(kind) - static_cast<int>(SpecialKind::kCtaidX)];
+      return block.id[component(SpecialKind::kCtaidX)];
     case SpecialKind::kNctaidX:
     case SpecialKind::kNctaidY:
     case SpecialKind::kNctaidZ:
-      return launch.config->grid[static_cast<int>(kind) - static_cast<int>(SpecialKind::kNctaidX)];
-    case SpecialKind::kLaneId:
-      return lane;
+      return launch.config->grid[component(SpecialKind::kNctaidX)];
     case SpecialKind::kWarpId:
       return w.index;
     case SpecialKind::kNwarpId:
@@ -91,16 +84,6 @@ uint64_t SpecialValue(const Warp& w, SpecialKind kind, uint64_t value, uint32_t 
       return launch.device->multiprocessors();
     case SpecialKind::kGridId:
       return launch.serial;
-    case SpecialKind::kLaneMaskEq:
-      return lane_bit;
-    case SpecialKind::kLaneMaskLe:
-      return lane_bit | (lane_bit - 1);
-    case SpecialKind::kLaneMaskLt:
-      return lane_bit - 1;
-    case SpecialKind::kLaneMaskGe:
-      return ~(lane_bit - 1);
-    case SpecialKind::kLaneMaskGt:
-      return ~(lane_bit | (lane_bit - 1));
     case SpecialKind::kDynamicSharedSize:
       return launch.config->dynamic_shared;
     case SpecialKind::kTotalSharedSize:
@@ -111,8 +94,17 @@ uint64_t SpecialValue(const Warp& w, SpecialKind kind, uint64_t value, uint32_t 
       return launch.config->grid_workspace & 0xffffffffu;
     case SpecialKind::kOne:
       return 1;
+    // All named, so that the compiler tells of a kind that is missing.
+    case SpecialKind::kTidX:
+    case SpecialKind::kTidY:
+    case SpecialKind::kTidZ:
+    case SpecialKind::kLaneId:
+    case SpecialKind::kLaneMaskEq:
+    case SpecialKind::kLaneMaskLe:
+    case SpecialKind::kLaneMaskLt:
+    case SpecialKind::kLaneMaskGe:
+    case SpecialKind::kLaneMaskGt:
     case SpecialKind::kLocalAddress:
-      return value;
     case SpecialKind::kZero:
     case SpecialKind::kCount:
       break;
@@ -120,19 +112,87 @@ uint64_t SpecialValue(const Warp& w, SpecialKind kind, uint64_t value, uint32_t 
   return 0;
 }
 
+// Threads of the warp by their places in the block; lanes behind the last thread go on counting.
+struct ThreadPlaces {
+  explicit ThreadPlaces(const Warp& w) {
+    const uint32_t* n = w.block->launch->config->block;
+    const uint32_t first = w.thread(0);
+    uint32_t x = first % n[0], y = first / n[0] % n[1], z = first / n[0] / n[1];
+    for (int l = 0; l < kLanes; ++l) {
+      tid[0][l] = x;
+      tid[1][l] = y;
+      tid[2][l] = z;
+      if (++x < n[0]) continue;
+      x = 0;
+      if (++y < n[1]) continue;
+      y = 0;
+      ++z;
+    }
+  }
+  uint32_t tid[3][kLanes];
+};
+
+// False: it is the same for all lanes.
+bool LaneSpecial(const ThreadPlaces& places, SpecialKind kind, uint64_t* value) {
+  const auto fill = [value](auto of_lane) {
+    for (uint32_t l = 0; l < kLanes; ++l) value[l] = of_lane(l);
+    return true;
+  };
+  switch (kind) {
+    case SpecialKind::kTidX:
+    case SpecialKind::kTidY:
+    case SpecialKind::kTidZ: {
+      const uint32_t* tid =
+          places.tid[static_cast<int>(kind) - static_cast<int>(SpecialKind::kTidX)];
+      return fill([tid](uint32_t l) { return tid[l]; });
+    }
+    case SpecialKind::kLaneId:
+      return fill([](uint32_t l) { return l; });
+    case SpecialKind::kLaneMaskEq:
+      return fill([](uint32_t l) { return 1u << l; });
+    case SpecialKind::kLaneMaskLe:
+      return fill([](uint32_t l) { return (2u << l) - 1; });
+    case SpecialKind::kLaneMaskLt:
+      return fill([](uint32_t l) { return (1u << l) - 1; });
+    case SpecialKind::kLaneMaskGe:
+      return fill([](uint32_t l) { return ~((1u << l) - 1); });
+    case SpecialKind::kLaneMaskGt:
+      return fill([](uint32_t l) { return ~((2u << l) - 1); });
+    default:
+      return false;
+  }
+}
+
+template <class T>
+void FillSlot(uint8_t* slot, const uint64_t* values) {
+  T narrow[kLanes];
+  for (int l = 0; l < kLanes; ++l) narrow[l] = static_cast<T>(values[l]);
+  std::memcpy(slot, narrow, sizeof(narrow));
+  std::memset(slot + sizeof(narrow), 0, kLanes);
+}
+
 }  // namespace
 
 void FillSpecials(const Warp& w, Frame& frame) {
+  const ThreadPlaces places(w);
   for (const Code::Special& special : frame.code->specials) {
     const bool local = special.kind == SpecialKind::kLocalAddress;
-    const size_t bytes = local ? special.value & 15 : special.value;
-    const uint64_t base = local ? (special.value >> 4) + frame.local_base : 0;
-    uint8_t* const slot = frame.registers + special.slot;
-    for (uint32_t l = 0; l < kLanes; ++l) {
-      const uint64_t value = SpecialValue(w, special.kind, base, l);
-      std::memcpy(slot + l * bytes, &value, bytes);
+    uint64_t value[kLanes];
+    if (!LaneSpecial(places, special.kind, value)) {
+      std::fill_n(value, kLanes,
+                  local ? (special.value >> 4) + frame.local_base : WarpSpecial(w, special.kind));
     }
-    std::memset(slot + kLanes * bytes, 0, kLanes);
+    uint8_t* const slot = frame.registers + special.slot;
+    switch (local ? special.value & 15 : special.value) {
+      case 2:
+        FillSlot<uint16_t>(slot, value);
+        break;
+      case 4:
+        FillSlot<uint32_t>(slot, value);
+        break;
+      default:
+        FillSlot<uint64_t>(slot, value);
+    }
   }
 }
 
