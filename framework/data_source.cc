@@ -3,11 +3,11 @@
 
 namespace lseg {
 
-Prefetcher::Prefetcher(DataSource* source) : source_(source) {
+Prefetcher::Prefetcher(DataSource* source, Device device) : source_(source) {
   for (Slot& slot : slots_) {
     for (const TensorDesc& desc : source->Blobs()) {
-      slot.tensors.emplace_back(Device::kCpu, desc);
-      slot.pointers.push_back(slot.tensors.back().data());
+      slot.memory.emplace_back(device, desc.Bytes());
+      slot.pointers.push_back(slot.memory.back().data());
     }
   }
   thread_ = std::thread([this] { Work(); });

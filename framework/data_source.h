@@ -1,5 +1,5 @@
 // DataSource: where a net's inputs come from; Prefetcher: runs it one iteration ahead on a thread
-// of its own, into memory that the net then reads in place.
+// of its own, into memory that the net then reads in place (or copies to its GPU).
 #pragma once
 
 #include <condition_variable>
@@ -30,8 +30,8 @@ class DataSource {
 
 class Prefetcher {
  public:
-  // `source` outlives the prefetcher.
-  explicit Prefetcher(DataSource* source);
+  // `source` outlives the prefetcher. Its memory is the host's, from which `device` can copy.
+  Prefetcher(DataSource* source, Device device);
   ~Prefetcher();
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
@@ -46,7 +46,7 @@ class Prefetcher {
     int64_t iteration = -1;
     bool ready = false;
     std::exception_ptr error;
-    std::vector<Tensor> tensors;
+    std::vector<HostBuffer> memory;
     std::vector<void*> pointers;
   };
 

@@ -2,9 +2,14 @@
 
 namespace lseg {
 
-void Op::ChooseFormats(const Context&, std::span<TensorDesc> in, std::span<TensorDesc> out) const {
-  for (TensorDesc& desc : in) desc.format = Format::kNCHW;
-  for (TensorDesc& desc : out) desc.format = Format::kNCHW;
+void Op::ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
+                       std::span<TensorDesc> out) const {
+  const auto plain = [](TensorDesc& desc) {
+    desc.format = Format::kNCHW;
+    if (desc.dtype == DType::kBF16 || desc.dtype == DType::kF16) desc.dtype = DType::kF32;
+  };
+  for (TensorDesc& desc : in) plain(desc);
+  for (TensorDesc& desc : out) plain(desc);
 }
 
 void Op::AddGradient(GradientBuilder& builder) const {

@@ -58,7 +58,15 @@ struct PrepareContext {
   // By "<layer> <direction>". Choices found here are obeyed; others are made and entered, so that a
   // resumed run repeats them.
   std::map<std::string, std::string>& engines;
-  bool measure = false;  // choose by timing rather than by the table's order
+  bool measure = false;     // choose by timing rather than by the table's order
+  bool allow_tf32 = false;  // convolutions of f32 may multiply in tf32
+};
+
+// Between convolutions activations have the blocked format and the dtype of the trunk; everywhere
+// else they are NCHW in f32.
+struct FormatPolicy {
+  Format blocked = Format::kNCHW;
+  DType trunk = DType::kF32;
 };
 
 class GradientBuilder;
@@ -68,9 +76,9 @@ class Op {
   virtual ~Op() = default;
   virtual std::string Name() const = 0;  // "conv_forward"
 
-  // Called by assign_formats with the formats that the inputs have. Changes `in` to the formats the
-  // op takes and sets `out` to those it gives. Default: everything in NCHW.
-  virtual void ChooseFormats(const Context& context, std::span<TensorDesc> in,
+  // Called by assign_formats with the formats and types that the inputs have. Changes `in` to those
+  // the op takes and sets `out` to those it gives. Default: everything in NCHW, floats in f32.
+  virtual void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                              std::span<TensorDesc> out) const;
 
   // Called once when formats are final: makes the plans of the kernels.

@@ -104,7 +104,9 @@ TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shap
     for (const char c : key) stream = (stream ^ static_cast<unsigned char>(c)) * 1099511628211u;
     Random random(seed_, stream);
     try {
-      filler(tensor->f32(), random);
+      std::vector<float> values(shape.Count());
+      filler(values.data(), random);
+      tensor->CopyFrom(values.data());
     } catch (const Error& error) {
       Fail(error.what());
     }

@@ -9,10 +9,66 @@
 #include "kernels/update.h"
 
 namespace lseg {
+namespace {
+
+FormatPolicy PolicyOf(const Context& context, Precision precision) {
+  LSEG_CHECK(precision == Precision::kF32 || context.device() == Device::kCuda,
+             "precision " << ToString(precision) << " needs a GPU; the CPU computes in f32");
+  const DType trunk = precision == Precision::kBF16  ? DType::kBF16
+                      : precision == Precision::kF16 ? DType::kF16
+                                                     : DType::kF32;
+  return {context.blocked_format(), trunk};
+}
+
+// Dense NCHW floats of what a tensor's memory, brought to the host, holds.
+std::vector<float> ToPlainFloats(const TensorDesc& desc, const std::vector<char>& memory) {
+  const Shape& s = desc.shape;
+  const auto value = [&](int64_t at) -> float {
+    const char* element = memory.data() + at * SizeOf(desc.dtype);
+    uint16_t half;
+    float single;
+    switch (desc.dtype) {
+      case DType::kU8:
+        return static_cast<float>(static_cast<uint8_t>(*element));
+      case DType::kF16:
+        std::memcpy(&half, element, sizeof(half));
+        return F16ToF32(half);
+      case DType::kBF16:
+        std::memcpy(&half, element, sizeof(half));
+        return BF16ToF32(half);
+      case DType::kF32:
+        std::memcpy(&single, element, sizeof(single));
+        return single;
+      default:
+        LSEG_FAIL("a tensor of " << ToString(desc.dtype) << " cannot be read as floats");
+    }
+  };
+  std::vector<float> plain(s.Count());
+  int64_t at = 0;
+  for (int64_t n = 0; n < s.n; ++n) {
+    for (int64_t c = 0; c < s.c; ++c) {
+      for (int64_t y = 0; y < s.h; ++y) {
+        for (int64_t x = 0; x < s.w; ++x) plain[at++] = value(Offset(s, desc.format, n, c, y, x));
+      }
+    }
+  }
+  return plain;
+}
+
+}  // namespace
+
+std::string ToString(Precision precision) {
+  constexpr const char* kNames[] = {"f32", "tf32", "bf16", "f16"};
+  return kNames[static_cast<int>(precision)];
+}
 
 Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context& context,
          std::shared_ptr<ParameterSet> parameters, const NetOptions& options)
     : context_(context), parameters_(std::move(parameters)), engines_(options.engines) {
+  LSEG_CHECK(parameters_->device() == context.device(),
+             "a net on " << ToString(context.device()) << " was given parameters on "
+                         << ToString(parameters_->device()));
+  const FormatPolicy policy = PolicyOf(context, options.precision);
   const NetDefinition filtered = definition.Filtered(options.phase, options.level, options.stages);
   parts_ = BuildLayers(filtered, registry, context, options.seed, *parameters_, options.inputs);
   FindOutputs(filtered);
@@ -20,18 +76,19 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   Graph& graph = parts_.graph;
   const bool training = options.solver != nullptr;
   if (options.without_passes.count("fuse_conv_relu") == 0) FuseConvRelu(graph);
-  if (options.without_passes.count("assign_formats") == 0) AssignFormats(graph, context);
+  if (options.without_passes.count("assign_formats") == 0) AssignFormats(graph, policy);
   if (training) {
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);
   }
-  PrepareContext prepare{context, engines_, options.measure_engines};
+  PrepareContext prepare{context, engines_, options.measure_engines,
+                         options.precision == Precision::kTf32};
   PrepareOps(graph, prepare);
   PackWeights(graph, training);
   plan_ = PlanMemory(graph);
   Allocate();
   for (NetSource& source : parts_.sources) {
-    feeds_.push_back({std::make_unique<Prefetcher>(source.source.get()), source.tensors});
+    feeds_.push_back({std::make_unique<Prefetcher>(source.source.get(), context.device()), source.tensors});
   }
 }
 
@@ -80,11 +137,19 @@ void Net::Allocate() {
       case TensorKind::kParamGrad:
       case TensorKind::kState:
         owned_.emplace_back(context_.device(), tensor.desc);
-        std::memset(owned_.back().data(), 0, tensor.desc.Bytes());
+        SetZero(context_.device(), owned_.back().data(), tensor.desc.Bytes());
         memory_[id] = owned_.back().data();
         break;
     }
   }
+  const size_t losses = parts_.losses.size();
+  host_scalars_.assign(losses + 1, 0);
+  scalars_ = Buffer(context_.device(), (losses + 1) * sizeof(float));
+  SetZero(context_.device(), scalars_.data(), scalars_.bytes());
+  auto* scalars = static_cast<float*>(scalars_.data());
+  for (size_t i = 0; i < losses; ++i) memory_[parts_.losses[i].tensor] = scalars + i;
+  if (Learns()) memory_[update_.norm] = scalars + losses;
+  step_ = HostBuffer(context_.device(), sizeof(StepState));
 }
 
 TensorId Net::BlobTensor(const std::string& blob) const {
@@ -103,7 +168,11 @@ void* Net::Input(const std::string& blob) {
   const TensorId id = BlobTensor(blob);
   LSEG_CHECK(parts_.graph.tensors[id].kind == TensorKind::kInput,
              "blob '" << blob << "' is no input of the net");
-  return memory_[id];
+  if (context_.device() == Device::kCpu) return memory_[id];
+  const auto [place, added] = host_inputs_.try_emplace(
+      id, context_.device(), parts_.graph.tensors[id].desc.Bytes());
+  if (added) std::memset(place->second.data(), 0, place->second.bytes());
+  return place->second.data();
 }
 
 void Net::AttachSource(DataSource* source, const std::vector<std::string>& blobs) {
@@ -119,13 +188,28 @@ void Net::AttachSource(DataSource* source, const std::vector<std::string>& blobs
                          << ToString(tensor.desc.dtype) << ", its source gives "
                          << ToString(descs[i].shape) << " " << ToString(descs[i].dtype));
   }
-  feeds_.push_back({std::make_unique<Prefetcher>(source), std::move(tensors)});
+  feeds_.push_back({std::make_unique<Prefetcher>(source, context_.device()), std::move(tensors)});
 }
 
 void Net::Fetch(int64_t iteration) {
+  // The memory that Get lets the source fill anew may still be on its way to a GPU.
+  if (!feeds_.empty()) context_.Synchronize();
   for (Feed& feed : feeds_) {
     const std::span<void* const> blobs = feed.prefetcher->Get(iteration);
-    for (size_t i = 0; i < feed.tensors.size(); ++i) memory_[feed.tensors[i]] = blobs[i];
+    for (size_t i = 0; i < feed.tensors.size(); ++i) {
+      const TensorId id = feed.tensors[i];
+      if (context_.device() == Device::kCpu) {
+        memory_[id] = blobs[i];
+      } else {
+        QueueCopyToDevice(context_, memory_[id], blobs[i], parts_.graph.tensors[id].desc.Bytes());
+      }
+    }
+  }
+}
+
+void Net::BringInputs() {
+  for (const auto& [id, host] : host_inputs_) {
+    QueueCopyToDevice(context_, memory_[id], host.data(), host.bytes());
   }
 }
 
@@ -143,14 +227,25 @@ void Net::RunNode(const Node& node, bool accumulate) {
   const auto start = std::chrono::steady_clock::now();
   node.op->Run(context_, {in, out, modes, workspace_.data()});
   if (times_ == nullptr) return;
+  context_.Synchronize();
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
   times_->push_back({node.layer, node.op->Name(), passed.count()});
 }
 
 void Net::Run(Stage stage, bool accumulate) {
-  for (const Node& node : parts_.graph.nodes) {
-    if (node.stage == stage) RunNode(node, accumulate);
+  const auto queue = [&] {
+    for (const Node& node : parts_.graph.nodes) {
+      if (node.stage == stage) RunNode(node, accumulate);
+    }
+  };
+  const std::pair<Stage, bool> key{stage, accumulate};
+  const bool record = context_.device() == Device::kCuda && times_ == nullptr;
+  if (!record || has_run_.insert(key).second) return queue();
+  auto recording = recordings_.find(key);
+  if (recording == recordings_.end()) {
+    recording = recordings_.try_emplace(key, context_, queue).first;
   }
+  recording->second.Replay(context_);
 }
 
 void Net::Forward() {
@@ -158,7 +253,9 @@ void Net::Forward() {
     Run(Stage::kPack);
     packs_stale_ = false;
   }
+  BringInputs();
   Run(Stage::kForward);
+  scalars_stale_ = true;
 }
 
 void Net::Backward(bool accumulate) { Run(Stage::kBackward, accumulate); }
@@ -166,14 +263,23 @@ void Net::Backward(bool accumulate) { Run(Stage::kBackward, accumulate); }
 float Net::Update(float learning_rate, int64_t iteration) {
   LSEG_CHECK(Learns(), "nothing learns in this net");
   const StepState step{learning_rate, static_cast<int32_t>(iteration)};
-  std::memcpy(memory_[update_.step], &step, sizeof(step));
+  std::memcpy(step_.data(), &step, sizeof(step));
+  QueueCopyToDevice(context_, memory_[update_.step], step_.data(), sizeof(step));
   Run(Stage::kUpdate);
-  return *static_cast<const float*>(memory_[update_.norm]);
+  scalars_stale_ = true;
+  return Scalar(static_cast<int>(parts_.losses.size()));
 }
 
-float Net::LossValue(int i) const {
-  return *static_cast<const float*>(memory_[parts_.losses[i].tensor]);
+float Net::Scalar(int i) const {
+  if (scalars_stale_) {
+    context_.Synchronize();
+    CopyToHost(context_.device(), host_scalars_.data(), scalars_.data(), scalars_.bytes());
+    scalars_stale_ = false;
+  }
+  return host_scalars_[i];
 }
+
+float Net::LossValue(int i) const { return Scalar(i); }
 
 double Net::Loss() const {
   double sum = 0;
@@ -185,6 +291,12 @@ double Net::Loss() const {
 
 std::vector<float> Net::ReadTensor(TensorId id) const {
   const TensorDesc& desc = parts_.graph.tensors[id].desc;
+  if (context_.device() != Device::kCpu) {
+    std::vector<char> memory(desc.Bytes());
+    context_.Synchronize();
+    CopyToHost(context_.device(), memory.data(), memory_[id], desc.Bytes());
+    return ToPlainFloats(desc, memory);
+  }
   std::vector<float> values(desc.shape.Count());
   if (desc.dtype == DType::kU8) {
     CastToF32(context_, desc.shape.Count(), static_cast<const uint8_t*>(memory_[id]),
@@ -206,12 +318,17 @@ std::vector<float> Net::Read(const std::string& blob) const {
   return ReadTensor(id);
 }
 
-const float* Net::Output(const std::string& blob) const {
+const float* Net::Output(const std::string& blob) {
   const TensorId id = BlobTensor(blob);
   const GraphTensor& tensor = parts_.graph.tensors[id];
   LSEG_CHECK(tensor.keep && tensor.desc.dtype == DType::kF32 && tensor.desc.format == Format::kNCHW,
              "blob '" << blob << "' is no dense f32 output of the net");
-  return static_cast<const float*>(memory_[id]);
+  if (context_.device() == Device::kCpu) return static_cast<const float*>(memory_[id]);
+  const HostBuffer& host =
+      host_outputs_.try_emplace(id, context_.device(), tensor.desc.Bytes()).first->second;
+  context_.Synchronize();
+  CopyToHost(context_.device(), host.data(), memory_[id], host.bytes());
+  return static_cast<const float*>(host.data());
 }
 
 const TensorDesc& Net::Desc(const std::string& blob) const {
@@ -232,13 +349,20 @@ std::vector<float> Net::Gradient(const std::string& key) const {
   return ReadTensor(found->second);
 }
 
-std::map<std::string, std::span<float>> Net::SolverState() {
-  std::map<std::string, std::span<float>> state;
-  for (const auto& [name, id] : update_.state) {
-    state[name] = {static_cast<float*>(memory_[id]),
-                   static_cast<size_t>(parts_.graph.tensors[id].desc.shape.Count())};
-  }
+std::map<std::string, std::vector<float>> Net::SolverState() const {
+  std::map<std::string, std::vector<float>> state;
+  for (const auto& [name, id] : update_.state) state[name] = ReadTensor(id);
   return state;
+}
+
+void Net::SetSolverState(const std::string& name, const std::vector<float>& values) {
+  const auto found = update_.state.find(name);
+  LSEG_CHECK(found != update_.state.end(), "this solver has no memory '" << name << "'");
+  const TensorDesc& desc = parts_.graph.tensors[found->second].desc;
+  LSEG_CHECK(static_cast<int64_t>(values.size()) == desc.shape.Count(),
+             "'" << name << "' has " << values.size() << " values in the checkpoint, "
+                 << desc.shape.Count() << " in the net");
+  CopyToDevice(context_.device(), memory_[found->second], values.data(), desc.Bytes());
 }
 
 std::string Net::FindNonFinite() {
@@ -249,13 +373,12 @@ std::string Net::FindNonFinite() {
       for (TensorId id : node.outputs) {
         if (id == kNoTensor) continue;
         const TensorDesc& desc = parts_.graph.tensors[id].desc;
-        if (desc.dtype != DType::kF32 || desc.format == Format::kOpaque) continue;
-        const float* values = static_cast<const float*>(memory_[id]);
-        const int64_t count = StorageCount(desc.shape, desc.format);
-        for (int64_t i = 0; i < count; ++i) {
-          if (!std::isfinite(values[i])) {
-            return "layer '" + node.layer + "' (" + node.op->Name() + ")";
-          }
+        if (desc.format == Format::kOpaque || desc.dtype == DType::kU8 ||
+            desc.dtype == DType::kI32) {
+          continue;
+        }
+        for (const float value : ReadTensor(id)) {
+          if (!std::isfinite(value)) return "layer '" + node.layer + "' (" + node.op->Name() + ")";
         }
       }
     }

@@ -17,8 +17,14 @@
 #include "framework/data_source.h"
 #include "framework/layer.h"
 #include "framework/passes/passes.h"
+#include "kernels/runtime/recording.h"
 
 namespace lseg {
+
+// What the trunk's activations are stored and multiplied in; sums, parameters, losses and the
+// solver's memory are f32 always. Others than kF32 on a GPU only.
+enum class Precision { kF32, kTf32, kBF16, kF16 };
+std::string ToString(Precision precision);  // "f32", "tf32", "bf16", "f16"
 
 struct NetOptions {
   caffe::Phase phase = caffe::TEST;
@@ -31,6 +37,7 @@ struct NetOptions {
   std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
+  Precision precision = Precision::kF32;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fuse_conv_relu",
   // "assign_formats" (everything stays NCHW).
   std::set<std::string> without_passes;
@@ -49,7 +56,8 @@ class Net {
       std::shared_ptr<ParameterSet> parameters, const NetOptions& options);
   ~Net();
 
-  // Memory of an input, NCHW in the dtype of its desc; write it before Forward.
+  // Memory of an input on the host, NCHW in the dtype of its desc; write it before Forward, which
+  // brings it to the device each time.
   void* Input(const std::string& blob);
   float* InputF32(const std::string& blob) { return static_cast<float*>(Input(blob)); }
   bool HasInput(const std::string& blob) const;
@@ -75,8 +83,9 @@ class Net {
 
   // A blob after a run, as dense NCHW f32: an output, or one named in options.keep.
   std::vector<float> Read(const std::string& blob) const;
-  // The same without a copy; an Error unless it is NCHW f32.
-  const float* Output(const std::string& blob) const;
+  // The same where it lies, or, on a GPU, in memory of the host that the net keeps for it; an Error
+  // unless it is NCHW f32.
+  const float* Output(const std::string& blob);
   const TensorDesc& Desc(const std::string& blob) const;
   bool HasBlob(const std::string& blob) const { return parts_.blobs.count(blob) > 0; }
   // Tops that no layer takes as a bottom, in the order of the definition.
@@ -85,8 +94,10 @@ class Net {
   const std::vector<NetParam>& params() const { return parts_.params; }
   // Gradient of a parameter or of an input (force_backward) after Backward, dense, by key or name.
   std::vector<float> Gradient(const std::string& key) const;
-  // The solver's memory by name ("conv1_1.weight:1"): read and write it to checkpoint and resume.
-  std::map<std::string, std::span<float>> SolverState();
+  // The solver's memory by name ("conv1_1.weight:1"), to checkpoint and to resume.
+  std::map<std::string, std::vector<float>> SolverState() const;
+  // An Error where the net has no such tensor, or one of another size.
+  void SetSolverState(const std::string& name, const std::vector<float>& values);
   // Parameters were changed from outside: packed copies are made anew before the next run.
   void ParametersChanged() { packs_stale_ = true; }
 
@@ -95,6 +106,7 @@ class Net {
   std::string FindNonFinite();
 
   // Every node that runs from now on adds its time, in the order in which they run; null: no more.
+  // On a GPU each is then waited for.
   void RecordTimes(std::vector<NodeTime>* times) { times_ = times; }
 
   const std::vector<std::string>& notes() const { return parts_.notes; }
@@ -107,6 +119,8 @@ class Net {
   void Allocate();
   void RunNode(const Node& node, bool accumulate);
   void Run(Stage stage, bool accumulate = false);
+  void BringInputs();
+  float Scalar(int i) const;
   TensorId BlobTensor(const std::string& blob) const;
   std::vector<float> ReadTensor(TensorId id) const;
 
@@ -119,6 +133,16 @@ class Net {
   MemoryPlan plan_;
   Buffer arena_, workspace_;
   std::vector<Tensor> owned_;  // inputs, parameter gradients, state
+  // The losses, then the gradient's norm: side by side, so that one copy brings them to the host.
+  Buffer scalars_;
+  mutable std::vector<float> host_scalars_;
+  mutable bool scalars_stale_ = true;
+  HostBuffer step_;                                  // StepState on its way to a GPU
+  std::map<TensorId, HostBuffer> host_inputs_;       // of inputs that Input was asked for, on a GPU
+  std::map<TensorId, HostBuffer> host_outputs_;      // of outputs that Output was asked for
+  // A stage's work on a GPU, recorded at its second run (the first may still load code).
+  std::map<std::pair<Stage, bool>, Recording> recordings_;
+  std::set<std::pair<Stage, bool>> has_run_;
   std::vector<void*> memory_;  // by tensor id
   bool packs_stale_ = true;
   std::vector<NodeTime>* times_ = nullptr;

@@ -52,7 +52,7 @@ const Tensor* ParameterSet::Find(const std::string& key) const {
 }
 
 Tensor& ParameterSet::Add(const std::string& key, const Shape& shape) {
-  const auto [place, added] = tensors_.try_emplace(key, Device::kCpu, TensorDesc{shape});
+  const auto [place, added] = tensors_.try_emplace(key, device_, TensorDesc{shape});
   LSEG_CHECK(added, "parameter '" << key << "' is there already");
   return place->second;
 }
@@ -70,7 +70,7 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
                "weights '" << tensor.key << "' are " << ToString(tensor.shape)
                            << " in the file and " << lseg::ToString(target->desc().shape)
                            << " in the net");
-    std::copy(tensor.data.begin(), tensor.data.end(), target->f32());
+    target->CopyFrom(tensor.data.data());
     report.loaded.push_back(tensor.key);
   }
   for (const auto& [key, tensor] : tensors_) {
@@ -86,7 +86,9 @@ void ParameterSet::Store(WeightsFile& file) const {
     const Shape& shape = tensor.desc().shape;
     std::vector<int64_t> dims = Dims(shape);
     if (IsBias(key)) dims = {shape.Count()};
-    file.Add({key, std::move(dims), {tensor.f32(), tensor.f32() + shape.Count()}});
+    std::vector<float> values(shape.Count());
+    tensor.CopyTo(values.data());
+    file.Add({key, std::move(dims), std::move(values)});
   }
 }
 

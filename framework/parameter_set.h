@@ -1,5 +1,5 @@
-// ParameterSet: the learned tensors of a model by key ("conv1_1.weight"), f32, dense. Several nets
-// (training and validation, one a size) share one set.
+// ParameterSet: the learned tensors of a model by key ("conv1_1.weight"), f32, dense, on the device
+// of the nets that use them. Several nets (training and validation, one a size) share one set.
 #pragma once
 
 #include <map>
@@ -21,6 +21,9 @@ struct LoadReport {
 
 class ParameterSet {
  public:
+  explicit ParameterSet(Device device = Device::kCpu) : device_(device) {}
+  Device device() const { return device_; }
+
   // Null where the key is unknown.
   Tensor* Find(const std::string& key);
   const Tensor* Find(const std::string& key) const;
@@ -36,6 +39,7 @@ class ParameterSet {
   void Store(WeightsFile& file) const;
 
  private:
+  Device device_;
   std::map<std::string, Tensor> tensors_;
 };
 

@@ -45,7 +45,7 @@ Solver::Step Solver::Run() {
 void Solver::Store(WeightsFile& file) {
   file.metadata[kIterationKey] = std::to_string(iteration_);
   for (const auto& [name, values] : net_.SolverState()) {
-    file.Add({name, {static_cast<int64_t>(values.size())}, {values.begin(), values.end()}});
+    file.Add({name, {static_cast<int64_t>(values.size())}, values});
   }
 }
 
@@ -54,15 +54,12 @@ void Solver::Load(const WeightsFile& file) {
   LSEG_CHECK(iteration != file.metadata.end(),
              "this is no checkpoint: its metadata have no " << kIterationKey);
   iteration_ = std::stoll(iteration->second);
-  for (auto& [name, values] : net_.SolverState()) {
+  for (const auto& [name, values] : net_.SolverState()) {
     const WeightTensor* tensor = file.Find(name);
     LSEG_CHECK(tensor != nullptr, "the checkpoint has no '" << name
                                                             << "': it is of another net "
                                                                "or another solver");
-    LSEG_CHECK(tensor->data.size() == values.size(), "'" << name << "' has " << tensor->data.size()
-                                                         << " values in the checkpoint, "
-                                                         << values.size() << " in the net");
-    std::copy(tensor->data.begin(), tensor->data.end(), values.begin());
+    net_.SetSolverState(name, tensor->data);
   }
 }
 

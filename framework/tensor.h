@@ -26,13 +26,20 @@ class Tensor {
  public:
   Tensor() = default;
   // Memory is not initialised.
-  Tensor(Device device, const TensorDesc& desc) : desc_(desc), buffer_(device, desc.Bytes()) {}
+  Tensor(Device device, const TensorDesc& desc)
+      : device_(device), desc_(desc), buffer_(device, desc.Bytes()) {}
 
+  Device device() const { return device_; }
   const TensorDesc& desc() const { return desc_; }
   void* data() const { return buffer_.data(); }
   float* f32() const { return static_cast<float*>(buffer_.data()); }
 
+  // All of it, from and to memory of the host.
+  void CopyFrom(const void* host) { CopyToDevice(device_, data(), host, desc_.Bytes()); }
+  void CopyTo(void* host) const { CopyToHost(device_, host, data(), desc_.Bytes()); }
+
  private:
+  Device device_ = Device::kCpu;
   TensorDesc desc_;
   Buffer buffer_;
 };

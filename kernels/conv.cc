@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/runtime/buffer.h"
+
+#if LSEG_WITH_CUDA
+#include "kernels/cuda/conv_engines.h"
+#endif
 
 namespace lseg {
 namespace {
@@ -29,7 +32,7 @@ void ValidateAxis(char axis, int64_t in, int64_t kernel, int64_t stride, int64_t
 
 Buffer Zeros(const Context& context, int64_t bytes) {
   Buffer buffer(context.device(), bytes);
-  if (bytes > 0) std::memset(buffer.data(), 0, bytes);
+  SetZero(context.device(), buffer.data(), bytes);
   return buffer;
 }
 
@@ -39,6 +42,7 @@ double Time(Context& context, const ConvPlan& plan, const ConvArgs& args) {
   for (int run = 0; run < 4; ++run) {
     const auto start = std::chrono::steady_clock::now();
     plan.Run(context, args);
+    context.Synchronize();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     if (run == 1 || (run > 1 && seconds.count() < best)) best = seconds.count();
   }
@@ -90,7 +94,11 @@ std::string ToString(ConvDirection direction) {
   LSEG_FAIL("unknown convolution direction " << static_cast<int>(direction));
 }
 
-const std::vector<ConvEngine>& ConvEngines(Device) {
+const std::vector<ConvEngine>& ConvEngines(Device device) {
+#if LSEG_WITH_CUDA
+  if (device == Device::kCuda) return cuda::ConvEngines();
+#endif
+  LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
       {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3},
@@ -111,6 +119,10 @@ std::vector<std::string> EligibleConvEngines(const Context& context, const ConvP
   for (const ConvEngine& engine : ConvEngines(context.device())) {
     if (engine.supports(context, params, direction, formats)) names.push_back(engine.name);
   }
+  LSEG_CHECK(!names.empty(), "no convolution engine of device "
+                                 << ToString(context.device()) << " does " << ToString(direction)
+                                 << " from " << ToString(formats.src_dtype) << " to "
+                                 << ToString(formats.dst_dtype));
   return names;
 }
 
@@ -142,8 +154,9 @@ std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDi
   if (names.size() == 1) return names.front();
 
   const Shape weight_shape = params.Weight();
-  const Buffer src = Zeros(context, StorageCount(params.src, formats.src) * 4);
-  const Buffer dst = Zeros(context, StorageCount(params.Dst(), formats.dst) * 4);
+  const Buffer src = Zeros(context, StorageCount(params.src, formats.src) * SizeOf(formats.src_dtype));
+  const Buffer dst = Zeros(
+      context, StorageCount(params.Dst(), formats.dst) * SizeOf(formats.dst_dtype));
   const Buffer weight = Zeros(context, weight_shape.Count() * 4);
   const Buffer bias = Zeros(context, params.out_channels * 4);
   std::string fastest;
@@ -159,8 +172,8 @@ std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDi
     args.workspace = workspace.data();
     args.weight = packed.bytes() > 0 ? packed.data() : weight.data();
     args.bias = args.d_bias = static_cast<float*>(bias.data());
-    args.src = args.d_src = static_cast<float*>(src.data());
-    args.dst = static_cast<float*>(dst.data());
+    args.src = args.d_src = src.data();
+    args.dst = dst.data();
     args.d_dst = args.dst;
     args.d_weight = static_cast<float*>(weight.data());
     args.d_src_mode = args.d_weight_mode = GradMode::kWrite;

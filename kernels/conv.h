@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -27,6 +28,7 @@ struct ConvParams {
   int64_t group = 1;
   bool bias = true;
   bool relu = false;  // forward only: dst = max(dst, 0)
+  bool allow_tf32 = false;  // products of f32 tensors may be taken in tf32 (10 bits of mantissa)
 
   // Throws Error with the rule that broke.
   void Validate() const;
@@ -43,27 +45,37 @@ struct ConvParams {
 enum class ConvDirection { kForward, kBackwardData, kBackwardWeights };
 std::string ToString(ConvDirection direction);
 
-// Formats of src (and d_src) and of dst (and d_dst) in memory.
+// Formats and element types of src (and d_src) and of dst (and d_dst) in memory. Sums are taken in
+// f32 or wider whatever the types.
 struct ConvFormats {
   Format src = Format::kNCHW, dst = Format::kNCHW;
+  DType src_dtype = DType::kF32, dst_dtype = DType::kF32;
+
+  bool AllF32() const { return src_dtype == DType::kF32 && dst_dtype == DType::kF32; }
 };
 
-// Pointers of one run, f32. Those a direction does not name stay null.
+// Pointers of one run, on the context's device. Those a direction does not name stay null. src,
+// dst and their gradients have the types of ConvFormats; weight, bias and their gradients are f32.
 //   forward:          src, weight, bias -> dst (written)
 //   backward data:    d_dst, weight -> d_src by d_src_mode
 //   backward weights: src, d_dst -> d_weight, d_bias, both by d_weight_mode
 // weight is plain OIHW, or what PackWeights wrote where PackedWeightBytes() > 0. d_weight is plain.
 struct ConvArgs {
-  const float* src = nullptr;
+  const void* src = nullptr;
   const void* weight = nullptr;
   const float* bias = nullptr;
-  float* dst = nullptr;
-  const float* d_dst = nullptr;
-  float* d_src = nullptr;
+  void* dst = nullptr;
+  const void* d_dst = nullptr;
+  void* d_src = nullptr;
   float* d_weight = nullptr;
   float* d_bias = nullptr;
   GradMode d_src_mode = GradMode::kSkip, d_weight_mode = GradMode::kSkip;
   void* workspace = nullptr;  // WorkspaceBytes(), 64-byte aligned
+
+  const float* f32_src() const { return static_cast<const float*>(src); }
+  float* f32_dst() const { return static_cast<float*>(dst); }
+  const float* f32_d_dst() const { return static_cast<const float*>(d_dst); }
+  float* f32_d_src() const { return static_cast<float*>(d_src); }
 };
 
 class ConvPlan {
@@ -88,7 +100,8 @@ struct ConvEngine {
 // All engines of a device in order of preference.
 const std::vector<ConvEngine>& ConvEngines(Device device);
 
-// Names of the engines that support a case, in order of preference; never empty on the CPU.
+// Names of the engines that support a case, in order of preference; an Error where none does (never
+// for f32 on the CPU).
 std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,
                                              ConvDirection direction, ConvFormats formats);
 

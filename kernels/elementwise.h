@@ -6,15 +6,17 @@
 #include <cstdint>
 
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/dtype.h"
 
 namespace lseg {
 
 // dst = src > 0 ? src : slope * src, Caffe's negative_slope (0: the plain ReLU). A NaN stays one.
-// A negative slope is an Error, here and below.
-void ReluForward(Context& context, int64_t count, float slope, const float* src, float* dst);
+// A negative slope is an Error, here and below. Types other than f32 on a GPU only.
+void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
+                 DType dtype = DType::kF32);
 // From the output: for slope >= 0, dst > 0 exactly where src > 0.
-void ReluBackward(Context& context, int64_t count, float slope, const float* dst,
-                  const float* d_dst, float* d_src, GradMode d_src_mode);
+void ReluBackward(Context& context, int64_t count, float slope, const void* dst, const void* d_dst,
+                  void* d_src, GradMode d_src_mode, DType dtype = DType::kF32);
 
 // dst = 1 / (1 + exp(-src)); accurate to 2 ulp, never NaN for finite src.
 void SigmoidForward(Context& context, int64_t count, const float* src, float* dst);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -18,6 +19,7 @@ struct PoolParams {
   int64_t pad_h = 0, pad_w = 0;
   bool round_up = true;  // Caffe's ceil mode; round_mode: FLOOR in the prototxt gives false
   Format format = Format::kNCHW;
+  DType dtype = DType::kF32;  // of src and dst; others than f32 on a GPU only
 
   void Validate() const;
   // ceil((in + 2 pad - kernel) / stride) + 1; a last window that would start behind the source's end
@@ -32,11 +34,11 @@ struct PoolParams {
 // position within the window, r * kernel_w + s, of the first maximum in row order; padding takes no
 // part, and a NaN counts as larger than any number. Average: the divisor counts padding that lies
 // within in + pad, as Caffe; argmax is unused.
-void PoolForward(Context& context, const PoolParams& params, const float* src, float* dst,
+void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  int32_t* argmax);
 // d_src by mode, as a gather over the windows that hold a source element (fixed order). Padding
 // channels of d_src get what those of d_dst hold: zeros.
-void PoolBackward(Context& context, const PoolParams& params, const float* d_dst,
-                  const int32_t* argmax, float* d_src, GradMode d_src_mode);
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode);
 
 }  // namespace lseg

@@ -39,8 +39,9 @@ class ConvOpBase : public Op {
   int64_t WorkspaceBytes() const override { return plan_->WorkspaceBytes(); }
 
  protected:
-  void MakePlan(PrepareContext& prepare, Format src, Format dst) {
-    const ConvFormats formats{src, dst};
+  void MakePlan(PrepareContext& prepare, const TensorDesc& src, const TensorDesc& dst) {
+    const ConvFormats formats{src.format, dst.format, src.dtype, dst.dtype};
+    params_.allow_tf32 = prepare.allow_tf32;
     const std::string key = layer_ + " " + ToString(direction_);
     plan_ = MakeConvPlan(prepare.context, params_, direction_, formats,
                          ChooseEngine(prepare, key, params_, direction_, formats));
@@ -59,7 +60,7 @@ class ConvBackwardDataOp : public ConvOpBase {
       : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardData) {}
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
-    MakePlan(prepare, out[0].format, in[0].format);
+    MakePlan(prepare, out[0], in[0]);
   }
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
@@ -69,9 +70,9 @@ class ConvBackwardDataOp : public ConvOpBase {
   }
   void Run(Context& context, const OpArgs& args) const override {
     ConvArgs conv;
-    conv.d_dst = args.f32_in(0);
+    conv.d_dst = args.in[0];
     conv.weight = args.in[1];
-    conv.d_src = args.f32_out(0);
+    conv.d_src = args.out[0];
     conv.d_src_mode = args.modes[0];
     conv.workspace = args.workspace;
     plan_->Run(context, conv);
@@ -85,12 +86,12 @@ class ConvBackwardWeightsOp : public ConvOpBase {
       : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardWeights) {}
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
-    MakePlan(prepare, in[0].format, in[1].format);
+    MakePlan(prepare, in[0], in[1]);
   }
   void Run(Context& context, const OpArgs& args) const override {
     ConvArgs conv;
-    conv.src = args.f32_in(0);
-    conv.d_dst = args.f32_in(1);
+    conv.src = args.in[0];
+    conv.d_dst = args.in[1];
     conv.d_weight = args.f32_out(0);
     conv.d_weight_mode = args.modes[0];
     conv.d_bias = params_.bias ? args.f32_out(1) : nullptr;
@@ -106,15 +107,16 @@ class FusedReluBackwardOp : public Op {
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     count_ = StorageCount(in[0].shape, in[0].format);
+    dtype_ = in[0].dtype;
   }
   bool InPlace(int, int input) const override { return input == 1; }
   void Run(Context& context, const OpArgs& args) const override {
-    ReluBackward(context, count_, 0, args.f32_in(0), args.f32_in(1), args.f32_out(0),
-                 args.modes[0]);
+    ReluBackward(context, count_, 0, args.in[0], args.in[1], args.out[0], args.modes[0], dtype_);
   }
 
  private:
   int64_t count_ = 0;
+  DType dtype_ = DType::kF32;
 };
 
 // Inputs: src, weight, bias (where the layer has one). Output: dst.
@@ -125,10 +127,11 @@ class ConvForwardOp : public ConvOpBase {
 
   // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
   // few of a score map leave plainly; other channel counts and groups stay plain on both sides.
-  void ChooseFormats(const Context& context, std::span<TensorDesc> in,
+  void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
-    const Format blocked = context.blocked_format();
-    const int64_t block = ChannelBlock(blocked, 0);
+    constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
+    const Format blocked = policy.blocked;
+    const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
     const bool in_fits = params_.src.c % block == 0 && params_.group == 1;
     const bool image = params_.src.c <= 4 && params_.group == 1;
     const bool out_fits = params_.out_channels % block == 0 && params_.group == 1;
@@ -136,10 +139,12 @@ class ConvForwardOp : public ConvOpBase {
     out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
     const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
     if (in_fits && !out_fits && !pointwise) in[0].format = Format::kNCHW;
+    in[0].dtype = in[0].format == blocked ? policy.trunk : DType::kF32;
+    out[0].dtype = out[0].format == blocked ? policy.trunk : DType::kF32;
   }
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
-    MakePlan(prepare, in[0].format, out[0].format);
+    MakePlan(prepare, in[0], out[0]);
   }
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
@@ -189,10 +194,10 @@ class ConvForwardOp : public ConvOpBase {
 
   void Run(Context& context, const OpArgs& args) const override {
     ConvArgs conv;
-    conv.src = args.f32_in(0);
+    conv.src = args.in[0];
     conv.weight = args.in[1];
     conv.bias = params_.bias ? args.f32_in(2) : nullptr;
-    conv.dst = args.f32_out(0);
+    conv.dst = args.out[0];
     conv.workspace = args.workspace;
     plan_->Run(context, conv);
   }

@@ -14,11 +14,12 @@ class PoolBackwardOp : public Op {
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     params_.format = in[0].format;
+    params_.dtype = in[0].dtype;
   }
   void Run(Context& context, const OpArgs& args) const override {
     const bool max = params_.method == PoolParams::Method::kMax;
-    PoolBackward(context, params_, args.f32_in(0),
-                 max ? static_cast<const int32_t*>(args.in[1]) : nullptr, args.f32_out(0),
+    PoolBackward(context, params_, args.in[0],
+                 max ? static_cast<const int32_t*>(args.in[1]) : nullptr, args.out[0],
                  args.modes[0]);
   }
 
@@ -31,13 +32,15 @@ class PoolForwardOp : public Op {
  public:
   explicit PoolForwardOp(const PoolParams& params) : params_(params) {}
   std::string Name() const override { return "pool_forward"; }
-  void ChooseFormats(const Context&, std::span<TensorDesc> in,
+  void ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
     for (TensorDesc& desc : out) desc.format = in[0].format;
+    out[0].dtype = in[0].dtype;
   }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     params_.format = in[0].format;
+    params_.dtype = in[0].dtype;
   }
   std::optional<AxisMap> Map(bool vertical) const override {
     const PoolParams& p = params_;
@@ -54,7 +57,7 @@ class PoolForwardOp : public Op {
   }
   void Run(Context& context, const OpArgs& args) const override {
     int32_t* argmax = args.out.size() > 1 ? static_cast<int32_t*>(args.out[1]) : nullptr;
-    PoolForward(context, params_, args.f32_in(0), args.f32_out(0), argmax);
+    PoolForward(context, params_, args.in[0], args.out[0], argmax);
   }
 
  private:

@@ -13,16 +13,17 @@ class ReluBackwardOp : public Op {
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     count_ = StorageCount(in[0].shape, in[0].format);
+    dtype_ = in[0].dtype;
   }
   bool InPlace(int, int input) const override { return input == 1; }
   void Run(Context& context, const OpArgs& args) const override {
-    ReluBackward(context, count_, slope_, args.f32_in(0), args.f32_in(1), args.f32_out(0),
-                 args.modes[0]);
+    ReluBackward(context, count_, slope_, args.in[0], args.in[1], args.out[0], args.modes[0], dtype_);
   }
 
  private:
   float slope_;
   int64_t count_ = 0;
+  DType dtype_ = DType::kF32;
 };
 
 class ReluForwardOp : public Op {
@@ -30,13 +31,15 @@ class ReluForwardOp : public Op {
   explicit ReluForwardOp(float slope) : slope_(slope) {}
   std::string Name() const override { return "relu_forward"; }
   bool IsRelu() const override { return slope_ == 0; }
-  void ChooseFormats(const Context&, std::span<TensorDesc> in,
+  void ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
     out[0].format = in[0].format;
+    out[0].dtype = in[0].dtype;
   }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     count_ = StorageCount(in[0].shape, in[0].format);
+    dtype_ = in[0].dtype;
   }
   bool InPlace(int, int) const override { return true; }
   std::optional<AxisMap> Map(bool) const override { return AxisMap{}; }
@@ -47,12 +50,13 @@ class ReluForwardOp : public Op {
                             {0});
   }
   void Run(Context& context, const OpArgs& args) const override {
-    ReluForward(context, count_, slope_, args.f32_in(0), args.f32_out(0));
+    ReluForward(context, count_, slope_, args.in[0], args.out[0], dtype_);
   }
 
  private:
   float slope_;
   int64_t count_ = 0;
+  DType dtype_ = DType::kF32;
 };
 
 }  // namespace

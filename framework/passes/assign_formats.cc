@@ -1,5 +1,7 @@
 // Formats in one walk down the list: an op is told what its inputs have, says what it takes, and a
 // reorder fills the gap. A tensor that several ops take in the same other format is reordered once.
+#include <tuple>
+
 #include "framework/passes/passes.h"
 #include "kernels/reorder.h"
 
@@ -9,7 +11,8 @@ namespace {
 class ReorderOp : public Op {
  public:
   std::string Name() const override { return "reorder"; }
-  void ChooseFormats(const Context&, std::span<TensorDesc>, std::span<TensorDesc>) const override {}
+  void ChooseFormats(const FormatPolicy&, std::span<TensorDesc>,
+                     std::span<TensorDesc>) const override {}
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
     src_ = in[0];
@@ -22,8 +25,8 @@ class ReorderOp : public Op {
     builder.AddGradientNode(std::make_unique<ReorderOp>(), {d_dst}, {0});
   }
   void Run(Context& context, const OpArgs& args) const override {
-    Reorder(context, src_.shape, src_.format, args.f32_in(0), dst_.format, args.f32_out(0),
-            args.modes[0]);
+    Reorder(context, src_.shape, src_.format, args.in[0], dst_.format, args.out[0], args.modes[0],
+            src_.dtype, dst_.dtype);
   }
 
  private:
@@ -32,17 +35,18 @@ class ReorderOp : public Op {
 
 }  // namespace
 
-void AssignFormats(Graph& graph, const Context& context) {
+void AssignFormats(Graph& graph, const FormatPolicy& policy) {
   std::vector<Node> placed;
-  std::map<std::pair<TensorId, Format>, TensorId> reordered;
+  std::map<std::tuple<TensorId, Format, DType>, TensorId> reordered;
   for (Node& node : graph.nodes) {
     std::vector<TensorDesc> in = graph.Descs(node.inputs), out = graph.Descs(node.outputs);
-    node.op->ChooseFormats(context, in, out);
+    node.op->ChooseFormats(policy, in, out);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const GraphTensor original = graph.tensors[node.inputs[i]];
-      if (in[i].format == original.desc.format) continue;
+      if (in[i].format == original.desc.format && in[i].dtype == original.desc.dtype) continue;
       TensorId& copy =
-          reordered.try_emplace({node.inputs[i], in[i].format}, kNoTensor).first->second;
+          reordered.try_emplace({node.inputs[i], in[i].format, in[i].dtype}, kNoTensor)
+              .first->second;
       if (copy == kNoTensor) {
         copy = graph.AddTensor({original.name + " as " + ToString(in[i].format), in[i]});
         Node reorder{node.layer,         std::make_unique<ReorderOp>(),
@@ -54,6 +58,7 @@ void AssignFormats(Graph& graph, const Context& context) {
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       graph.tensors[node.outputs[i]].desc.format = out[i].format;
+      graph.tensors[node.outputs[i]].desc.dtype = out[i].dtype;
     }
     placed.push_back(std::move(node));
   }

@@ -14,9 +14,10 @@ namespace lseg {
 // A ReLU whose input nobody else reads becomes part of the op that writes it.
 void FuseConvRelu(Graph& graph);
 
-// Settles the memory format of every activation: each op says what it takes and gives, and a
-// reorder is put where two differ. Blocked formats run from convolution to convolution without one.
-void AssignFormats(Graph& graph, const Context& context);
+// Settles the memory format and the type of every activation: each op says what it takes and gives,
+// and a reorder is put where two differ. The policy's run from convolution to convolution without
+// one.
+void AssignFormats(Graph& graph, const FormatPolicy& policy);
 
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
 // inputs_too), last layer first. A gradient has the format of what it is the gradient of.

@@ -2,11 +2,10 @@
 // and added in the bands' order.
 #include "kernels/bin_loss.h"
 
-#include <cmath>
-#include <limits>
-
+#include "kernels/bin_loss_cutoff.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -123,47 +122,6 @@ void AddStats(const BinLossStats& part, BinLossStats* sum) {
   }
 }
 
-// From the hardest bin down until key * P_c is reached; all where it is not, and where P_c = 0.
-int FirstBin(const BinLossStats& stats, int64_t key) {
-  if (stats.positives == 0) return 0;
-  int64_t taken = 0;
-  for (int bin = 4; bin > 0; --bin) {
-    taken += stats.negatives[bin];
-    if (taken >= key * stats.positives) return bin;
-  }
-  return 0;
-}
-
-// Cut-offs and weights of one image's channels; returns its loss.
-double FinishImage(const BinLossParams& params, BinLossStats* stats) {
-  const int64_t channels = params.logits.c;
-  int64_t count_positive = 0, count_negative = 0;
-  double sum_positive = 0, sum_negative = 0, not_taken = 0;
-  for (int64_t c = 0; c < channels; ++c) {
-    BinLossStats& s = stats[c];
-    s.first_bin = FirstBin(s, params.key);
-    int64_t taken = 0;
-    for (int bin = 0; bin < 5; ++bin) {
-      (bin < s.first_bin ? not_taken : sum_negative) += s.loss_negative[bin];
-      if (bin >= s.first_bin) taken += s.negatives[bin];
-    }
-    sum_positive += s.loss_positive;
-    count_positive += s.positives;
-    count_negative += taken / params.num_label;
-  }
-  const double total = static_cast<double>(count_positive + count_negative);
-  const double weight_positive = total == 0 ? 0 : count_negative / total;
-  const double weight_negative = total == 0 ? 0 : count_positive / total;
-  const double factor = static_cast<double>(params.scale) / static_cast<double>(params.logits.n);
-  for (int64_t c = 0; c < channels; ++c) {
-    stats[c].weight_positive = static_cast<float>(weight_positive * factor);
-    stats[c].weight_negative = static_cast<float>(weight_negative * factor);
-  }
-  const double loss = sum_positive * weight_positive + sum_negative * weight_negative;
-  // A NaN logit lies in no bin that is taken for sure, but must be seen.
-  return std::isnan(not_taken + sum_positive + sum_negative) ? NAN : loss * factor;
-}
-
 }  // namespace
 
 void BinLossParams::Validate() const {
@@ -181,12 +139,14 @@ void BinLossParams::Validate() const {
 }
 
 int64_t BinLossParams::StatsBytes() const {
-  return logits.n * logits.c * (1 + Bands(logits)) * static_cast<int64_t>(sizeof(BinLossStats));
+  return logits.n * logits.c * (1 + std::max(Bands(logits), Blocks())) *
+         static_cast<int64_t>(sizeof(BinLossStats));
 }
 
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss) {
   params.Validate();
+  LSEG_ON_CUDA(context, BinLossForward(context, params, logits, label, stats, loss));
   CheckLabels(context, params, label);
   const Shape& shape = params.logits;
   const int64_t planes = shape.n * shape.c, bands = Bands(shape);
@@ -219,10 +179,8 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
                      float* d_logits, GradMode d_logits_mode) {
   params.Validate();
   if (d_logits_mode == GradMode::kSkip) return;
-  // The logits at which bins 1 to 4 begin, as BinOf has them.
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kBinBegin[5] = {-kInfinity, kBinEdges[0], kBinEdges[1], kBinEdges[2],
-                                  kBinEdges[3]};
+  LSEG_ON_CUDA(context, BinLossBackward(context, params, logits, label, stats, loss_weight,
+                                        d_logits, d_logits_mode));
   const Shape& shape = params.logits;
   const int64_t planes = shape.n * shape.c;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
@@ -230,8 +188,7 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
     for (int64_t row = 0; row < shape.h; ++row) {
       const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
       const BinLossStats& s = stats[plane];
-      const bool published_slip = params.published_backward && s.first_bin == 1;
-      const Gradient gradient{view.positive, kBinBegin[published_slip ? 0 : s.first_bin],
+      const Gradient gradient{view.positive, GradientEdge(params, s),
                               s.weight_positive * loss_weight, s.weight_negative * loss_weight};
       const int64_t at = plane * shape.h * shape.w + row * shape.w;
       GradientPixels(shape.w, gradient, logits + at, view.plane + row * shape.w, d_logits + at,

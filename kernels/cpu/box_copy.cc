@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -37,6 +38,7 @@ void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, fl
              GradMode mode) {
   params.Validate();
   if (mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context, BoxCopy(context, params, src, dst, mode));
   const Shape &box = params.box, &src_at = params.src_at, &dst_at = params.dst_at;
   // Whole rows: a channel's part is one run. Cut to pieces, so that one channel too is shared out.
   const bool whole_rows = box.w == params.src.w && box.w == params.dst.w;
@@ -64,6 +66,7 @@ void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, fl
 
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst) {
   params.Validate();
+  LSEG_ON_CUDA(context, ZeroOutside(context, params, dst));
   const Shape &box = params.box, &at = params.dst_at, &whole = params.dst;
 #pragma omp parallel for collapse(3) schedule(static) \
     num_threads(context.threads()) if (whole.Count() > kParallelFrom)

@@ -157,10 +157,10 @@ class OnednnForward : public OnednnConv {
 
   void Run(Context&, const ConvArgs& args) const override {
     CheckConvArgs(p_, direction_, args);
-    conv_.Set(DNNL_ARG_SRC, args.src);
+    conv_.Set(DNNL_ARG_SRC, args.f32_src());
     conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
     conv_.Set(DNNL_ARG_BIAS, args.bias);
-    conv_.Set(DNNL_ARG_DST, args.dst);
+    conv_.Set(DNNL_ARG_DST, args.f32_dst());
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
   }
@@ -194,13 +194,13 @@ class OnednnBackwardData : public OnednnConv {
     if (args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
     const bool add = args.d_src_mode == GradMode::kAdd;
-    float* written = add ? At(args.workspace, scratch_bytes_) : args.d_src;
-    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
+    float* written = add ? At(args.workspace, scratch_bytes_) : args.f32_d_src();
+    conv_.Set(DNNL_ARG_DIFF_DST, args.f32_d_dst());
     conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
     conv_.Set(DNNL_ARG_DIFF_SRC, written);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
-    if (add) Add(d_src_bytes_ / 4, written, args.d_src);
+    if (add) Add(d_src_bytes_ / 4, written, args.f32_d_src());
   }
 
  private:
@@ -236,8 +236,8 @@ class OnednnBackwardWeights : public OnednnConv {
     float* d_bias = add ? At(args.workspace, bias_at_) : args.d_bias;
     const bool direct = !add && weight_ == plain_;
     float* d_weight = direct ? args.d_weight : At(args.workspace, weight_at_);
-    conv_.Set(DNNL_ARG_SRC, args.src);
-    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
+    conv_.Set(DNNL_ARG_SRC, args.f32_src());
+    conv_.Set(DNNL_ARG_DIFF_DST, args.f32_d_dst());
     conv_.Set(DNNL_ARG_DIFF_WEIGHTS, d_weight);
     conv_.Set(DNNL_ARG_DIFF_BIAS, d_bias);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
@@ -264,6 +264,7 @@ bool IsUsable(const Descriptor& descriptor) {
 
 bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats formats,
               dnnl::algorithm algorithm) {
+  if (!formats.AllF32()) return false;
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
   switch (direction) {

@@ -54,16 +54,16 @@ class PointwiseConv : public ConvPlan {
       case ConvDirection::kForward:
         CheckConvArgs(p_, direction_, args);
         return ForEachChunk([&](const PointwiseRange& range, int64_t n) {
-          PointwiseForward(range, args.src + n * image_, static_cast<const float*>(args.weight),
-                           p_.bias ? args.bias : nullptr, p_.relu, args.dst + n * DstImage());
+          PointwiseForward(range, args.f32_src() + n * image_, static_cast<const float*>(args.weight),
+                           p_.bias ? args.bias : nullptr, p_.relu, args.f32_dst() + n * DstImage());
         });
       case ConvDirection::kBackwardData:
         if (args.d_src_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
         return ForEachChunk([&](const PointwiseRange& range, int64_t n) {
-          PointwiseBackwardData(range, args.d_dst + n * DstImage(),
+          PointwiseBackwardData(range, args.f32_d_dst() + n * DstImage(),
                                 static_cast<const float*>(args.weight),
-                                args.d_src_mode == GradMode::kAdd, args.d_src + n * image_);
+                                args.d_src_mode == GradMode::kAdd, args.f32_d_src() + n * image_);
         });
       case ConvDirection::kBackwardWeights:
         if (args.d_weight_mode == GradMode::kSkip) return;
@@ -106,7 +106,7 @@ class PointwiseConv : public ConvPlan {
         PointwiseRange range = range_;
         range.begin = at % pixels_;
         range.end = std::min({range.begin + kChunk, pixels_, range.begin + last - at});
-        PointwiseBackwardWeights(range, args.src + n * image_, args.d_dst + n * DstImage(),
+        PointwiseBackwardWeights(range, args.f32_src() + n * image_, args.f32_d_dst() + n * DstImage(),
                                  d_weight, p_.bias ? d_bias : nullptr);
         at += range.end - range.begin;
       }
@@ -139,7 +139,8 @@ class PointwiseConv : public ConvPlan {
 bool SupportsConvPointwise(const Context&, const ConvParams& p, ConvDirection,
                            ConvFormats formats) {
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
-         p.pad_w == 0 && p.group == 1 && p.out_channels <= 8 && formats.dst == Format::kNCHW;
+         p.pad_w == 0 && p.group == 1 && p.out_channels <= 8 && formats.dst == Format::kNCHW &&
+         formats.AllF32();
 }
 
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams& params,

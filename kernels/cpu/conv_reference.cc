@@ -80,10 +80,10 @@ class ReferenceConv : public ConvPlan {
         for (int64_t y = 0; y < dst_.h; ++y) {
           for (int64_t x = 0; x < dst_.w; ++x) {
             double sum = 0;
-            if (o < dst_.c) sum = ForwardSum(args.src, weight, n, o, y, x);
+            if (o < dst_.c) sum = ForwardSum(args.f32_src(), weight, n, o, y, x);
             if (o < dst_.c && p_.bias) sum += args.bias[o];
             if (p_.relu) sum = std::max(sum, 0.0);
-            args.dst[DstAt(n, o, y, x)] = static_cast<float>(sum);
+            args.f32_dst()[DstAt(n, o, y, x)] = static_cast<float>(sum);
           }
         }
       }
@@ -118,8 +118,8 @@ class ReferenceConv : public ConvPlan {
       for (int64_t c = 0; c < stored; ++c) {
         for (int64_t y = 0; y < p_.src.h; ++y) {
           for (int64_t x = 0; x < p_.src.w; ++x) {
-            const double sum = c < p_.src.c ? BackwardDataSum(args.d_dst, weight, n, c, y, x) : 0.0;
-            Store(&args.d_src[SrcAt(n, c, y, x)], sum, args.d_src_mode);
+            const double sum = c < p_.src.c ? BackwardDataSum(args.f32_d_dst(), weight, n, c, y, x) : 0.0;
+            Store(&args.f32_d_src()[SrcAt(n, c, y, x)], sum, args.d_src_mode);
           }
         }
       }
@@ -163,7 +163,7 @@ class ReferenceConv : public ConvPlan {
       double sum = 0;
       for (int64_t n = 0; n < dst_.n; ++n) {
         for (int64_t y = 0; y < dst_.h; ++y) {
-          for (int64_t x = 0; x < dst_.w; ++x) sum += args.d_dst[DstAt(n, o, y, x)];
+          for (int64_t x = 0; x < dst_.w; ++x) sum += args.f32_d_dst()[DstAt(n, o, y, x)];
         }
       }
       Store(&args.d_bias[o], sum, args.d_weight_mode);
@@ -180,7 +180,7 @@ class ReferenceConv : public ConvPlan {
         for (int64_t x = 0; x < dst_.w; ++x) {
           const int64_t sx = x * p_.stride_w - p_.pad_w + s * p_.dilation_w;
           if (sx < 0 || sx >= p_.src.w) continue;
-          sum += static_cast<double>(args.d_dst[DstAt(n, o, y, x)]) * args.src[SrcAt(n, c, sy, sx)];
+          sum += static_cast<double>(args.f32_d_dst()[DstAt(n, o, y, x)]) * args.f32_src()[SrcAt(n, c, sy, sx)];
         }
       }
     }
@@ -195,8 +195,9 @@ class ReferenceConv : public ConvPlan {
 
 }  // namespace
 
-bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats) {
-  return true;
+bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection,
+                           ConvFormats formats) {
+  return formats.AllF32();
 }
 
 std::unique_ptr<ConvPlan> MakeConvReference(const Context&, const ConvParams& params,

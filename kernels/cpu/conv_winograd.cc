@@ -61,12 +61,12 @@ class WinogradConv : public ConvPlan {
     WinogradArgs a = {};
     if (direction_ == ConvDirection::kBackwardData) {
       if (args.d_src_mode == GradMode::kSkip) return;
-      a.src = args.d_dst;
-      a.dst = args.d_src;
+      a.src = args.f32_d_dst();
+      a.dst = args.f32_d_src();
       a.add = args.d_src_mode == GradMode::kAdd;
     } else {
-      a.src = args.src;
-      a.dst = args.dst;
+      a.src = args.f32_src();
+      a.dst = args.f32_dst();
       a.bias = p_.bias ? args.bias : nullptr;
       a.relu = p_.relu;
     }
@@ -121,7 +121,7 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection,
                              ConvFormats formats) {
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
          p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1 &&
-         formats.src == formats.dst &&
+         formats.src == formats.dst && formats.AllF32() &&
          (formats.src == Format::kNChw8c || formats.src == Format::kNChw16c);
 }
 

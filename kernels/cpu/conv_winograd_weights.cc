@@ -113,9 +113,9 @@ class WinogradWeightsConv : public ConvPlan {
     for (int64_t b = 0; b < blocks; ++b) {
       for (int64_t run = 0; run < runs; ++run) {
         if (b < InBlocks()) {
-          WinogradTransformSrc(shape_, args.src, run_of(b, run, memory.src, InBlocks()));
+          WinogradTransformSrc(shape_, args.f32_src(), run_of(b, run, memory.src, InBlocks()));
         } else {
-          WinogradTransformDDst(shape_, args.d_dst,
+          WinogradTransformDDst(shape_, args.f32_d_dst(),
                                 run_of(b - InBlocks(), run, memory.d_dst, OutBlocks()),
                                 memory.sums + (run * OutBlocks() + b - InBlocks()) * shape_.block);
         }

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -224,6 +225,7 @@ void DeconvForward(Context& context, const DeconvParams& params, const float* sr
                    const float* weight, const float* bias, float* dst) {
   const Geometry g = GeometryOf(params);
   LSEG_CHECK(!params.bias || bias != nullptr, "deconvolution: the bias is missing");
+  LSEG_ON_CUDA(context, DeconvForward(context, params, src, weight, bias, dst));
   const int64_t channels = g.OutChannels();
 #pragma omp parallel for collapse(3) schedule(static) num_threads(context.threads())
   for (int64_t n = 0; n < params.src.n; ++n) {
@@ -243,6 +245,7 @@ void DeconvBackwardData(Context& context, const DeconvParams& params, const floa
                         const float* weight, float* d_src, GradMode d_src_mode) {
   const Geometry g = GeometryOf(params);
   if (d_src_mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context, DeconvBackwardData(context, params, d_dst, weight, d_src, d_src_mode));
   const int64_t blocks = CeilDiv(g.inputs, kInputs);  // of a group
 #pragma omp parallel for collapse(3) schedule(static) num_threads(context.threads())
   for (int64_t n = 0; n < params.src.n; ++n) {
@@ -264,6 +267,10 @@ void DeconvBackwardWeights(Context& context, const DeconvParams& params, const f
                            const float* d_dst, float* d_weight, GradMode d_weight_mode,
                            float* d_bias, GradMode d_bias_mode) {
   const Geometry g = GeometryOf(params);
+  LSEG_CHECK(d_bias_mode == GradMode::kSkip || params.bias,
+             "deconvolution: a gradient of the bias is asked for, but there is none");
+  LSEG_ON_CUDA(context, DeconvBackwardWeights(context, params, src, d_dst, d_weight, d_weight_mode,
+                                              d_bias, d_bias_mode));
   const int64_t batch = params.src.n, channels = g.OutChannels(), plane = g.DstPlane();
   if (d_weight_mode != GradMode::kSkip) {
     const int64_t count = params.Weight().Count();
@@ -278,7 +285,6 @@ void DeconvBackwardWeights(Context& context, const DeconvParams& params, const f
     }
   }
   if (d_bias_mode == GradMode::kSkip) return;
-  LSEG_CHECK(params.bias, "deconvolution: a gradient of the bias is asked for, but there is none");
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int64_t channel = 0; channel < channels; ++channel) {
     double sum = 0;

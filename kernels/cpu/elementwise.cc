@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/loops.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -51,6 +52,10 @@ void CheckCount(const char* op, int64_t count) {
   LSEG_CHECK(count >= 0, op << ": " << count << " elements were asked for; it must be 0 or more");
 }
 
+void CheckF32(DType dtype) {
+  LSEG_CHECK(dtype == DType::kF32, "ReLU of " << ToString(dtype) << " on the CPU: f32 only");
+}
+
 void CheckSlope(float slope) {
   LSEG_CHECK(slope >= 0, "ReLU: negative_slope " << slope << " must be 0 or more: its gradient is "
                                                  << "found from its output");
@@ -58,26 +63,38 @@ void CheckSlope(float slope) {
 
 }  // namespace
 
-void ReluForward(Context& context, int64_t count, float slope, const float* src, float* dst) {
+void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
+                 DType dtype) {
   CheckCount("ReLU", count);
   CheckSlope(slope);
+  LSEG_ON_CUDA(context, ReluForward(context, count, slope, src, dst, dtype));
+  CheckF32(dtype);
+  const auto* from = static_cast<const float*>(src);
+  auto* to = static_cast<float*>(dst);
   ForChunks(context, count,
-            [=](int64_t begin, int64_t size) { ReluChunk(size, slope, src + begin, dst + begin); });
+            [=](int64_t begin, int64_t size) { ReluChunk(size, slope, from + begin, to + begin); });
 }
 
-void ReluBackward(Context& context, int64_t count, float slope, const float* dst,
-                  const float* d_dst, float* d_src, GradMode d_src_mode) {
+void ReluBackward(Context& context, int64_t count, float slope, const void* dst, const void* d_dst,
+                  void* d_src, GradMode d_src_mode, DType dtype) {
   CheckCount("ReLU", count);
   CheckSlope(slope);
   if (d_src_mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context,
+               ReluBackward(context, count, slope, dst, d_dst, d_src, d_src_mode, dtype));
+  CheckF32(dtype);
+  const auto* y = static_cast<const float*>(dst);
+  const auto* from = static_cast<const float*>(d_dst);
+  auto* to = static_cast<float*>(d_src);
   ForChunks(context, count, [=](int64_t begin, int64_t size) {
-    ReluGradientChunk(size, slope, dst + begin, d_dst + begin, d_src + begin,
+    ReluGradientChunk(size, slope, y + begin, from + begin, to + begin,
                       d_src_mode == GradMode::kAdd);
   });
 }
 
 void SigmoidForward(Context& context, int64_t count, const float* src, float* dst) {
   CheckCount("sigmoid", count);
+  LSEG_ON_CUDA(context, SigmoidForward(context, count, src, dst));
   ForChunks(context, count,
             [=](int64_t begin, int64_t size) { SigmoidChunk(size, src + begin, dst + begin); });
 }
@@ -86,6 +103,7 @@ void SigmoidBackward(Context& context, int64_t count, const float* dst, const fl
                      float* d_src, GradMode d_src_mode) {
   CheckCount("sigmoid", count);
   if (d_src_mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context, SigmoidBackward(context, count, dst, d_dst, d_src, d_src_mode));
   ForChunks(context, count, [=](int64_t begin, int64_t size) {
     SigmoidGradientChunk(size, dst + begin, d_dst + begin, d_src + begin,
                          d_src_mode == GradMode::kAdd);

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -297,6 +298,11 @@ Layout LayoutOf(const PoolParams& params) {
           dst.h * dst.w * lanes};
 }
 
+void CheckF32(const PoolParams& params) {
+  LSEG_CHECK(params.dtype == DType::kF32,
+             "pooling of " << ToString(params.dtype) << " on the CPU: f32 only");
+}
+
 void CheckAxis(const char* name, const Axis& axis) {
   LSEG_CHECK(axis.kernel > 0 && axis.stride > 0, "pooling: kernel " << axis.kernel << " and stride "
                                                                     << axis.stride << " of the "
@@ -336,37 +342,41 @@ RowRange PoolParams::SrcRows(RowRange dst_rows) const {
   return {rows.Window(dst_rows.begin).begin, rows.Window(dst_rows.end - 1).end};
 }
 
-void PoolForward(Context& context, const PoolParams& params, const float* src, float* dst,
+void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  int32_t* argmax) {
   const Layout layout = LayoutOf(params);
+  LSEG_ON_CUDA(context, PoolForward(context, params, src, dst, argmax));
+  CheckF32(params);
   const Geometry& geometry = layout.geometry;
   const bool max = params.method == PoolParams::Method::kMax;
 #pragma omp parallel for collapse(2) schedule(static) \
     num_threads(context.threads()) if (layout.planes * layout.src_plane > kParallelFrom)
   for (int64_t plane = 0; plane < layout.planes; ++plane) {
     for (int64_t row = 0; row < geometry.rows.out; ++row) {
-      RunForwardRow(geometry, max, row, src + plane * layout.src_plane,
-                    dst + plane * layout.dst_plane,
+      RunForwardRow(geometry, max, row, static_cast<const float*>(src) + plane * layout.src_plane,
+                    static_cast<float*>(dst) + plane * layout.dst_plane,
                     argmax == nullptr ? nullptr : argmax + plane * layout.dst_plane);
     }
   }
 }
 
-void PoolBackward(Context& context, const PoolParams& params, const float* d_dst,
-                  const int32_t* argmax, float* d_src, GradMode d_src_mode) {
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode) {
   const Layout layout = LayoutOf(params);
   if (d_src_mode == GradMode::kSkip) return;
   const Geometry& geometry = layout.geometry;
   const bool max = params.method == PoolParams::Method::kMax;
   LSEG_CHECK(!max || argmax != nullptr,
              "pooling: the gradient of the maximum needs the positions that forward found");
+  LSEG_ON_CUDA(context, PoolBackward(context, params, d_dst, argmax, d_src, d_src_mode));
+  CheckF32(params);
 #pragma omp parallel for collapse(2) schedule(static) \
     num_threads(context.threads()) if (layout.planes * layout.src_plane > kParallelFrom)
   for (int64_t plane = 0; plane < layout.planes; ++plane) {
     for (int64_t row = 0; row < geometry.rows.in; ++row) {
-      RunBackwardRow(geometry, max, row, d_dst + plane * layout.dst_plane,
+      RunBackwardRow(geometry, max, row, static_cast<const float*>(d_dst) + plane * layout.dst_plane,
                      max ? argmax + plane * layout.dst_plane : nullptr,
-                     d_src + plane * layout.src_plane, d_src_mode == GradMode::kAdd);
+                     static_cast<float*>(d_src) + plane * layout.src_plane, d_src_mode == GradMode::kAdd);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -131,14 +132,21 @@ LSEG_MULTIVERSION bool CastChunk(int64_t count, const float* __restrict src,
 
 }  // namespace
 
-void Reorder(Context& context, const Shape& shape, Format src_format, const float* src,
-             Format dst_format, float* dst, GradMode mode) {
+void Reorder(Context& context, const Shape& shape, Format src_format, const void* src,
+             Format dst_format, void* dst, GradMode mode, DType src_dtype, DType dst_dtype) {
   if (mode == GradMode::kSkip || shape.Count() == 0) return;
+  LSEG_ON_CUDA(context, Reorder(context, shape, src_format, src, dst_format, dst, mode, src_dtype,
+                                dst_dtype));
+  LSEG_CHECK(src_dtype == DType::kF32 && dst_dtype == DType::kF32,
+             "reorder of " << ToString(src_dtype) << " to " << ToString(dst_dtype)
+                           << " on the CPU: f32 only");
+  const auto* src_f32 = static_cast<const float*>(src);
+  auto* dst_f32 = static_cast<float*>(dst);
   const bool add = mode == GradMode::kAdd;
   const int64_t src_lanes = ChannelBlock(src_format, shape.c);
   const int64_t dst_lanes = ChannelBlock(dst_format, shape.c);
   if (src_lanes == dst_lanes) {
-    return CopySameFormat(context, StorageCount(shape, dst_format), src, dst, add);
+    return CopySameFormat(context, StorageCount(shape, dst_format), src_f32, dst_f32, add);
   }
   const int64_t plane = shape.h * shape.w, tiles = (plane + kTile - 1) / kTile;
   const int64_t src_image = StorageCount({1, shape.c, shape.h, shape.w}, src_format);
@@ -157,9 +165,9 @@ void Reorder(Context& context, const Shape& shape, Format src_format, const floa
         const int64_t used = std::clamp<int64_t>(shape.c - channel, 0, step);
         const int64_t padded = std::min(dst_channels - channel, step);
         const int64_t src_channel = used > 0 ? channel : 0;  // nothing is read there
-        const float* from = src + n * src_image + src_channel / src_lanes * src_lanes * plane +
+        const float* from = src_f32 + n * src_image + src_channel / src_lanes * src_lanes * plane +
                             pixel * src_lanes + src_channel % src_lanes;
-        float* to = dst + n * dst_image + channel / dst_lanes * dst_lanes * plane +
+        float* to = dst_f32 + n * dst_image + channel / dst_lanes * dst_lanes * plane +
                     pixel * dst_lanes + channel % dst_lanes;
         RunTile({std::min(kTile, plane - pixel), plane, src_lanes, dst_lanes, used, padded}, from,
                 to, add);
@@ -169,6 +177,7 @@ void Reorder(Context& context, const Shape& shape, Format src_format, const floa
 }
 
 void CastToU8(Context& context, int64_t count, const float* src, uint8_t* dst) {
+  LSEG_ON_CUDA(context, CastToU8(context, count, src, dst));
   int32_t bad = 0;
   const int64_t chunks = (count + kParallelFrom - 1) / kParallelFrom;
 #pragma omp parallel for schedule(static) num_threads(context.threads()) \
@@ -187,6 +196,7 @@ void CastToU8(Context& context, int64_t count, const float* src, uint8_t* dst) {
 }
 
 void CastToF32(Context& context, int64_t count, const uint8_t* src, float* dst) {
+  LSEG_ON_CUDA(context, CastToF32(context, count, src, dst));
   ForChunks(context, count, [=](int64_t begin, int64_t size) {
     for (int64_t i = begin; i < begin + size; ++i) dst[i] = static_cast<float>(src[i]);
   });

@@ -2,6 +2,7 @@
 #include "kernels/sigmoid_loss.h"
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace lseg {
@@ -89,6 +90,7 @@ void SigmoidLossParams::Validate() const {
 void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
                         const float* target, float* normalizer, float* loss) {
   params.Validate();
+  LSEG_ON_CUDA(context, SigmoidLossForward(context, params, logits, target, normalizer, loss));
   Sum sums[kStripes];
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int s = 0; s < kStripes; ++s) {
@@ -111,6 +113,8 @@ void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, cons
                          float* d_logits, GradMode d_logits_mode) {
   params.Validate();
   if (d_logits_mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context, SigmoidLossBackward(context, params, logits, target, normalizer, loss_weight,
+                                            d_logits, d_logits_mode));
   const Gradient gradient{params.has_ignore, params.ignore, loss_weight / *normalizer};
   ForChunks(context, params.count, [=](int64_t begin, int64_t size) {
     GradientChunk(size, gradient, logits + begin, target + begin, d_logits + begin,

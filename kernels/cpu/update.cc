@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/cpu/loops.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -93,6 +94,7 @@ void UpdateParams::Validate() const {
 }
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm) {
+  LSEG_ON_CUDA(context, GradientNorm(context, tensors, norm));
   double sums[kStripes];
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int s = 0; s < kStripes; ++s) {
@@ -118,6 +120,7 @@ void Update(Context& context, const UpdateParams& params, const std::vector<Upda
   for (const UpdateTensor& tensor : tensors) {
     if (tensor.grad != nullptr) CheckTensor(tensor, adam);
   }
+  LSEG_ON_CUDA(context, Update(context, params, tensors, step, norm));
   if (norm != nullptr && !std::isfinite(*norm)) return;
   const float clip = clips && *norm > params.clip_gradients ? params.clip_gradients / *norm : 1.0f;
   const double correction = adam ? AdamCorrection(params, step->iteration) : 1.0;

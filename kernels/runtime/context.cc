@@ -7,6 +7,10 @@
 #include <cmath>
 #include <fstream>
 
+#if LSEG_WITH_CUDA
+#include "kernels/cuda/device.h"
+#endif
+
 namespace lseg {
 namespace {
 
@@ -47,9 +51,28 @@ Context::Context(Device device, int threads)
       threads_(threads > 0 ? threads : UsableCpus()),
       blocked_format_(HasAvx512() ? Format::kNChw16c : Format::kNChw8c) {
   omp_set_num_threads(threads_);
+  if (device_ == Device::kCpu) return;
+  blocked_format_ = Format::kNHWC;
+#if LSEG_WITH_CUDA
+  stream_ = cuda::OpenStream();
+#else
+  LSEG_FAIL("device cuda: this program was built without CUDA; build it where nvcc is found, or use "
+            "--device cpu");
+#endif
 }
 
+void Context::Synchronize() const {
+#if LSEG_WITH_CUDA
+  if (stream_ != nullptr) cuda::Synchronize(*stream_);
+#endif
+}
+
+std::string ToString(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
+
 std::string Context::Describe() const {
+#if LSEG_WITH_CUDA
+  if (stream_ != nullptr) return cuda::Describe(*stream_);
+#endif
   std::ostringstream out;
   out << ProcessorName() << ", " << (HasAvx512() ? "AVX-512" : "no AVX-512") << ", " << threads_
       << (threads_ == 1 ? " thread" : " threads");

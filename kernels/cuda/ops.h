@@ -1,0 +1,64 @@
+// The GPU's launchers: each op of kernels/*.h once more, for memory of the GPU, queued on the
+// context's stream. The contracts stand in kernels/*.h; parameters are validated by the caller, the
+// op's entry point. No CUDA header is needed to include this.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/bin_loss.h"
+#include "kernels/box_copy.h"
+#include "kernels/deconv.h"
+#include "kernels/pool.h"
+#include "kernels/sigmoid_loss.h"
+#include "kernels/update.h"
+
+namespace lseg::cuda {
+
+void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
+                    const uint8_t* label, BinLossStats* stats, float* loss);
+void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     float* d_logits, GradMode d_logits_mode);
+
+void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
+             GradMode mode);
+void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst);
+
+void DeconvForward(Context& context, const DeconvParams& params, const float* src,
+                   const float* weight, const float* bias, float* dst);
+void DeconvBackwardData(Context& context, const DeconvParams& params, const float* d_dst,
+                        const float* weight, float* d_src, GradMode d_src_mode);
+void DeconvBackwardWeights(Context& context, const DeconvParams& params, const float* src,
+                           const float* d_dst, float* d_weight, GradMode d_weight_mode,
+                           float* d_bias, GradMode d_bias_mode);
+
+void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
+                 DType dtype);
+void ReluBackward(Context& context, int64_t count, float slope, const void* dst, const void* d_dst,
+                  void* d_src, GradMode d_src_mode, DType dtype);
+void SigmoidForward(Context& context, int64_t count, const float* src, float* dst);
+void SigmoidBackward(Context& context, int64_t count, const float* dst, const float* d_dst,
+                     float* d_src, GradMode d_src_mode);
+
+void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
+                 int32_t* argmax);
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode);
+
+void Reorder(Context& context, const Shape& shape, Format src_format, const void* src,
+             Format dst_format, void* dst, GradMode mode, DType src_dtype, DType dst_dtype);
+void CastToU8(Context& context, int64_t count, const float* src, uint8_t* dst);
+void CastToF32(Context& context, int64_t count, const uint8_t* src, float* dst);
+
+void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
+                        const float* target, float* normalizer, float* loss);
+void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
+                         const float* target, const float* normalizer, float loss_weight,
+                         float* d_logits, GradMode d_logits_mode);
+
+void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm);
+void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
+            const StepState* step, const float* norm);
+
+}  // namespace lseg::cuda
