@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/host_device.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -37,6 +38,11 @@ struct BinLossParams {
   // Bytes of `stats`: what forward finds out and backward needs, and behind it the place where
   // forward gathers its partial sums.
   int64_t StatsBytes() const;
+  // A GPU's partial sums are of blocks of so many pixels of a channel.
+  static constexpr int64_t kBlockPixels = 4096;
+  LSEG_HOST_DEVICE int64_t Blocks() const {
+    return (logits.h * logits.w + kBlockPixels - 1) / kBlockPixels;
+  }
 };
 
 // What forward leaves for backward, one a (image, channel), n-major. Sums are in double.
@@ -49,9 +55,12 @@ struct BinLossStats {
   float weight_positive, weight_negative;  // factors of the gradient, scale and 1/N included
 };
 
-// Writes loss[0] and stats (StatsBytes()). The same for any number of threads: the partial sums are
-// of bands of rows that depend on the shape only, and are added in their order. A NaN among the
-// logits makes the loss one, whether its bin is taken or not.
+// Writes loss[0] and stats (StatsBytes()). The same for any number of threads, and on a GPU from
+// run to run: the partial sums are of parts of the image that depend on the shape only, and are
+// added in a fixed order. Between devices counts are the same, sums differ by 1e-6 of themselves at
+// most: a term is exact to 8 units of the last place, and up to 256 are added in float. A NaN among
+// the logits makes the loss one, whether its bin is taken or not. A bad label: on a GPU
+// DeviceFault::kBadLabel, at the next Synchronize.
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss);
 // d_logits by mode, times loss_weight (the gradient of the loss' top).
@@ -63,8 +72,10 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
 inline constexpr float kBinEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};
 
 // The bin, 0..4, of a logit; 0 for a NaN.
-inline int BinOf(float z) {
-  return (z >= kBinEdges[0]) + (z >= kBinEdges[1]) + (z >= kBinEdges[2]) + (z >= kBinEdges[3]);
+LSEG_HOST_DEVICE inline int BinOf(float z) {
+  constexpr float kEdge1 = kBinEdges[0], kEdge2 = kBinEdges[1], kEdge3 = kBinEdges[2],
+                  kEdge4 = kBinEdges[3];
+  return (z >= kEdge1) + (z >= kEdge2) + (z >= kEdge3) + (z >= kEdge4);
 }
 
 }  // namespace lseg

@@ -1,0 +1,287 @@
+// Forward reads every logit once, and the label once for up to four channels (5 bytes a pixel and
+// channel, 4.25 with four): counts and sums of all classes in registers, of a block in double, and
+// a second kernel of one block adds the blocks in a fixed order, finds cut-offs and weights, and
+// writes the loss. Backward reads the same and writes the gradient. Bound by memory, forward nearly
+// as much by arithmetic (about 50 instructions a logit).
+#include "kernels/bin_loss.h"
+#include "kernels/bin_loss_cutoff.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/math.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace lseg::cuda {
+namespace {
+
+constexpr int kThreads = 256, kFinishThreads = 1024;
+constexpr int kChannels = 4;  // that share a pixel's label
+constexpr int kClasses = 6;   // the five bins of negatives, and the positives
+constexpr int kPositive = 5;
+constexpr int kPixels = static_cast<int>(BinLossParams::kBlockPixels) / kThreads;  // of a thread
+
+// Partial sums of the blocks: sums[(plane * kClasses + class) * blocks + block], counts alike.
+struct Parts {
+  double* sums;
+  int32_t* counts;
+};
+
+Parts PartsOf(const BinLossParams& params, BinLossStats* stats) {
+  const int64_t planes = params.logits.n * params.logits.c;
+  auto* sums = reinterpret_cast<double*>(stats + planes);
+  static_assert(kClasses * (sizeof(double) + sizeof(int32_t)) <= sizeof(BinLossStats));
+  return {sums, reinterpret_cast<int32_t*>(sums + planes * kClasses * params.Blocks())};
+}
+
+// A thread's pixels, kWidth at a time; channels first..first + used - 1 of image n.
+struct Place {
+  int64_t n, first, plane;  // plane: pixels of one
+  int used;
+
+  __device__ explicit Place(const Shape& logits)
+      : n(blockIdx.z),
+        first(int64_t{blockIdx.y} * kChannels),
+        plane(logits.h * logits.w),
+        used(static_cast<int>(min(int64_t{kChannels}, logits.c - first))) {}
+};
+
+// Labels of kWidth pixels for the channels of a block; kMasks: each has its own.
+template <int kWidth, bool kMasks>
+struct Labels {
+  Vector<uint8_t, kWidth> of_channel[kMasks ? kChannels : 1];
+
+  __device__ void Read(const BinLossParams& p, const Place& place, const uint8_t* label,
+                       int64_t pixel) {
+    for (int c = 0; c < (kMasks ? place.used : 1); ++c) {
+      const int64_t plane = place.n * p.label.c + (kMasks ? place.first + c : 0);
+      of_channel[c] = Load<kWidth>(label + plane * place.plane + pixel);
+    }
+  }
+  __device__ bool IsPositive(const Place& place, int c, int i) const {
+    return kMasks ? of_channel[c].at[i] == 1 : of_channel[0].at[i] == place.first + c + 1;
+  }
+  __device__ bool AnyAbove(const Place& place, int limit) const {
+    bool above = false;
+    for (int c = 0; c < (kMasks ? place.used : 1); ++c) {
+      for (const uint8_t value : of_channel[c].at) above = above || value > limit;
+    }
+    return above;
+  }
+};
+
+// What a thread gathers: sums by channel and class; counts packed, kBits each.
+struct Gathered {
+  static constexpr int kBits = 5;  // a thread counts to kPixels
+  static_assert(kPixels < 1 << kBits && kBits * kClasses <= 32);
+  float sums[kChannels][kClasses] = {};
+  uint32_t counts[kChannels] = {};
+
+  __device__ void Add(int channel, float z, bool is_positive) {
+    const float term = Softplus(is_positive ? -z : z);
+    const int kind = is_positive ? kPositive : BinOf(z);
+    for (int k = 0; k < kClasses; ++k) sums[channel][k] += kind == k ? term : 0.0f;
+    counts[channel] += 1u << (kBits * kind);
+  }
+  __device__ int Count(int channel, int kind) const {
+    return counts[channel] >> (kBits * kind) & ((1u << kBits) - 1);
+  }
+};
+
+// Adds the threads' sums and writes the block's part.
+__device__ void WriteParts(const BinLossParams& params, const Place& place,
+                           const Gathered& gathered, const Parts& parts) {
+  constexpr int kWarps = kThreads / 32, kValues = kChannels * kClasses;
+  __shared__ double sums[kWarps][kValues];
+  __shared__ int32_t counts[kWarps][kValues];
+  const int warp = threadIdx.x / 32;
+  for (int c = 0; c < kChannels; ++c) {
+    for (int k = 0; k < kClasses; ++k) {
+      const double sum = WarpSum(static_cast<double>(gathered.sums[c][k]));
+      const int count = __reduce_add_sync(kAllLanes, gathered.Count(c, k));
+      if (threadIdx.x % 32 != 0) continue;
+      sums[warp][c * kClasses + k] = sum;
+      counts[warp][c * kClasses + k] = count;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x >= place.used * kClasses) return;
+  double sum = 0;
+  int32_t count = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    sum += sums[w][threadIdx.x];
+    count += counts[w][threadIdx.x];
+  }
+  const int64_t row = (place.n * params.logits.c + place.first) * kClasses + threadIdx.x;
+  parts.sums[row * params.Blocks() + blockIdx.x] = sum;
+  parts.counts[row * params.Blocks() + blockIdx.x] = count;
+}
+
+template <int kWidth, bool kMasks>
+__global__ void __launch_bounds__(kThreads)
+    SumBlocks(const __grid_constant__ BinLossParams params, const float* logits,
+              const uint8_t* label, Parts parts, int32_t* fault) {
+  const Place place(params.logits);
+  const float* z_of_channel = logits + (place.n * params.logits.c + place.first) * place.plane;
+  Gathered gathered;
+  bool bad = false;
+  const int limit = kMasks ? 1 : static_cast<int>(params.logits.c);
+#pragma unroll 1
+  for (int round = 0; round < kPixels / kWidth; ++round) {
+    const int64_t pixel = blockIdx.x * BinLossParams::kBlockPixels +
+                          (round * kThreads + threadIdx.x) * int64_t{kWidth};
+    if (pixel >= place.plane) break;
+    Labels<kWidth, kMasks> labels;
+    Vector<float, kWidth> z[kChannels];
+    labels.Read(params, place, label, pixel);
+    for (int c = 0; c < kChannels; ++c) {
+      if (c < place.used) z[c] = Load<kWidth>(z_of_channel + c * place.plane + pixel);
+    }
+    bad = bad || labels.AnyAbove(place, limit);
+    for (int c = 0; c < kChannels; ++c) {
+      if (c >= place.used) break;
+      for (int i = 0; i < kWidth; ++i) {
+        gathered.Add(c, z[c].at[i], labels.IsPositive(place, c, i));
+      }
+    }
+  }
+  if (bad) atomicCAS(fault, 0, static_cast<int32_t>(DeviceFault::kBadLabel));
+  WriteParts(params, place, gathered, parts);
+}
+
+// A warp adds one class of one plane, a thread finishes an image.
+__global__ void __launch_bounds__(kFinishThreads)
+    Finish(const __grid_constant__ BinLossParams params, Parts parts, BinLossStats* stats,
+           float* loss) {
+  const int64_t planes = params.logits.n * params.logits.c, blocks = params.Blocks();
+  for (int64_t row = threadIdx.x / 32; row < planes * kClasses; row += kFinishThreads / 32) {
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t block = threadIdx.x % 32; block < blocks; block += 32) {
+      sum += parts.sums[row * blocks + block];
+      count += parts.counts[row * blocks + block];
+    }
+    sum = WarpSum(sum);
+    count = WarpSum(count);
+    if (threadIdx.x % 32 != 0) continue;
+    BinLossStats& s = stats[row / kClasses];
+    const int kind = static_cast<int>(row % kClasses);
+    (kind == kPositive ? s.positives : s.negatives[kind]) = count;
+    (kind == kPositive ? s.loss_positive : s.loss_negative[kind]) = sum;
+  }
+  __syncthreads();
+  double sum = 0;
+  for (int64_t n = threadIdx.x; n < params.logits.n; n += kFinishThreads) {
+    sum += FinishImage(params, stats + n * params.logits.c);
+  }
+  sum = BlockSum<kFinishThreads>(sum);
+  if (threadIdx.x == 0) *loss = static_cast<float>(sum);
+}
+
+struct Gradient {
+  float edge;  // negatives from this logit on are taken
+  float weight_positive, weight_negative;
+
+  __device__ float Of(float z, bool is_positive) const {
+    const SigmoidPair sigmoid = SigmoidBothWays(z);
+    const float negative = z < edge ? 0.0f : weight_negative * sigmoid.p;
+    return is_positive ? -weight_positive * sigmoid.one_minus_p : negative;
+  }
+};
+
+template <int kWidth, bool kMasks, bool kAdd>
+__global__ void __launch_bounds__(kThreads)
+    GradientOfPixels(const __grid_constant__ BinLossParams params, const float* logits,
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     float* d_logits) {
+  const Place place(params.logits);
+  const int64_t first_plane = place.n * params.logits.c + place.first;
+  const int64_t pixel = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWidth;
+  __shared__ Gradient gradients[kChannels];
+  if (threadIdx.x < place.used) {
+    const BinLossStats& s = stats[first_plane + threadIdx.x];
+    gradients[threadIdx.x] = {GradientEdge(params, s), s.weight_positive * loss_weight,
+                              s.weight_negative * loss_weight};
+  }
+  Labels<kWidth, kMasks> labels;
+  Vector<float, kWidth> z[kChannels];
+  if (pixel < place.plane) {  // loaded before the wait below
+    labels.Read(params, place, label, pixel);
+    for (int c = 0; c < kChannels; ++c) {
+      if (c < place.used) {
+        z[c] = Load<kWidth>(logits + (first_plane + c) * place.plane + pixel);
+      }
+    }
+  }
+  __syncthreads();
+  if (pixel >= place.plane) return;
+  for (int c = 0; c < kChannels; ++c) {
+    if (c >= place.used) break;
+    float* to = d_logits + (first_plane + c) * place.plane + pixel;
+    Vector<float, kWidth> result;
+    if constexpr (kAdd) result = Load<kWidth>(to);
+    for (int i = 0; i < kWidth; ++i) {
+      const float value = gradients[c].Of(z[c].at[i], labels.IsPositive(place, c, i));
+      result.at[i] = kAdd ? result.at[i] + value : value;
+    }
+    Store(to, result);
+  }
+}
+
+bool InVectors(const BinLossParams& params, const float* logits, const uint8_t* label,
+               const float* d_logits) {
+  return params.logits.h * params.logits.w % 4 == 0 && IsAligned(logits, 16) &&
+         IsAligned(label, 4) && IsAligned(d_logits, 16);
+}
+
+dim3 GridOf(const BinLossParams& params, int64_t blocks) {
+  LSEG_CHECK(params.logits.n <= 65535,
+             "bin loss on a GPU: a batch of " << params.logits.n << ", the limit is 65535");
+  return dim3(static_cast<unsigned>(blocks),
+              static_cast<unsigned>(CeilDiv(params.logits.c, kChannels)),
+              static_cast<unsigned>(params.logits.n));
+}
+
+}  // namespace
+
+void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
+                    const uint8_t* label, BinLossStats* stats, float* loss) {
+  const Parts parts = PartsOf(params, stats);
+  const dim3 grid = GridOf(params, params.Blocks());
+  const auto launch = [&](auto kernel) {
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, parts,
+                                                     FaultWord(context));
+  };
+  const bool masks = params.label.c > 1;
+  if (InVectors(params, logits, label, nullptr)) {
+    masks ? launch(SumBlocks<4, true>) : launch(SumBlocks<4, false>);
+  } else {
+    masks ? launch(SumBlocks<1, true>) : launch(SumBlocks<1, false>);
+  }
+  CheckLaunch("bin loss");
+  Finish<<<1, kFinishThreads, 0, StreamOf(context)>>>(params, parts, stats, loss);
+  CheckLaunch("bin loss' cut-offs");
+}
+
+void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     float* d_logits, GradMode d_logits_mode) {
+  const bool vectors = InVectors(params, logits, label, d_logits);
+  const bool masks = params.label.c > 1, add = d_logits_mode == GradMode::kAdd;
+  const int64_t pixels = params.logits.h * params.logits.w;
+  const dim3 grid = GridOf(params, CeilDiv(pixels, kThreads * (vectors ? 4 : 1)));
+  const auto launch = [&](auto kernel) {
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight,
+                                                     d_logits);
+  };
+  const auto with_mode = [&](auto write, auto add_to) { add ? launch(add_to) : launch(write); };
+  if (vectors) {
+    masks ? with_mode(GradientOfPixels<4, true, false>, GradientOfPixels<4, true, true>)
+          : with_mode(GradientOfPixels<4, false, false>, GradientOfPixels<4, false, true>);
+  } else {
+    masks ? with_mode(GradientOfPixels<1, true, false>, GradientOfPixels<1, true, true>)
+          : with_mode(GradientOfPixels<1, false, false>, GradientOfPixels<1, false, true>);
+  }
+  CheckLaunch("bin loss backward");
+}
+
+}  // namespace lseg::cuda

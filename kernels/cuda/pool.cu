@@ -1,0 +1,278 @@
+// Bound by memory: forward reads the source once and writes a quarter as much (2x2), and the
+// positions of the maxima where they are wanted; backward the reverse. A thread takes one window of
+// kWidth channels, 16 bytes of NHWC.
+#include <algorithm>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/vector.cuh"
+
+namespace lseg::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+struct Axis {
+  int in, out, kernel, stride, pad;
+
+  // What the average divides by: the window cut to the padded source.
+  __device__ int Divisor(int at) const {
+    const int begin = at * stride - pad;
+    return min(begin + kernel, in + pad) - begin;
+  }
+  // The windows that hold a source element are [FirstOutput, LastOutput].
+  __device__ int FirstOutput(int at) const {
+    const int first = at + pad - kernel + 1;
+    return first <= 0 ? 0 : (first + stride - 1) / stride;
+  }
+  __device__ int LastOutput(int at) const { return min((at + pad) / stride, out - 1); }
+};
+
+// A plane is h x w pixels of `lanes` channels next to one another: all of NHWC, one of NCHW.
+struct Geometry {
+  Axis rows, columns;
+  int64_t planes;
+  int lanes;
+
+  __device__ int64_t SrcAt(int64_t plane, int y, int x, int lane) const {
+    return ((plane * rows.in + y) * columns.in + x) * lanes + lane;
+  }
+  __device__ int64_t DstAt(int64_t plane, int y, int x, int lane) const {
+    return ((plane * rows.out + y) * columns.out + x) * lanes + lane;
+  }
+};
+
+// Calls f(plane, y, x, lane) for the rows x columns pixels of every plane, kWidth lanes at a time.
+template <int kWidth, class F>
+__device__ void ForPixels(const Geometry& g, int rows, int columns, F f) {
+  const int vectors = g.lanes / kWidth;  // of a pixel
+  for (int64_t plane = blockIdx.z; plane < g.planes; plane += gridDim.z) {
+    for (int y = blockIdx.y; y < rows; y += gridDim.y) {
+      for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < columns * vectors;
+           i += gridDim.x * blockDim.x) {
+        f(plane, y, i / vectors, i % vectors * kWidth);
+      }
+    }
+  }
+}
+
+// kWindow: the kernel's size where it is known and square, else 0.
+template <class T, int kWidth, int kWindow, bool kMax>
+__global__ void __launch_bounds__(kThreads)
+    PoolForwardKernel(Geometry g, const T* src, T* dst, int32_t* argmax) {
+  const int kernel_h = kWindow > 0 ? kWindow : g.rows.kernel;
+  const int kernel_w = kWindow > 0 ? kWindow : g.columns.kernel;
+  ForPixels<kWidth>(g, g.rows.out, g.columns.out, [&](int64_t plane, int y, int x, int lane) {
+    float result[kWidth] = {};
+    Vector<int32_t, kWidth> best_at;
+    bool is_first = true;
+#pragma unroll
+    for (int r = 0; r < kernel_h; ++r) {
+#pragma unroll
+      for (int s = 0; s < kernel_w; ++s) {
+        const int from_y = y * g.rows.stride - g.rows.pad + r;
+        const int from_x = x * g.columns.stride - g.columns.pad + s;
+        if (from_y < 0 || from_y >= g.rows.in || from_x < 0 || from_x >= g.columns.in) continue;
+        const auto v = Load<kWidth>(src + g.SrcAt(plane, from_y, from_x, lane));
+        for (int i = 0; i < kWidth; ++i) {
+          const float value = ToFloat(v.at[i]);
+          if constexpr (kMax) {
+            // The first maximum stays; a NaN counts as larger than any number.
+            if (is_first || value > result[i] || value != value) {
+              result[i] = value;
+              best_at.at[i] = r * kernel_w + s;
+            }
+          } else {
+            result[i] += value;
+          }
+        }
+        is_first = false;
+      }
+    }
+    const float divisor = kMax ? 1 : g.rows.Divisor(y) * g.columns.Divisor(x);
+    Vector<T, kWidth> rounded;
+    for (int i = 0; i < kWidth; ++i) {
+      rounded.at[i] = FromFloat<T>(kMax ? result[i] : result[i] / divisor);
+    }
+    const int64_t to = g.DstAt(plane, y, x, lane);
+    Store(dst + to, rounded);
+    if (kMax && argmax != nullptr) Store(argmax + to, best_at);
+  });
+}
+
+template <bool kAdd, class T, int kWidth>
+__device__ void StoreGradient(const float (&sum)[kWidth], T* to) {
+  Vector<T, kWidth> v;
+  if constexpr (kAdd) v = Load<kWidth>(to);
+  for (int i = 0; i < kWidth; ++i) {
+    v.at[i] = FromFloat<T>(kAdd ? ToFloat(v.at[i]) + sum[i] : sum[i]);
+  }
+  Store(to, v);
+}
+
+// A source element's gradient: what the windows that hold it give, in their order.
+template <class T, int kWidth, bool kMax, bool kAdd>
+__global__ void __launch_bounds__(kThreads)
+    PoolBackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, T* d_src) {
+  ForPixels<kWidth>(g, g.rows.in, g.columns.in, [&](int64_t plane, int y, int x, int lane) {
+    float sum[kWidth] = {};
+    for (int out_y = g.rows.FirstOutput(y); out_y <= g.rows.LastOutput(y); ++out_y) {
+      for (int out_x = g.columns.FirstOutput(x); out_x <= g.columns.LastOutput(x); ++out_x) {
+        const int64_t from = g.DstAt(plane, out_y, out_x, lane);
+        const auto gradient = Load<kWidth>(d_dst + from);
+        if constexpr (kMax) {
+          const int position = (y - out_y * g.rows.stride + g.rows.pad) * g.columns.kernel + x -
+                               out_x * g.columns.stride + g.columns.pad;
+          const auto best = Load<kWidth>(argmax + from);
+          for (int i = 0; i < kWidth; ++i) {
+            if (best.at[i] == position) sum[i] += ToFloat(gradient.at[i]);
+          }
+        } else {
+          const float divisor = g.rows.Divisor(out_y) * g.columns.Divisor(out_x);
+          for (int i = 0; i < kWidth; ++i) sum[i] += ToFloat(gradient.at[i]) / divisor;
+        }
+      }
+    }
+    StoreGradient<kAdd>(sum, d_src + g.SrcAt(plane, y, x, lane));
+  });
+}
+
+// Maxima of 2x2 windows that tile the source: a thread takes a window, so that its gradient and
+// position are read once rather than by each of its four elements.
+template <class T, int kWidth, bool kAdd>
+__global__ void __launch_bounds__(kThreads)
+    MaxPool2x2BackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, T* d_src) {
+  const int rows = (g.rows.in + 1) / 2, columns = (g.columns.in + 1) / 2;
+  ForPixels<kWidth>(g, rows, columns, [&](int64_t plane, int y, int x, int lane) {
+    Vector<int32_t, kWidth> best;
+    float gradient[kWidth] = {};
+    for (int32_t& position : best.at) position = -1;
+    if (y < g.rows.out && x < g.columns.out) {  // else a rest that no window holds
+      const int64_t from = g.DstAt(plane, y, x, lane);
+      best = Load<kWidth>(argmax + from);
+      const auto v = Load<kWidth>(d_dst + from);
+      for (int i = 0; i < kWidth; ++i) gradient[i] = ToFloat(v.at[i]);
+    }
+#pragma unroll
+    for (int position = 0; position < 4; ++position) {
+      const int to_y = 2 * y + position / 2, to_x = 2 * x + position % 2;
+      if (to_y >= g.rows.in || to_x >= g.columns.in) continue;
+      float share[kWidth];
+      for (int i = 0; i < kWidth; ++i) share[i] = best.at[i] == position ? gradient[i] : 0.0f;
+      StoreGradient<kAdd>(share, d_src + g.SrcAt(plane, to_y, to_x, lane));
+    }
+  });
+}
+
+int ToInt(int64_t value) {
+  LSEG_CHECK(value <= INT32_MAX / 4, "pooling on a GPU: an extent of " << value << " is too large");
+  return static_cast<int>(value);
+}
+
+Geometry GeometryOf(const PoolParams& p) {
+  LSEG_CHECK(p.format == Format::kNCHW || p.format == Format::kNHWC,
+             "pooling on a GPU knows " << ToString(Format::kNCHW) << " and "
+                                       << ToString(Format::kNHWC) << ", not "
+                                       << ToString(p.format));
+  const Shape dst = p.Dst();
+  const bool nhwc = p.format == Format::kNHWC;
+  Geometry g;
+  g.rows = {ToInt(p.src.h), ToInt(dst.h), ToInt(p.kernel_h), ToInt(p.stride_h), ToInt(p.pad_h)};
+  g.columns = {ToInt(p.src.w), ToInt(dst.w), ToInt(p.kernel_w), ToInt(p.stride_w), ToInt(p.pad_w)};
+  g.planes = nhwc ? dst.n : dst.n * dst.c;
+  g.lanes = nhwc ? ToInt(dst.c) : 1;
+  ToInt(p.src.w * g.lanes);  // elements of a row are counted in 32 bits
+  return g;
+}
+
+bool Is2x2(const Geometry& g) {
+  const Axis &r = g.rows, &c = g.columns;
+  return r.kernel == 2 && c.kernel == 2 && r.stride == 2 && c.stride == 2 && r.pad + c.pad == 0;
+}
+
+dim3 GridOf(const Geometry& g, int rows, int columns, int width) {
+  return dim3(static_cast<unsigned>(CeilDiv(int64_t{columns} * (g.lanes / width), kThreads)),
+              static_cast<unsigned>(std::min(rows, 65535)),
+              static_cast<unsigned>(std::min<int64_t>(g.planes, 65535)));
+}
+
+template <class T, int kWidth>
+void Forward(const Context& context, const Geometry& g, bool max, const T* src, T* dst,
+             int32_t* argmax) {
+  const auto launch = [&](auto kernel) {
+    kernel<<<GridOf(g, g.rows.out, g.columns.out, kWidth), kThreads, 0, StreamOf(context)>>>(
+        g, src, dst, argmax);
+  };
+  if (!max) {
+    launch(PoolForwardKernel<T, kWidth, 0, false>);
+  } else if (Is2x2(g)) {
+    launch(PoolForwardKernel<T, kWidth, 2, true>);
+  } else {
+    launch(PoolForwardKernel<T, kWidth, 0, true>);
+  }
+  CheckLaunch("pool forward");
+}
+
+template <class T, int kWidth, bool kAdd>
+void Backward(const Context& context, const Geometry& g, bool max, const T* d_dst,
+              const int32_t* argmax, T* d_src) {
+  const auto launch = [&](auto kernel, int rows, int columns) {
+    kernel<<<GridOf(g, rows, columns, kWidth), kThreads, 0, StreamOf(context)>>>(g, d_dst, argmax,
+                                                                                 d_src);
+  };
+  if (!max) {
+    launch(PoolBackwardKernel<T, kWidth, false, kAdd>, g.rows.in, g.columns.in);
+  } else if (Is2x2(g)) {
+    launch(MaxPool2x2BackwardKernel<T, kWidth, kAdd>, (g.rows.in + 1) / 2, (g.columns.in + 1) / 2);
+  } else {
+    launch(PoolBackwardKernel<T, kWidth, true, kAdd>, g.rows.in, g.columns.in);
+  }
+  CheckLaunch("pool backward");
+}
+
+// run(integral_constant) with the width that the channels and the pointers' alignment allow.
+template <class T, class Run>
+void WithWidth(int lanes, bool aligned, Run run) {
+  if (aligned && lanes % kVectorWidth<T> == 0) {
+    run(std::integral_constant<int, kVectorWidth<T>>{});
+  } else {
+    run(std::integral_constant<int, 1>{});
+  }
+}
+
+}  // namespace
+
+void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
+                 int32_t* argmax) {
+  const Geometry g = GeometryOf(params);
+  const bool max = params.method == PoolParams::Method::kMax;
+  const bool aligned = IsAligned(src, 16) && IsAligned(dst, 16) && IsAligned(argmax, 16);
+  WithElementType(params.dtype, [&](auto element) {
+    using T = decltype(element);
+    WithWidth<T>(g.lanes, aligned, [&](auto width) {
+      Forward<T, width()>(context, g, max, static_cast<const T*>(src), static_cast<T*>(dst),
+                          argmax);
+    });
+  });
+}
+
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode) {
+  const Geometry g = GeometryOf(params);
+  const bool max = params.method == PoolParams::Method::kMax;
+  const bool aligned = IsAligned(d_dst, 16) && IsAligned(d_src, 16) && IsAligned(argmax, 16);
+  WithElementType(params.dtype, [&](auto element) {
+    using T = decltype(element);
+    WithWidth<T>(g.lanes, aligned, [&](auto width) {
+      const auto* from = static_cast<const T*>(d_dst);
+      auto* to = static_cast<T*>(d_src);
+      if (d_src_mode == GradMode::kAdd) {
+        Backward<T, width(), true>(context, g, max, from, argmax, to);
+      } else {
+        Backward<T, width(), false>(context, g, max, from, argmax, to);
+      }
+    });
+  });
+}
+
+}  // namespace lseg::cuda

@@ -1,0 +1,145 @@
+// Bound by memory: forward reads 8 bytes an element, backward reads 8 and writes 4 (and reads 4
+// more where it adds). The sum is taken in chunks that depend on the count only, a block each, and
+// a second kernel of one block adds these in a fixed order.
+#include <algorithm>
+
+#include "kernels/cuda/elementwise.cuh"
+#include "kernels/cuda/math.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/reduce.cuh"
+
+namespace lseg::cuda {
+namespace {
+
+constexpr int kThreads = 256, kFinishThreads = 1024;
+constexpr int kTerms = 16;  // of a thread, summed in float before they are added in double
+
+struct Part {
+  double loss;
+  int64_t valid;
+};
+
+struct Ignore {
+  bool has_ignore;
+  int value;
+
+  // Caffe compares the target, cut to an integer, with ignore_label.
+  __device__ bool IsValid(float target) const {
+    return !(has_ignore && static_cast<int>(target) == value);
+  }
+};
+
+// One part a block, of `rounds` times kThreads * kTerms elements.
+__global__ void __launch_bounds__(kThreads)
+    SumParts(int64_t count, int64_t rounds, Ignore ignore, const float* logits, const float* target,
+             Part* parts) {
+  double loss = 0;
+  int64_t valid = 0;
+  for (int64_t round = 0; round < rounds; ++round) {
+    const int64_t begin = (int64_t{blockIdx.x} * rounds + round) * kThreads * kTerms;
+    float sum = 0;
+    int taken = 0;
+#pragma unroll
+    for (int term = 0; term < kTerms; ++term) {
+      const int64_t i = begin + term * kThreads + threadIdx.x;
+      if (i >= count) break;
+      const float z = logits[i], t = target[i];
+      if (!ignore.IsValid(t)) continue;
+      sum += Softplus(z) - z * t;
+      ++taken;
+    }
+    loss += sum;
+    valid += taken;
+  }
+  loss = BlockSum<kThreads>(loss);
+  valid = BlockSum<kThreads>(valid);
+  if (threadIdx.x == 0) parts[blockIdx.x] = {loss, valid};
+}
+
+// fixed_normalizer: 0 where the number of valid elements is to be taken.
+__global__ void __launch_bounds__(kFinishThreads)
+    FinishLoss(int count, const Part* parts, double fixed_normalizer, float* normalizer,
+               float* loss) {
+  Part sum{};
+  for (int i = threadIdx.x; i < count; i += kFinishThreads) {
+    sum.loss += parts[i].loss;
+    sum.valid += parts[i].valid;
+  }
+  sum.loss = BlockSum<kFinishThreads>(sum.loss);
+  sum.valid = BlockSum<kFinishThreads>(sum.valid);
+  if (threadIdx.x != 0) return;
+  const double given = fixed_normalizer > 0 ? fixed_normalizer : static_cast<double>(sum.valid);
+  const double divisor = given > 1 ? given : 1.0;
+  *normalizer = static_cast<float>(divisor);
+  *loss = static_cast<float>(sum.loss / divisor);
+}
+
+template <bool kAdd>
+struct GradientOp {
+  const float *logits, *target, *normalizer;
+  float* d_logits;
+  float loss_weight;
+  Ignore ignore;
+
+  template <int kWidth>
+  __device__ void Run(int64_t at) const {
+    const float factor = loss_weight / *normalizer;
+    const auto z = Load<kWidth>(logits + at), t = Load<kWidth>(target + at);
+    Vector<float, kWidth> gradient;
+    if constexpr (kAdd) gradient = Load<kWidth>(d_logits + at);
+    for (int i = 0; i < kWidth; ++i) {
+      const float share = ignore.IsValid(t.at[i]) ? (Sigmoid(z.at[i]) - t.at[i]) * factor : 0.0f;
+      gradient.at[i] = kAdd ? gradient.at[i] + share : share;
+    }
+    Store(d_logits + at, gradient);
+  }
+};
+
+double FixedNormalizer(const SigmoidLossParams& params) {
+  using Normalization = SigmoidLossParams::Normalization;
+  switch (params.normalization) {
+    case Normalization::kFull:
+      return static_cast<double>(params.count);
+    case Normalization::kValid:
+      return 0;
+    case Normalization::kBatchSize:
+      return static_cast<double>(params.batch);
+    case Normalization::kNone:
+      return 1;
+  }
+  LSEG_FAIL("sigmoid loss: unknown normalization " << static_cast<int>(params.normalization));
+}
+
+}  // namespace
+
+void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
+                        const float* target, float* normalizer, float* loss) {
+  const int64_t most_parts = kScratchBytes / static_cast<int64_t>(sizeof(Part));
+  const int64_t rounds = CeilDiv(params.count, most_parts * kThreads * kTerms);
+  const int64_t parts = CeilDiv(params.count, rounds * kThreads * kTerms);
+  auto* sums = static_cast<Part*>(Scratch(context));
+  const Ignore ignore{params.has_ignore, params.ignore};
+  SumParts<<<static_cast<unsigned>(parts), kThreads, 0, StreamOf(context)>>>(
+      params.count, rounds, ignore, logits, target, sums);
+  CheckLaunch("sigmoid loss");
+  FinishLoss<<<1, kFinishThreads, 0, StreamOf(context)>>>(
+      static_cast<int>(parts), sums, FixedNormalizer(params), normalizer, loss);
+  CheckLaunch("sigmoid loss' sum");
+}
+
+void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
+                         const float* target, const float* normalizer, float loss_weight,
+                         float* d_logits, GradMode d_logits_mode) {
+  const bool aligned = IsAligned(logits, 16) && IsAligned(target, 16) && IsAligned(d_logits, 16);
+  const Ignore ignore{params.has_ignore, params.ignore};
+  const auto run = [&](const auto& op) {
+    RunElementwise<4>(context, "sigmoid loss backward", params.count, aligned, op);
+  };
+  if (d_logits_mode == GradMode::kAdd) {
+    run(GradientOp<true>{logits, target, normalizer, d_logits, loss_weight, ignore});
+  } else {
+    run(GradientOp<false>{logits, target, normalizer, d_logits, loss_weight, ignore});
+  }
+}
+
+}  // namespace lseg::cuda
