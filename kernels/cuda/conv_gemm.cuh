@@ -1,0 +1,274 @@
+// 3x3 convolution as an implicit GEMM on the tensor cores (mma.sync): rows are output pixels,
+// columns output channels, and the sum runs over chunks of 128 bytes of input channels and the nine
+// taps.
+//
+// A block's pixels are a patch of one image. Of a chunk of channels the patch and the pixels around
+// it are copied to shared memory once and serve all nine taps, which read them shifted: this is why
+// the GEMM is not cut out of the tensor row by row. The weights of a tap stream through a ring of
+// kStages buffers. Both are filled by cp.async while the tensor cores work on what came before, one
+// barrier a tap. A k step is 32 bytes of channels, whatever the type: 16 of bf16 and f16, 8 of f32.
+//
+// A version for sm_90a beside this one would keep the table, the patches and the packed weights
+// (128-byte rows with this swizzle are what wgmma calls 128B swizzle, if the key is taken of the
+// address: halo rows then need a pitch of 8 pixels, since wgmma has a matrix start at such a
+// multiple): the weights of a tap by one cp.async.bulk, the halo by one tensor map copy whose
+// out-of-bounds fill is the padding, both on an mbarrier filled by a producer warp, and two
+// consumer warpgroups of m64n128k16 in place of Multiply.
+#pragma once
+
+#include "kernels/cuda/conv_gemm_kernel.h"
+#include "kernels/cuda/conv_gemm_store.cuh"
+#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/ptx.cuh"
+
+namespace lseg::cuda {
+
+struct Bf16Products {
+  using Element = __nv_bfloat16;
+  __device__ static void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MmaBf16(d, a, b0, b1);
+  }
+};
+struct F16Products {
+  using Element = __half;
+  __device__ static void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MmaF16(d, a, b0, b1);
+  }
+};
+struct Tf32Products {
+  using Element = float;
+  __device__ static void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    MmaTf32(d, a, b0, b1);
+  }
+};
+
+// Copies halos: a patch and the pixels around it. What is outside the image, and channels past the
+// last, come as zeros. A table in shared memory says for each pixel of the halo where it lies.
+template <class Tile>
+class HaloCopy {
+ public:
+  __device__ HaloCopy(const ConvGemmArgs& args, const ConvGemmPlace& place, int element_bytes,
+                      int2* table)
+      : table_(table), pixel_bytes_(args.in_channels * element_bytes) {
+    channel_byte_ = threadIdx.x % 8 * 16;
+    from_ = static_cast<const char*>(args.in) +
+            int64_t{place.image} * args.in_height * args.in_width * pixel_bytes_ + channel_byte_;
+    for (int pixel = threadIdx.x; pixel < Tile::kTableEntries; pixel += Tile::kThreads) {
+      const int row = pixel / Tile::kHaloWidth, column = pixel % Tile::kHaloWidth;
+      const int y = place.y - args.pad_y + row, x = place.x - args.pad_x + column;
+      const bool inside = static_cast<unsigned>(y) < static_cast<unsigned>(args.in_height) &&
+                          static_cast<unsigned>(x) < static_cast<unsigned>(args.in_width);
+      table[pixel] = make_int2(
+          inside ? y * args.in_width + x : -1,
+          pixel < Tile::kHaloPixels ? pixel * kRowBytes + SwizzledByte(column, 0) : kNoPixel);
+    }
+  }
+
+  // Copies kRowsAPass pixels of the chunk; the first kHaloPasses make a halo, others do nothing.
+  __device__ void Pass(int pass, uint32_t to, bool wanted) const {
+    const int2 entry = table_[pass * Tile::kRowsAPass + threadIdx.x / 8];
+    const bool valid = entry.x >= 0 && channel_byte_ < pixel_bytes_;
+    CpAsync16OrZeros(to + (entry.y ^ (threadIdx.x % 8 * 16)),
+                     from_ + int64_t{valid ? entry.x : 0} * pixel_bytes_, valid,
+                     wanted && entry.y != kNoPixel);
+  }
+
+  __device__ void NextChunk() {
+    from_ += kRowBytes;
+    channel_byte_ += kRowBytes;
+  }
+
+ private:
+  static constexpr int kNoPixel = -1;
+
+  const int2* table_;
+  const char* from_;
+  int pixel_bytes_, channel_byte_;
+};
+
+// Copies a tap's weights of the block's outputs, which lie in a row, swizzled when they were
+// packed.
+template <class Tile>
+class WeightCopy {
+ public:
+  __device__ WeightCopy(const ConvGemmArgs& args, const ConvGemmPlace& place, uint32_t ring)
+      : from_(static_cast<const char*>(args.weight) +
+              int64_t{place.output_tile} * Tile::kWeightBytes + threadIdx.x * 16),
+        tap_bytes_(int64_t{args.output_tiles} * Tile::kWeightBytes),
+        begin_(ring + threadIdx.x * 16),
+        to_(begin_) {}
+
+  __device__ void Pass(int pass, bool wanted) const {
+    CpAsync16(to_ + pass * Tile::kThreads * 16, from_ + pass * Tile::kThreads * 16, wanted);
+  }
+
+  __device__ void NextTap() {
+    from_ += tap_bytes_;
+    to_ = to_ == begin_ + (Tile::kStages - 1) * Tile::kWeightBytes ? begin_
+                                                                   : to_ + Tile::kWeightBytes;
+  }
+
+ private:
+  const char* from_;
+  int64_t tap_bytes_;
+  uint32_t begin_, to_;
+};
+
+// Walks through the taps of the chunks as a warp reads them from shared memory.
+template <class Tile>
+class TapReader {
+ public:
+  __device__ TapReader(uint32_t halo, uint32_t ring, int halos)
+      : halo_begin_(halo), halo_(halo), halos_(halos), ring_begin_(ring) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    // Matrices of ldmatrix: pixels 0-7, pixels 8-15 of the first 16 bytes; the same of the second.
+    column_ = lane % 16;
+    segment_ = lane / 16;
+    row_ = warp / Tile::kWarpsN * Tile::kFragmentsM;
+    // Outputs 0-7 of both 16 bytes, then outputs 8-15.
+    const int output = warp % Tile::kWarpsN * Tile::kFragmentsN * 8 + lane % 8 + lane / 16 * 8;
+    weights_ = ring + output * kRowBytes + SwizzledByte(output, lane / 8 % 2 * 16);
+    ring_end_ = weights_ + Tile::kStages * Tile::kWeightBytes;
+    SetPixels();
+  }
+
+  __device__ void Load(int k, uint32_t (&a)[Tile::kFragmentsM][4],
+                       uint32_t (&b)[Tile::kFragmentsN / 2][4]) const {
+#pragma unroll
+    for (int m = 0; m < Tile::kFragmentsM; ++m) {
+      LdmatrixX4(a[m], (pixels_ ^ (k * 32)) + m * Tile::kHaloWidth * kRowBytes);
+    }
+#pragma unroll
+    for (int n = 0; n < Tile::kFragmentsN / 2; ++n) {
+      LdmatrixX4(b[n], (weights_ ^ (k * 32)) + n * 16 * kRowBytes);
+    }
+  }
+
+  __device__ void NextTap() {
+    weights_ += Tile::kWeightBytes;
+    if (weights_ == ring_end_) weights_ -= Tile::kStages * Tile::kWeightBytes;
+    if (++tap_x_ == 3) {
+      tap_x_ = 0;
+      if (++tap_y_ == 3) {
+        tap_y_ = 0;
+        halo_ = halos_ > 1 && halo_ == halo_begin_ ? halo_begin_ + Tile::kHaloBytes : halo_begin_;
+      }
+    }
+    SetPixels();
+  }
+
+ private:
+  __device__ void SetPixels() {
+    const int column = column_ + tap_x_;
+    pixels_ = halo_ + ((row_ + tap_y_) * Tile::kHaloWidth + column) * kRowBytes +
+              SwizzledByte(column, segment_ * 16);
+  }
+
+  uint32_t halo_begin_, halo_;
+  int halos_;
+  uint32_t ring_begin_, ring_end_, weights_, pixels_;
+  int column_, segment_, row_;
+  int tap_y_ = 0, tap_x_ = 0;
+};
+
+template <class Tile, class Products>
+__device__ void Multiply(const uint32_t (&a)[Tile::kFragmentsM][4],
+                         const uint32_t (&b)[Tile::kFragmentsN / 2][4],
+                         float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4]) {
+#pragma unroll
+  for (int m = 0; m < Tile::kFragmentsM; ++m) {
+#pragma unroll
+    for (int n = 0; n < Tile::kFragmentsN; ++n) {
+      Products::Mma(sums[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+    }
+  }
+}
+
+template <class Tile, class Products>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const ConvGemmArgs args) {
+  extern __shared__ __align__(128) uint8_t shared[];
+  const int halos = args.chunks > 1 ? 2 : 1, steps = args.chunks * kConvTaps;
+  const uint32_t halo = SharedAddress(shared), ring = halo + halos * Tile::kHaloBytes;
+  int2* table = reinterpret_cast<int2*>(shared + halos * Tile::kHaloBytes +
+                                        Tile::kStages * Tile::kWeightBytes);
+  const ConvGemmPlace place = PlaceOfBlock<Tile>(args);
+  HaloCopy<Tile> halo_copy(args, place, sizeof(typename Products::Element), table);
+  WeightCopy<Tile> weight_copy(args, place, ring);
+  __syncthreads();  // the table
+
+  for (int pass = 0; pass < Tile::kHaloPasses; ++pass) halo_copy.Pass(pass, halo, true);
+#pragma unroll
+  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
+    for (int pass = 0; pass < Tile::kWeightPasses; ++pass) weight_copy.Pass(pass, true);
+    weight_copy.NextTap();
+    CommitGroup();
+  }
+  float sums[Tile::kFragmentsM][Tile::kFragmentsN][4];
+  StartFromBias<Tile>(args, place, sums);
+  TapReader<Tile> reader(halo, ring, halos);
+  uint32_t a[2][Tile::kFragmentsM][4], b[2][Tile::kFragmentsN / 2][4];
+  WaitGroup<Tile::kStages - 2>();
+  __syncthreads();
+  reader.Load(0, a[0], b[0]);
+
+  int tap = 0, chunk = 0;
+  uint32_t next_halo = halo + Tile::kHaloBytes;
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const bool copies_weights = step + Tile::kStages - 1 < steps;
+    const bool copies_halo = chunk + 1 < args.chunks && tap < Tile::kHaloTaps;
+    if (tap == 0) halo_copy.NextChunk();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int pass = 0; pass < Tile::kWeightPasses / 4; ++pass) {
+        weight_copy.Pass(k * (Tile::kWeightPasses / 4) + pass, copies_weights);
+      }
+      if (k < Tile::kHaloPassesATap) {
+        halo_copy.Pass(tap * Tile::kHaloPassesATap + k, next_halo, copies_halo);
+      }
+      if (k == 3) {  // the next tap has arrived, and everybody is done with the one before this
+        weight_copy.NextTap();
+        CommitGroup();
+        WaitGroup<Tile::kStages - 2>();
+        __syncthreads();
+        reader.NextTap();
+      }
+      reader.Load((k + 1) % 4, a[(k + 1) % 2], b[(k + 1) % 2]);
+      Multiply<Tile, Products>(a[k % 2], b[k % 2], sums);
+    }
+    if (++tap == kConvTaps) {
+      tap = 0;
+      ++chunk;
+      next_halo = halo + (chunk % 2 == 0 ? Tile::kHaloBytes : 0);
+    }
+  }
+  WaitGroup<0>();
+  __syncthreads();  // shared memory is free
+  StoreSums<Tile, typename Products::Element>(args, place, shared, sums);
+}
+
+template <class Tile, class Products>
+ConvGemmKernel KernelOfTile() {
+  return {ConvGemm<Tile, Products>, Tile::kPatchHeight, Tile::kOutputs, Tile::kThreads,
+          Tile::SharedBytes};
+}
+
+template <class Products>
+ConvGemmKernel KernelOf(int tile) {
+  switch (tile) {
+    case 0:
+      return KernelOfTile<ConvGemmTile0, Products>();
+    case 1:
+      return KernelOfTile<ConvGemmTile1, Products>();
+    case 2:
+      return KernelOfTile<ConvGemmTile2, Products>();
+    case 3:
+      return KernelOfTile<ConvGemmTile3, Products>();
+    case 4:
+      return KernelOfTile<ConvGemmTile4, Products>();
+  }
+  LSEG_FAIL("the implicit GEMM has no tile " << tile);
+}
+
+}  // namespace lseg::cuda

@@ -1,0 +1,90 @@
+// What the implicit GEMM's kernels and their launcher agree on: the arguments, the tiles, and which
+// kernel computes a tile of an element type. For .cu files.
+#pragma once
+
+#include <cstdint>
+
+namespace lseg::cuda {
+
+// A 3x3 convolution with stride 1: `in` is correlated with `weight` to `out`, all in NHWC. Forward
+// and, with weights turned by half a turn and transposed, backward data.
+struct ConvGemmArgs {
+  int images, in_height, in_width, in_channels;
+  int out_height, out_width, out_channels;
+  int pad_y, pad_x;  // in row = out row - pad_y + tap; may be negative
+  int chunks;  // of in_channels: 128 bytes of a pixel each, the last one possibly partly filled
+  int patches_y, patches_x, output_tiles;
+  const void* in;
+  const void* weight;  // [chunk][tap][output_tiles * kOutputs][128 bytes]; see SwizzledByte
+  const float* bias;   // may be null
+  void* out;
+  bool relu, add;
+};
+
+constexpr int kConvTaps = 9;
+constexpr int kPatchWidth = 16;
+constexpr int kRowBytes = 128;  // of a pixel, or of an output's weights, in shared memory
+
+// In a row of 128 bytes the 16-byte segment s stands at place s ^ (row % 8): then ldmatrix, which
+// reads one segment of 8 rows in succession, and copies, which write all segments of a row, touch
+// every bank once.
+__host__ __device__ constexpr int SwizzledByte(int row, int byte) {
+  return ((byte / 16 ^ (row & 7)) << 4) | (byte & 15);
+}
+
+// A block computes kPatchHeight x 16 pixels of one image for kOutputs channels, by kWarpsM x
+// kWarpsN warps of which each takes some rows of pixels and some channels.
+template <int kPatchHeightOf, int kOutputsOf, int kWarpsMOf, int kWarpsNOf, int kBlocksOf>
+struct ConvGemmTile {
+  static constexpr int kPatchHeight = kPatchHeightOf, kOutputs = kOutputsOf;
+  static constexpr int kWarpsM = kWarpsMOf, kWarpsN = kWarpsNOf;
+  static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
+  static constexpr int kBlocks = kBlocksOf;  // a multiprocessor; bounds the registers
+  // Fragments of mma a warp holds: 16 pixels of a row, and 8 channels.
+  static constexpr int kFragmentsM = kPatchHeight / kWarpsM;
+  static constexpr int kFragmentsN = kOutputs / kWarpsN / 8;
+  static constexpr int kStages = 3;  // taps whose weights are in shared memory or on their way
+
+  static constexpr int kHaloWidth = kPatchWidth + 2;
+  static constexpr int kHaloPixels = (kPatchHeight + 2) * kHaloWidth;
+  static constexpr int kHaloBytes = kHaloPixels * kRowBytes;
+  static constexpr int kWeightBytes = kOutputs * kRowBytes;
+
+  // The next chunk's halo is read during those taps after whose copies its first use waits.
+  static constexpr int kHaloTaps = kConvTaps + 2 - kStages;
+  static constexpr int kRowsAPass = kThreads / 8;  // a thread copies 16 bytes
+  static constexpr int kHaloPasses = (kHaloPixels + kRowsAPass - 1) / kRowsAPass;
+  static constexpr int kHaloPassesATap = (kHaloPasses + kHaloTaps - 1) / kHaloTaps;
+  static constexpr int kTableEntries = kConvTaps * kHaloPassesATap * kRowsAPass;
+  static constexpr int kTableBytes = kTableEntries * 8;
+  static constexpr int kWeightPasses = kOutputs / kRowsAPass;
+
+  static_assert(kPatchHeight % kWarpsM == 0 && kOutputs % (kWarpsN * 32) == 0);
+  static_assert(kWeightPasses % 4 == 0 && kHaloPassesATap <= 4, "copies go with the four k steps");
+
+  static constexpr int SharedBytes(int chunks) {
+    return kTableBytes + (chunks > 1 ? 2 : 1) * kHaloBytes + kStages * kWeightBytes;
+  }
+};
+
+// The tiles, in order of preference where nobody has measured.
+constexpr int kConvGemmTiles = 5;
+using ConvGemmTile0 = ConvGemmTile<8, 128, 2, 2, 2>;
+using ConvGemmTile1 = ConvGemmTile<16, 128, 4, 2, 1>;
+using ConvGemmTile2 = ConvGemmTile<16, 64, 4, 1, 2>;
+using ConvGemmTile3 = ConvGemmTile<8, 64, 2, 2, 3>;
+using ConvGemmTile4 = ConvGemmTile<4, 64, 2, 2, 4>;
+
+enum class MmaType { kBf16, kF16, kTf32 };
+
+struct ConvGemmKernel {
+  void (*run)(ConvGemmArgs);
+  int patch_height, outputs, threads;
+  int (*shared_bytes)(int chunks);
+};
+
+ConvGemmKernel ConvGemmKernelBf16(int tile);
+ConvGemmKernel ConvGemmKernelF16(int tile);
+ConvGemmKernel ConvGemmKernelTf32(int tile);
+
+}  // namespace lseg::cuda

@@ -1,0 +1,8 @@
+// The implicit GEMM's kernels for tf32: a file of its own, so that the types compile side by side.
+#include "kernels/cuda/conv_gemm.cuh"
+
+namespace lseg::cuda {
+
+ConvGemmKernel ConvGemmKernelTf32(int tile) { return KernelOf<Tf32Products>(tile); }
+
+}  // namespace lseg::cuda
