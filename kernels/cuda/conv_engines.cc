@@ -1,11 +1,16 @@
 #include "kernels/cuda/conv_engines.h"
 
+#include "kernels/cuda/conv_gemm.h"
+
 namespace lseg::cuda {
 
 const std::vector<ConvEngine>& ConvEngines() {
-  static const std::vector<ConvEngine> kEngines = {
-      {"direct", SupportsConvDirect, MakeConvDirect},
-  };
+  static const std::vector<ConvEngine> kEngines = [] {
+    std::vector<ConvEngine> engines = {{"first_layer", SupportsConvFirst, MakeConvFirst}};
+    for (const ConvEngine& engine : ConvGemmEngines()) engines.push_back(engine);
+    engines.push_back({"direct", SupportsConvDirect, MakeConvDirect});
+    return engines;
+  }();
   return kEngines;
 }
 

@@ -11,6 +11,11 @@ namespace lseg::cuda {
 
 const std::vector<ConvEngine>& ConvEngines();
 
+// 3x3 from an image of at most 4 channels in NCHW, forward and backward weights: conv_first.cu.
+bool SupportsConvFirst(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvFirst(const Context&, const ConvParams&, ConvDirection,
+                                        ConvFormats);
+
 // By the definition, every case in NCHW and NHWC: conv_direct.cu.
 bool SupportsConvDirect(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvDirect(const Context&, const ConvParams&, ConvDirection,

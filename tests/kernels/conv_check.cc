@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/runtime/buffer.h"
@@ -51,6 +53,28 @@ Floats Absolute(Floats values) {
   return values;
 }
 
+float Round(float value, DType dtype) {
+  if (dtype == DType::kF16) return F16ToF32(F32ToF16(value));
+  if (dtype == DType::kBF16) return BF16ToF32(F32ToBF16(value));
+  return value;
+}
+
+// Relative error of rounding to a type (its smallest normal values and above).
+double RoundingUnit(DType dtype) {
+  return dtype == DType::kF16 ? 0x1p-11 : dtype == DType::kBF16 ? 0x1p-8 : 0;
+}
+
+// Inputs as the engine takes them: see the header.
+Floats Rounded(const ConvCheck& c, Floats values, DType dtype) {
+  for (float& value : values) {
+    value = Round(Round(value, c.products), dtype);
+    if (c.params.allow_tf32) {
+      value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffffe000u);
+    }
+  }
+  return values;
+}
+
 Floats WithSpikes(Floats values, float spike) {
   for (size_t i = 0; spike != 1 && i < values.size(); i += 50) values[i] *= spike;
   return values;
@@ -72,11 +96,12 @@ Floats LargestAround(const Shape& s, const Floats& values, int64_t reach) {
 struct Data {
   explicit Data(const ConvCheck& c) {
     const ConvParams& p = c.params;
-    src = WithSpikes(Draw(c.seed, 1, p.src.Count()), c.spike);
-    weight = Draw(c.seed, 2, p.Weight().Count());
+    const DType src_dtype = c.formats.src_dtype, dst_dtype = c.formats.dst_dtype;
+    src = Rounded(c, WithSpikes(Draw(c.seed, 1, p.src.Count()), c.spike), src_dtype);
+    weight = Rounded(c, Draw(c.seed, 2, p.Weight().Count()), DType::kF32);
     if (p.bias) bias = Draw(c.seed, 3, p.out_channels);
-    d_dst = WithSpikes(Draw(c.seed, 4, p.Dst().Count()), c.spike);
-    src_before = Draw(c.seed, 5, p.src.Count());
+    d_dst = Rounded(c, WithSpikes(Draw(c.seed, 4, p.Dst().Count()), c.spike), dst_dtype);
+    src_before = Rounded(c, Draw(c.seed, 5, p.src.Count()), src_dtype);
     weight_before = Draw(c.seed, 6, p.Weight().Count());
     bias_before = Draw(c.seed, 7, p.out_channels);
   }
@@ -88,48 +113,94 @@ Floats Before(const ConvCheck& c, const Shape& shape, Format format, const Float
   return Floats(StorageCount(shape, format), kNan);
 }
 
+// Values in memory of the device, as elements of a type.
+Buffer Upload(Device device, const Floats& values, DType dtype) {
+  std::vector<char> bytes(values.size() * SizeOf(dtype));
+  for (size_t i = 0; i < values.size(); ++i) {
+    char* at = &bytes[i * SizeOf(dtype)];
+    const uint16_t bits = dtype == DType::kF16 ? F32ToF16(values[i]) : F32ToBF16(values[i]);
+    std::memcpy(at, dtype == DType::kF32 ? static_cast<const void*>(&values[i]) : &bits,
+                SizeOf(dtype));
+  }
+  Buffer buffer(device, bytes.size());
+  CopyToDevice(device, buffer.data(), bytes.data(), buffer.bytes());
+  return buffer;
+}
+
+Floats Download(Device device, const Buffer& buffer, DType dtype) {
+  std::vector<char> bytes(buffer.bytes());
+  CopyToHost(device, bytes.data(), buffer.data(), buffer.bytes());
+  Floats values(bytes.size() / SizeOf(dtype));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const char* at = &bytes[i * SizeOf(dtype)];
+    uint16_t bits = 0;
+    std::memcpy(dtype == DType::kF32 ? static_cast<void*>(&values[i]) : &bits, at, SizeOf(dtype));
+    if (dtype == DType::kF16) values[i] = F16ToF32(bits);
+    if (dtype == DType::kBF16) values[i] = BF16ToF32(bits);
+  }
+  return values;
+}
+
+DType OutputType(const ConvCheck& c) {
+  if (c.direction == ConvDirection::kForward) return c.formats.dst_dtype;
+  return c.direction == ConvDirection::kBackwardData ? c.formats.src_dtype : DType::kF32;
+}
+
+// What the main output holds before the run.
+Floats OutputBefore(const ConvCheck& c, const Data& data) {
+  if (c.direction == ConvDirection::kForward) {
+    return Floats(StorageCount(c.params.Dst(), c.formats.dst), kNan);
+  }
+  if (c.direction == ConvDirection::kBackwardData) {
+    return Before(c, c.params.src, c.formats.src, data.src_before);
+  }
+  return Before(c, c.params.Weight(), Format::kNCHW, data.weight_before);
+}
+
 // The output of a run in plain layout; d_weight is followed by d_bias.
 Floats Run(const ConvCheck& c, const Data& data) {
   const ConvParams& p = c.params;
-  Context context(Device::kCpu, c.threads);
+  Context context(c.device, c.threads);
   const auto plan = MakeConvPlan(context, p, c.direction, c.formats, c.engine);
-  const Buffer packed(Device::kCpu, plan->PackedWeightBytes());
-  const Buffer workspace(Device::kCpu, plan->WorkspaceBytes(c.mode));
-  std::fill_n(static_cast<char*>(workspace.data()), workspace.bytes(), '\xff');  // NaNs
+  const auto upload = [&](const Floats& values, DType dtype = DType::kF32) {
+    return Upload(c.device, values, dtype);
+  };
+  const Floats nans(plan->WorkspaceBytes(c.mode) / 4 + 1, std::bit_cast<float>(0xffffffffu));
+  const Buffer workspace = upload(nans), packed(c.device, plan->PackedWeightBytes());
+  const Buffer weight = upload(data.weight), bias = upload(data.bias);
+  const Buffer src = upload(FromPlain(p.src, c.formats.src, data.src), c.formats.src_dtype);
+  const Buffer d_dst = upload(FromPlain(p.Dst(), c.formats.dst, data.d_dst), c.formats.dst_dtype);
+  const Buffer out = upload(OutputBefore(c, data), OutputType(c));
+  const Buffer d_bias =
+      upload(Before(c, {1, p.out_channels, 1, 1}, Format::kNCHW, data.bias_before));
   ConvArgs args;
   args.workspace = workspace.data();
-  args.weight = data.weight.data();
+  args.weight = weight.data();
   if (packed.bytes() > 0) {
-    plan->PackWeights(context, data.weight.data(), packed.data());
+    plan->PackWeights(context, static_cast<const float*>(weight.data()), packed.data());
     args.weight = packed.data();
   }
-  const Floats src = FromPlain(p.src, c.formats.src, data.src);
-  const Floats d_dst = FromPlain(p.Dst(), c.formats.dst, data.d_dst);
   args.d_src_mode = args.d_weight_mode = c.mode;
-  Floats out;
-  if (c.direction == ConvDirection::kForward) {
-    out.assign(StorageCount(p.Dst(), c.formats.dst), kNan);
-    args.src = src.data();
-    args.bias = p.bias ? data.bias.data() : nullptr;
-    args.dst = out.data();
-    plan->Run(context, args);
-    return ToPlain(p.Dst(), c.formats.dst, out);
+  const bool forward = c.direction == ConvDirection::kForward;
+  if (c.direction != ConvDirection::kBackwardData) args.src = src.data();
+  if (forward) args.bias = static_cast<const float*>(bias.data());
+  (forward ? args.dst : args.d_src) = out.data();
+  if (!forward) args.d_dst = d_dst.data();
+  if (c.direction == ConvDirection::kBackwardWeights) {
+    args.d_src = nullptr;
+    args.d_weight = static_cast<float*>(out.data());
+    args.d_bias = p.bias ? static_cast<float*>(d_bias.data()) : nullptr;
   }
-  args.d_dst = d_dst.data();
-  if (c.direction == ConvDirection::kBackwardData) {
-    out = Before(c, p.src, c.formats.src, data.src_before);
-    args.d_src = out.data();
-    plan->Run(context, args);
-    return ToPlain(p.src, c.formats.src, out);
-  }
-  out = Before(c, p.Weight(), Format::kNCHW, data.weight_before);
-  Floats d_bias = Before(c, {1, p.out_channels, 1, 1}, Format::kNCHW, data.bias_before);
-  args.src = src.data();
-  args.d_weight = out.data();
-  args.d_bias = p.bias ? d_bias.data() : nullptr;
   plan->Run(context, args);
-  if (p.bias) out.insert(out.end(), d_bias.begin(), d_bias.end());
-  return out;
+  context.Synchronize();
+  Floats result = Download(c.device, out, OutputType(c));
+  if (forward) return ToPlain(p.Dst(), c.formats.dst, result);
+  if (args.d_src != nullptr) return ToPlain(p.src, c.formats.src, result);
+  if (p.bias) {
+    const Floats values = Download(c.device, d_bias, DType::kF32);
+    result.insert(result.end(), values.begin(), values.end());
+  }
+  return result;
 }
 
 // What the oracle says of the same run (relu not applied); with absolute inputs, the scale.
@@ -193,7 +264,9 @@ std::string Describe(const ConvCheck& c) {
       << p.out_channels << " kernel " << p.kernel_h << 'x' << p.kernel_w << " stride " << p.stride_h
       << ',' << p.stride_w << " pad " << p.pad_h << ',' << p.pad_w << " dilation " << p.dilation_h
       << ',' << p.dilation_w << " group " << p.group << (p.bias ? " bias" : "")
-      << (p.relu ? " relu " : " ") << ToString(c.formats.src) << " to " << ToString(c.formats.dst)
+      << (p.relu ? " relu " : " ") << ToString(c.formats.src) << " "
+      << ToString(c.formats.src_dtype) << " to " << ToString(c.formats.dst) << " "
+      << ToString(c.formats.dst_dtype) << (p.allow_tf32 ? " tf32" : "")
       << (c.mode == GradMode::kAdd ? " add" : "");
   return out.str();
 }
@@ -215,6 +288,7 @@ ConvError RunConvCheck(const ConvCheck& check) {
   EXPECT_EQ(actual.size(), expected.size());
   ConvError error{0, LongestSum(check)};
   const bool relu = check.params.relu && check.direction == ConvDirection::kForward;
+  const double unit = RoundingUnit(OutputType(check));
   int64_t not_finite = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double wanted = relu ? std::max(expected[i], 0.0) : expected[i];
@@ -223,7 +297,10 @@ ConvError RunConvCheck(const ConvCheck& check) {
       EXPECT_EQ(actual[i], 0) << "element " << i << " reads padding only";
       continue;
     }
-    error.units = std::max(error.units, std::fabs(actual[i] - wanted) / scale[i] * 0x1p24);
+    // |rounded - wanted| <= |exact - wanted| (1 + unit) + unit |wanted|, and in f16 2^-25 at 0
+    const double most = unit * std::fabs(wanted) + (unit > 0 ? 0x1p-25 : 0);
+    const double off = std::max(std::fabs(actual[i] - wanted) - most, 0.0) / (1 + unit);
+    error.units = std::max(error.units, off / scale[i] * 0x1p24);
   }
   EXPECT_EQ(not_finite, 0) << "elements that are not finite";
   return error;
@@ -232,6 +309,11 @@ ConvError RunConvCheck(const ConvCheck& check) {
 void ExpectConvExact(const ConvCheck& check) {
   const ConvError error = RunConvCheck(check);
   EXPECT_LE(error.units, error.products + 3) << Describe(check);
+}
+
+void ExpectConvExactOnTensorCores(const ConvCheck& check) {
+  const ConvError error = RunConvCheck(check);
+  EXPECT_LE(error.units, 2 * (error.products + 3)) << Describe(check);
 }
 
 }  // namespace lseg

@@ -5,6 +5,10 @@
 // order, is off by at most (k + 1) 2^-24 times that sum to first order (Higham, Accuracy and
 // Stability of Numerical Algorithms, section 3.1). Engines that transform their data state a factor
 // of their own.
+//
+// The inputs are values of their types in memory, and of the type in which the engine takes its
+// products where that is narrower, so that reading and packing them loses nothing. What rounding an
+// exact result to the output's type may cost is taken off the error.
 #pragma once
 
 #include <string>
@@ -24,9 +28,11 @@ struct ConvCheck {
   int threads = 2;
   // Factor of one element in 50 of src and of d_dst.
   float spike = 1;
-  // Scale of the error: each input counts as the largest within so many pixels, for algorithms whose
-  // errors leak from a pixel to its neighbours.
+  // Scale of the error: each input counts as the largest within so many pixels, for algorithms
+  // whose errors leak from a pixel to its neighbours.
   int64_t reach = 0;
+  Device device = Device::kCpu;
+  DType products = DType::kF32;  // inputs are rounded to it; with allow_tf32 to tf32
 };
 
 // Largest error of an element over its sum of absolute products, in units of 2^-24, and the number
@@ -44,7 +50,11 @@ ConvError RunConvCheck(const ConvCheck& check);
 // final addition to memory included).
 void ExpectConvExact(const ConvCheck& check);
 
-// All output floats of a run in one vector (for comparisons bit by bit).
+// The check for sums on tensor cores, whose additions may cut bits off where f32's round: twice the
+// units.
+void ExpectConvExactOnTensorCores(const ConvCheck& check);
+
+// All output elements of a run in one vector (for comparisons bit by bit).
 std::vector<float> RunConv(const ConvCheck& check);
 
 std::string Describe(const ConvCheck& check);

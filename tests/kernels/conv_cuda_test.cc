@@ -79,5 +79,42 @@ TEST(ConvDirect, MatchesTheOracle) {
   }
 }
 
+// The first layer: tiles cut short in both directions, several tiles, fewer and more than 64
+// outputs, every number of input channels.
+TEST(ConvFirstLayer, MatchesTheOracle) {
+  int count = 0;
+  for (const Shape& src : {Shape{2, 3, 9, 67}, {1, 4, 3, 10}, {2, 1, 17, 5}, {1, 2, 8, 64}}) {
+    for (const int64_t outputs : {64, 24, 72}) {
+      ConvParams params = {.src = src,
+                           .out_channels = outputs,
+                           .kernel_h = 3,
+                           .kernel_w = 3,
+                           .pad_h = 1,
+                           .pad_w = 1};
+      for (const DType dtype : kTypes) {
+        for (const bool tf32 : {false, true}) {
+          if (tf32 && dtype != DType::kF32) continue;
+          params.allow_tf32 = tf32;
+          params.bias = count % 4 != 1;
+          params.relu = count++ % 2 == 0;
+          ConvCheck check{params,
+                          ConvDirection::kForward,
+                          {Format::kNCHW, Format::kNHWC, DType::kF32, dtype},
+                          GradMode::kWrite,
+                          "first_layer"};
+          check.device = Device::kCuda;
+          check.products = dtype;
+          ExpectConvExactOnTensorCores(check);
+          if (dtype == DType::kF32 && !tf32) continue;
+          check.params.relu = false;
+          check.direction = ConvDirection::kBackwardWeights;
+          check.mode = count % 2 == 0 ? GradMode::kAdd : GradMode::kWrite;
+          ExpectConvExactOnTensorCores(check);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lseg
