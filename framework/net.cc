@@ -88,7 +88,8 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   plan_ = PlanMemory(graph);
   Allocate();
   for (NetSource& source : parts_.sources) {
-    feeds_.push_back({std::make_unique<Prefetcher>(source.source.get(), context.device()), source.tensors});
+    feeds_.push_back(
+        {std::make_unique<Prefetcher>(source.source.get(), context.device()), source.tensors});
   }
 }
 
@@ -169,8 +170,8 @@ void* Net::Input(const std::string& blob) {
   LSEG_CHECK(parts_.graph.tensors[id].kind == TensorKind::kInput,
              "blob '" << blob << "' is no input of the net");
   if (context_.device() == Device::kCpu) return memory_[id];
-  const auto [place, added] = host_inputs_.try_emplace(
-      id, context_.device(), parts_.graph.tensors[id].desc.Bytes());
+  const auto [place, added] =
+      host_inputs_.try_emplace(id, context_.device(), parts_.graph.tensors[id].desc.Bytes());
   if (added) std::memset(place->second.data(), 0, place->second.bytes());
   return place->second.data();
 }

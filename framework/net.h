@@ -137,9 +137,9 @@ class Net {
   Buffer scalars_;
   mutable std::vector<float> host_scalars_;
   mutable bool scalars_stale_ = true;
-  HostBuffer step_;                                  // StepState on its way to a GPU
-  std::map<TensorId, HostBuffer> host_inputs_;       // of inputs that Input was asked for, on a GPU
-  std::map<TensorId, HostBuffer> host_outputs_;      // of outputs that Output was asked for
+  HostBuffer step_;                              // StepState on its way to a GPU
+  std::map<TensorId, HostBuffer> host_inputs_;   // of inputs that Input was asked for, on a GPU
+  std::map<TensorId, HostBuffer> host_outputs_;  // of outputs that Output was asked for
   // A stage's work on a GPU, recorded at its second run (the first may still load code).
   std::map<std::pair<Stage, bool>, Recording> recordings_;
   std::set<std::pair<Stage, bool>> has_run_;

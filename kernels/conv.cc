@@ -154,9 +154,10 @@ std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDi
   if (names.size() == 1) return names.front();
 
   const Shape weight_shape = params.Weight();
-  const Buffer src = Zeros(context, StorageCount(params.src, formats.src) * SizeOf(formats.src_dtype));
-  const Buffer dst = Zeros(
-      context, StorageCount(params.Dst(), formats.dst) * SizeOf(formats.dst_dtype));
+  const Buffer src =
+      Zeros(context, StorageCount(params.src, formats.src) * SizeOf(formats.src_dtype));
+  const Buffer dst =
+      Zeros(context, StorageCount(params.Dst(), formats.dst) * SizeOf(formats.dst_dtype));
   const Buffer weight = Zeros(context, weight_shape.Count() * 4);
   const Buffer bias = Zeros(context, params.out_channels * 4);
   std::string fastest;

@@ -17,7 +17,8 @@ class ReluBackwardOp : public Op {
   }
   bool InPlace(int, int input) const override { return input == 1; }
   void Run(Context& context, const OpArgs& args) const override {
-    ReluBackward(context, count_, slope_, args.in[0], args.in[1], args.out[0], args.modes[0], dtype_);
+    ReluBackward(context, count_, slope_, args.in[0], args.in[1], args.out[0], args.modes[0],
+                 dtype_);
   }
 
  private:

@@ -28,8 +28,9 @@ class SigmoidLossForwardOp : public Op {
   std::string Name() const override { return "sigmoid_loss_forward"; }
   void AddGradient(GradientBuilder& builder) const override {
     if (builder.OutputGradient(0) == kNoTensor || !builder.Wanted(0)) return;
-    LSEG_CHECK(!builder.Wanted(1) || builder.IsNetInput(1),
-               "SigmoidCrossEntropyLoss: something learns behind the target, which has no gradient");
+    LSEG_CHECK(
+        !builder.Wanted(1) || builder.IsNetInput(1),
+        "SigmoidCrossEntropyLoss: something learns behind the target, which has no gradient");
     builder.AddGradientNode(std::make_unique<SigmoidLossBackwardOp>(params_, weight_),
                             {builder.input(0), builder.input(1), builder.output(1)}, {0});
   }

@@ -44,9 +44,8 @@ void AssignFormats(Graph& graph, const FormatPolicy& policy) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const GraphTensor original = graph.tensors[node.inputs[i]];
       if (in[i].format == original.desc.format && in[i].dtype == original.desc.dtype) continue;
-      TensorId& copy =
-          reordered.try_emplace({node.inputs[i], in[i].format, in[i].dtype}, kNoTensor)
-              .first->second;
+      TensorId& copy = reordered.try_emplace({node.inputs[i], in[i].format, in[i].dtype}, kNoTensor)
+                           .first->second;
       if (copy == kNoTensor) {
         copy = graph.AddTensor({original.name + " as " + ToString(in[i].format), in[i]});
         Node reorder{node.layer,         std::make_unique<ReorderOp>(),

@@ -80,8 +80,7 @@ void ReluBackward(Context& context, int64_t count, float slope, const void* dst,
   CheckCount("ReLU", count);
   CheckSlope(slope);
   if (d_src_mode == GradMode::kSkip) return;
-  LSEG_ON_CUDA(context,
-               ReluBackward(context, count, slope, dst, d_dst, d_src, d_src_mode, dtype));
+  LSEG_ON_CUDA(context, ReluBackward(context, count, slope, dst, d_dst, d_src, d_src_mode, dtype));
   CheckF32(dtype);
   const auto* y = static_cast<const float*>(dst);
   const auto* from = static_cast<const float*>(d_dst);

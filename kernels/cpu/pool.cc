@@ -374,9 +374,10 @@ void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
     num_threads(context.threads()) if (layout.planes * layout.src_plane > kParallelFrom)
   for (int64_t plane = 0; plane < layout.planes; ++plane) {
     for (int64_t row = 0; row < geometry.rows.in; ++row) {
-      RunBackwardRow(geometry, max, row, static_cast<const float*>(d_dst) + plane * layout.dst_plane,
-                     max ? argmax + plane * layout.dst_plane : nullptr,
-                     static_cast<float*>(d_src) + plane * layout.src_plane, d_src_mode == GradMode::kAdd);
+      RunBackwardRow(
+          geometry, max, row, static_cast<const float*>(d_dst) + plane * layout.dst_plane,
+          max ? argmax + plane * layout.dst_plane : nullptr,
+          static_cast<float*>(d_src) + plane * layout.src_plane, d_src_mode == GradMode::kAdd);
     }
   }
 }

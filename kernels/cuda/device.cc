@@ -11,24 +11,25 @@ class Stream {
   Stream() {
     int driver = 0, devices = 0;
     cudaDriverGetVersion(&driver);
-    LSEG_CHECK(driver > 0, "device cuda: no NVIDIA driver is installed on this machine; install one "
-                           "for CUDA " << CUDART_VERSION / 1000 << " or later, or use --device cpu");
+    LSEG_CHECK(driver > 0,
+               "device cuda: no NVIDIA driver is installed on this machine; install one "
+               "for CUDA "
+                   << CUDART_VERSION / 1000 << " or later, or use --device cpu");
     const cudaError_t status = cudaGetDeviceCount(&devices);
     LSEG_CHECK(status != cudaErrorInsufficientDriver,
-               "device cuda: the driver is for CUDA " << driver / 1000 << "." << driver % 1000 / 10
-                                                      << ", this program needs "
-                                                      << CUDART_VERSION / 1000
-                                                      << ".0 or later: update the driver");
+               "device cuda: the driver is for CUDA "
+                   << driver / 1000 << "." << driver % 1000 / 10 << ", this program needs "
+                   << CUDART_VERSION / 1000 << ".0 or later: update the driver");
     LSEG_CHECK(status == cudaSuccess && devices > 0,
-               "device cuda: no GPU is visible (" << cudaGetErrorString(status)
-                                                  << "); see nvidia-smi and CUDA_VISIBLE_DEVICES, or "
-                                                     "use --device cpu");
+               "device cuda: no GPU is visible ("
+                   << cudaGetErrorString(status)
+                   << "); see nvidia-smi and CUDA_VISIBLE_DEVICES, or "
+                      "use --device cpu");
     LSEG_CUDA_CHECK(cudaGetDeviceProperties(&properties_, 0));
-    LSEG_CHECK(properties_.major >= 8, "device cuda: " << properties_.name
-                                                       << " has compute capability "
-                                                       << properties_.major << "."
-                                                       << properties_.minor
-                                                       << ", 8.0 or later is needed");
+    LSEG_CHECK(properties_.major >= 8,
+               "device cuda: " << properties_.name << " has compute capability "
+                               << properties_.major << "." << properties_.minor
+                               << ", 8.0 or later is needed");
     LSEG_CUDA_CHECK(cudaSetDevice(0));
     LSEG_CUDA_CHECK(cudaStreamCreate(&stream_));
     LSEG_CUDA_CHECK(cudaMalloc(reinterpret_cast<void**>(&fault_), sizeof(int32_t)));

@@ -52,8 +52,7 @@ void Buffer::Free::operator()(void* memory) const {
   }
 }
 
-HostBuffer::HostBuffer(Device device, int64_t bytes)
-    : data_(nullptr, Free{device}), bytes_(bytes) {
+HostBuffer::HostBuffer(Device device, int64_t bytes) : data_(nullptr, Free{device}), bytes_(bytes) {
   LSEG_CHECK(bytes >= 0, "a buffer of " << bytes << " bytes was asked for");
   if (bytes == 0) return;
   data_.reset(device == Device::kCpu ? AllocateHost(bytes) : cuda::AllocatePinned(bytes));

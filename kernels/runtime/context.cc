@@ -56,14 +56,23 @@ Context::Context(Device device, int threads)
 #if LSEG_WITH_CUDA
   stream_ = cuda::OpenStream();
 #else
-  LSEG_FAIL("device cuda: this program was built without CUDA; build it where nvcc is found, or use "
-            "--device cpu");
+  LSEG_FAIL(
+      "device cuda: this program was built without CUDA; build it where nvcc is found, or use "
+      "--device cpu");
 #endif
 }
 
 void Context::Synchronize() const {
 #if LSEG_WITH_CUDA
   if (stream_ != nullptr) cuda::Synchronize(*stream_);
+#endif
+}
+
+bool BuiltWithCuda() {
+#if LSEG_WITH_CUDA
+  return true;
+#else
+  return false;
 #endif
 }
 

@@ -1,8 +1,9 @@
 // Context: where ops run. One device, one stream of work, a number of threads.
 //
-// It holds no memory: every op says how many bytes of workspace it needs and is handed them, so that
-// peak memory is known before anything runs. On the CPU an op is done when it returns; on a GPU it
-// is queued on the context's stream, in order, and what goes wrong there shows in Synchronize.
+// It holds no memory: every op says how many bytes of workspace it needs and is handed them, so
+// that peak memory is known before anything runs. On the CPU an op is done when it returns; on a
+// GPU it is queued on the context's stream, in order, and what goes wrong there shows in
+// Synchronize.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,9 @@ std::string ToString(Device device);  // "cpu", "cuda"
 // What a kernel on a GPU found and cannot throw: kept in the context's fault word until Synchronize
 // throws it. The first one stays.
 enum class DeviceFault : int32_t { kNone = 0, kBadLabel = 1 };
+
+// Whether contexts of kCuda can be made by this build; whether there is a GPU, they say themselves.
+bool BuiltWithCuda();
 
 namespace cuda {
 class Stream;
