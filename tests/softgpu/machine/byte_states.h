@@ -27,26 +27,4 @@ inline uint8_t LeastStateOfLane(const uint8_t* state, uint32_t bytes) {
   for (uint32_t k = 1; k < bytes; ++k) least = state[k] < least ? state[k] : least;
   return least;
 }
-// Whether the bytes of a lane are all written; bytes is a power of two up to 16.
-template <class Word>
-inline bool IsWord(const uint8_t* state) {
-  Word word;
-  std::memcpy(&word, state, sizeof(word));
-  return word == static_cast<Word>(kAllWritten);
-}
-inline bool IsWritten(const uint8_t* state, uint32_t bytes) {
-  switch (bytes) {
-    case 1:
-      return IsWord<uint8_t>(state);
-    case 2:
-      return IsWord<uint16_t>(state);
-    case 4:
-      return IsWord<uint32_t>(state);
-    case 8:
-      return IsWord<uint64_t>(state);
-    default:
-      return IsWord<uint64_t>(state) && IsWord<uint64_t>(state + 8);
-  }
-}
-
 }  // namespace softgpu

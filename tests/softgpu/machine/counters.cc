@@ -37,6 +37,20 @@ struct Cost {
   uint64_t moved, ideal;
 };
 
+// Where addresses grow from lane to lane nothing comes twice but at once. Else nothing.
+Cost SortedSectors(const Access& access) {
+  if (access.mask != kAllLanes) return {0, 0};
+  const uint64_t* const a = access.address;
+  uint64_t falls = 0, distinct = 1, moved = 1;
+  for (int l = 1; l < kLanes; ++l) {
+    falls |= a[l] < a[l - 1];
+    distinct += a[l] != a[l - 1];
+    moved += a[l] / kSector != a[l - 1] / kSector;
+  }
+  if (falls) return {0, 0};
+  return {moved, (distinct * access.bytes + kSector - 1) / kSector};
+}
+
 Cost Sectors(const Access& access) {
   const uint64_t bytes = access.bytes;
   const uint64_t a = access.address[access.first];
@@ -45,6 +59,7 @@ Cost Sectors(const Access& access) {
     return {(a + all - 1) / kSector - a / kSector + 1, (all + kSector - 1) / kSector};
   }
   // Lanes are aligned to their bytes, so each stays in one sector. Neighbours often share it.
+  if (const Cost cost = SortedSectors(access); cost.moved) return cost;
   Words elements, sectors;
   uint64_t distinct = 0, moved = 0, last = ~uint64_t{0}, last_sector = ~uint64_t{0};
   for (uint32_t m = access.mask; m; m &= m - 1) {
@@ -83,12 +98,29 @@ uint32_t Passes(const Access& access, uint32_t lanes) {
   return most;
 }
 
+// Whether in each part of so many lanes all have places of their own. All lanes are there.
+bool HaveOwnBanks(const Access& access, uint32_t width) {
+  const int shift = std::countr_zero(access.bytes);
+  uint32_t all = kAllLanes;
+  for (uint32_t first = 0; first < kLanes; first += width) {
+    uint32_t asked = 0;
+    for (uint32_t l = first; l < first + width; ++l) {
+      asked |= 1u << (static_cast<uint32_t>(access.address[l] >> shift) & (width - 1));
+    }
+    all &= asked;
+  }
+  return all == kAllLanes >> (kLanes - width);
+}
+
 Cost Wavefronts(const Access& access) {
   // 8 and 16 bytes a lane go by half and quarter warps.
   const uint32_t parts = access.bytes <= 4 ? 1 : access.bytes / 4;
   if (access.pattern == Pattern::kUniform) return {1, 1};
   if (access.pattern == Pattern::kUnitStride) return {parts, parts};
   const uint32_t width = kLanes / parts;
+  if (access.bytes >= kBankBytes && access.mask == kAllLanes && HaveOwnBanks(access, width)) {
+    return {parts, parts};
+  }
   Cost cost = {0, 0};
   for (uint32_t p = 0; p < parts; ++p) {
     const uint32_t lanes = access.mask & (kAllLanes >> (kLanes - width)) << (p * width);

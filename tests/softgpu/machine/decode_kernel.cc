@@ -1,6 +1,7 @@
 // Lays out a kernel: which functions and variables it can reach, where its shared memory and every
 // function's frame have their parts; then decodes instruction by instruction.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "tests/softgpu/machine/decode_function.h"
@@ -78,16 +79,26 @@ bool IsIndirectCall(const ptx::Instruction& instruction) {
                      [](const ptx::Operand& o) { return o.kind == ptx::Operand::Kind::kRegister; });
 }
 
-// Bytes of the smallest element of an instruction that may reach shared memory; 4 where it does
-// not.
-int SharedElementBytes(const ptx::Instruction& instruction) {
+// Bytes a lane of an instruction's accesses to shared memory, which are aligned to them; 16, the
+// most there is, where it has none.
+int SharedAccessBytes(const ptx::Instruction& instruction) {
   const std::string& op = instruction.words[0];
-  if (op != "ld" && op != "st" && op != "atom" && op != "red" && op != "ldu") return 4;
-  for (const std::string& word : instruction.words) {
-    if (word == "global" || word == "local" || word == "const" || word == "param") return 4;
+  const auto has = [&](std::string_view word) {
+    return std::find(instruction.words.begin(), instruction.words.end(), word) !=
+           instruction.words.end();
+  };
+  if (has("mbarrier")) return 8;
+  if (op == "cp" && has("ca")) {
+    const auto& operands = instruction.operands;
+    const uint64_t bytes = operands.size() > 2 ? operands[2].bits : 4;
+    return bytes == 16 || bytes == 8 ? static_cast<int>(bytes) : 4;
+  }
+  if (op != "ld" && op != "st" && op != "atom" && op != "red" && op != "ldu") return 16;
+  for (const std::string_view elsewhere : {"global", "local", "const", "param"}) {
+    if (has(elsewhere)) return 16;
   }
   const Type type = ParseType(instruction.words.back());
-  return type == Type::kNone ? 4 : std::min(4, Bytes(type));
+  return type == Type::kNone ? 1 : Bytes(type) * (has("v4") ? 4 : has("v2") ? 2 : 1);
 }
 
 }  // namespace
@@ -227,7 +238,7 @@ class KernelDecoder {
   std::vector<const ptx::Function*> reached_;
   std::map<std::string, std::map<std::string, uint32_t>> shared_;  // function -> name -> offset
   uint32_t static_shared_ = 0;
-  int granule_log2_ = 2;
+  int granule_log2_ = 4;
 };
 
 void KernelDecoder::Reach() {
@@ -269,8 +280,8 @@ void KernelDecoder::LayShared() {
   for (const ptx::Function* function : reached_) {
     for (const ptx::Instruction& instruction : function->instructions) {
       for (const ptx::Operand& operand : instruction.operands) CollectSymbols(operand, used);
-      const int bytes = SharedElementBytes(instruction);
-      granule_log2_ = std::min(granule_log2_, bytes == 1 ? 0 : bytes == 2 ? 1 : 2);
+      const auto bytes = static_cast<unsigned>(SharedAccessBytes(instruction));
+      granule_log2_ = std::min(granule_log2_, std::countr_zero(bytes));
     }
   }
   uint32_t extern_align = 16;

@@ -146,7 +146,7 @@ struct Code {
   std::vector<Place> params, results;  // a function: in local memory; an entry: in the launch's
   uint32_t param_bytes = 0;            // an entry's
   uint32_t static_shared = 0;          // the whole kernel's, callees' included
-  int shared_granule_log2 = 2;  // 0, 1 or 2: the smallest shared access of the kernel, for races
+  int shared_granule_log2 = 4;  // 0 to 4: the smallest shared access of the kernel, for races
   // Functions that this kernel can call, by name; the entry's Code owns them.
   std::map<std::string, std::unique_ptr<Code>> callees;
   Code* entry = nullptr;

@@ -52,8 +52,12 @@ DeviceMemory::DeviceMemory(uint64_t capacity) : span_(capacity * kSpanFactor), c
   base_ = reinterpret_cast<uint64_t>(reserved_);
   data_ = static_cast<uint8_t*>(Map(span_ + kMargin, PROT_READ | PROT_WRITE));
   state_ = static_cast<uint8_t*>(Map(span_ + kMargin, PROT_READ | PROT_WRITE));
-  mapped_ = (span_ + kMargin) / 4 * kRaceWords * sizeof(uint64_t);
-  races_ = static_cast<uint64_t*>(Map(mapped_, PROT_READ | PROT_WRITE));
+  const auto map_entries = [this](uint64_t of_entry) {
+    return static_cast<uint64_t*>(
+        Map(RaceBytes(span_ + kMargin, of_entry), PROT_READ | PROT_WRITE));
+  };
+  chunks_ = map_entries(16);
+  granules_ = map_entries(4);
   next_ = base_ + kAlignment;
 }
 
@@ -61,7 +65,8 @@ DeviceMemory::~DeviceMemory() {
   munmap(reserved_, span_ + kMargin);
   munmap(data_, span_ + kMargin);
   munmap(state_, span_ + kMargin);
-  munmap(races_, mapped_);
+  munmap(chunks_, RaceBytes(span_ + kMargin, 16));
+  munmap(granules_, RaceBytes(span_ + kMargin, 4));
 }
 
 uint64_t DeviceMemory::Allocate(uint64_t bytes, std::string label) {
@@ -100,14 +105,14 @@ DeviceMemory::FreeResult DeviceMemory::Free(uint64_t address) {
   Discard(State(address), bytes);
   Discard(Data(address), bytes);
   // Whole groups: the gap behind an allocation is nobody's.
-  constexpr uint64_t kGroupBytes = 4 * kRaceGroup;
-  Discard(reinterpret_cast<uint8_t*>(RaceEntry(address)),
-          (bytes + kGroupBytes - 1) / kGroupBytes * kRaceGroup * kRaceWords * sizeof(uint64_t));
+  Discard(reinterpret_cast<uint8_t*>(RaceChunk(address)), RaceBytes(bytes, 16));
+  Discard(reinterpret_cast<uint8_t*>(RaceGranule(address)), RaceBytes(bytes, 4));
   return FreeResult::kOk;
 }
 
 void DeviceMemory::ForgetRaces() {
-  Discard(reinterpret_cast<uint8_t*>(races_), mapped_);
+  Discard(reinterpret_cast<uint8_t*>(chunks_), RaceBytes(span_ + kMargin, 16));
+  Discard(reinterpret_cast<uint8_t*>(granules_), RaceBytes(span_ + kMargin, 4));
   next_race_number_ = 1;
 }
 

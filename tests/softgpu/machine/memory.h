@@ -64,14 +64,23 @@ class DeviceMemory {
   // The bytes up to here from any contained address are mapped (accesses of at most 64 bytes).
   uint8_t* Data(uint64_t address) const { return data_ + (address - base_); }
   uint8_t* State(uint64_t address) const { return state_ + (address - base_); }
-  // The first word of a 4-byte granule for the race checks; word k of it is k * kRaceGroup further,
-  // so that neighbours lie side by side: see global_shadow.cc. Zero at first.
-  uint64_t* RaceEntry(uint64_t address) const {
-    const uint64_t granule = (address - base_) / 4;
-    return races_ + granule / kRaceGroup * (kRaceGroup * kRaceWords) + granule % kRaceGroup;
+  // The first word of the race checks' entry for 16 bytes, a chunk, and for 4 of them, a granule;
+  // word k of it is k * kRaceGroup further, so that the entries of four neighbours, all granules of
+  // a chunk, lie side by side: see global_record.h. Zero at first.
+  uint64_t* RaceChunk(uint64_t address) const { return RaceEntry(chunks_, (address - base_) / 16); }
+  uint64_t* RaceGranule(uint64_t address) const {
+    return RaceEntry(granules_, (address - base_) / 4);
   }
   static constexpr int kRaceWords = 4;
-  static constexpr int kRaceGroup = 8;
+  static constexpr int kRaceGroup = 4;
+  // Asks for all that an access to these 64 bytes looks at. Any contained address will do.
+  void Prefetch(uint64_t address) const {
+    const uint64_t* const entry = chunks_ + (address - base_) / 64 * (kRaceGroup * kRaceWords);
+    __builtin_prefetch(State(address));
+    __builtin_prefetch(entry, 1);
+    __builtin_prefetch(entry + 2 * kRaceGroup, 1);
+    __builtin_prefetch(Data(address));
+  }
   // The races' own: warps are numbered over all launches.
   uint64_t next_race_number() const { return next_race_number_; }
   void set_next_race_number(uint64_t number) { next_race_number_ = number; }
@@ -84,14 +93,22 @@ class DeviceMemory {
   uint64_t FirstUnwritten(uint64_t address, uint64_t bytes) const;
 
  private:
+  static uint64_t* RaceEntry(uint64_t* entries, uint64_t index) {
+    return entries + index / kRaceGroup * (kRaceGroup * kRaceWords) + index % kRaceGroup;
+  }
+  // Bytes of the entries for so many bytes of memory, in whole groups.
+  static uint64_t RaceBytes(uint64_t bytes, uint64_t of_entry) {
+    const uint64_t of_group = kRaceGroup * of_entry;
+    return (bytes + of_group - 1) / of_group * kRaceGroup * kRaceWords * sizeof(uint64_t);
+  }
+
   uint64_t base_ = 0, span_ = 0, capacity_ = 0;
   uint8_t* data_ = nullptr;
   uint8_t* state_ = nullptr;
-  uint64_t* races_ = nullptr;
+  uint64_t *chunks_ = nullptr, *granules_ = nullptr;
   void* reserved_ = nullptr;
   mutable std::mutex mutex_;
   uint64_t next_ = 0, used_ = 0;
-  uint64_t mapped_ = 0;
   uint64_t next_race_number_ = 1;
   std::map<uint64_t, Allocation> allocations_;
   std::map<uint64_t, HostRange> host_;

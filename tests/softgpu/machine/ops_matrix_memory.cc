@@ -77,6 +77,16 @@ void LoadMatrix(Warp& w, const Inst& i) {
   if (!ReachRows(w, i, reached)) return;
   const uint32_t wanted = i.a == 4 ? kAllLanes : (1u << (8 * i.a)) - 1;
   const bool written = reached.written && reached.access.mask == wanted;
+  if (written && !i.b) {
+    for (int m = 0; m < static_cast<int>(i.a); ++m) {
+      uint8_t* const slot = Slot(w, i.r[m]);  // all lanes are here
+      for (int row = 0; row < 8; ++row) {
+        std::memcpy(slot + kRowBytes * row, LaneData(reached, 8 * m + row), kRowBytes);
+      }
+      ClearShadow(w, i.r[m], 4);
+    }
+    return;
+  }
   Tile tiles[4];
   for (int m = 0; m < static_cast<int>(i.a); ++m) {
     Tile& tile = tiles[m];

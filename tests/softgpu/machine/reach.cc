@@ -107,6 +107,46 @@ void FindPattern(Access& access) {
   access.pattern = off_uniform == 0 ? Pattern::kUniform : Pattern::kScattered;
 }
 
+// Where the lanes' bytes and states are, from those of an address on; whether all are written.
+template <class Word, uint32_t kWords>
+bool PlaceWords(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
+  Word unlike = 0;
+  const auto place = [&](int lane) {
+    const uint64_t at = access.address[lane] - from;
+    r.data[lane] = data + at;
+    r.state[lane] = state + at;
+    Word words[kWords];
+    std::memcpy(words, state + at, sizeof(words));
+    for (const Word word : words) unlike |= word ^ static_cast<Word>(kAllWritten);
+  };
+  if (access.mask == kAllLanes) {
+    for (int l = 0; l < kLanes; ++l) place(l);
+  } else {
+    ForLanes(access.mask, place);
+  }
+  return unlike == 0;
+}
+bool PlaceLanes(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
+  const auto place = access.bytes == 1   ? PlaceWords<uint8_t, 1>
+                     : access.bytes == 2 ? PlaceWords<uint16_t, 1>
+                     : access.bytes == 4 ? PlaceWords<uint32_t, 1>
+                     : access.bytes == 8 ? PlaceWords<uint64_t, 1>
+                                         : PlaceWords<uint64_t, 2>;
+  return place(access, data, state, from, r);
+}
+
+// Bytes that one request of DeviceMemory::Prefetch is for.
+constexpr uint64_t kRow = 64;
+// What the lanes will touch, which is seldom near: all requests before the first use.
+void PrefetchRows(const DeviceMemory& memory, const Access& access) {
+  uint64_t last = 0;
+  ForLanes(access.mask, [&](int lane) {
+    const uint64_t row = access.address[lane] / kRow;
+    if (row != last) memory.Prefetch(access.address[lane]);
+    last = row;
+  });
+}
+
 void ReachGlobalLane(Warp& w, const Inst& i, Reached& r, int lane) {
   DeviceMemory& memory = w.block->launch->device->memory();
   Access& access = r.access;
@@ -137,6 +177,7 @@ void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
   if (access.pattern == Pattern::kUnitStride) {
     const uint64_t a0 = access.address[0];
     if (memory.Contains(a0) && (a0 & (access.bytes - 1)) == 0) {
+      for (uint64_t at = 0; at < kLanes * access.bytes; at += kRow) memory.Prefetch(a0 + at);
       uint8_t* const state = memory.State(a0);
       const uint8_t least = LeastState(state, kLanes * access.bytes);
       if (least != kNoMemory) {
@@ -155,19 +196,14 @@ void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
   }
   // The usual case at once, the others one by one.
   const Extent extent = ExtentOf(access);
-  const bool usual = (extent.bits & (access.bytes - 1)) == 0 && memory.Contains(extent.low) &&
-                     memory.Contains(extent.high);
-  uint8_t* const data = usual ? memory.Data(extent.low) : nullptr;
-  uint8_t* const state = usual ? memory.State(extent.low) : nullptr;
-  ForLanes(access.mask, [&](int lane) {
-    const uint64_t at = access.address[lane] - extent.low;
-    if (usual && IsWritten(state + at, access.bytes)) {
-      r.data[lane] = data + at;
-      r.state[lane] = state + at;
-    } else {
-      ReachGlobalLane(w, i, r, lane);
+  if ((extent.bits & (access.bytes - 1)) == 0 && memory.Contains(extent.low) &&
+      memory.Contains(extent.high)) {
+    PrefetchRows(memory, access);
+    if (PlaceLanes(access, memory.Data(extent.low), memory.State(extent.low), extent.low, r)) {
+      return;
     }
-  });
+  }
+  ForLanes(access.mask, [&](int lane) { ReachGlobalLane(w, i, r, lane); });
   if (access.mask) access.first = static_cast<uint32_t>(std::countr_zero(access.mask));
 }
 
@@ -212,13 +248,7 @@ void ReachShared(Warp& w, const Inst& i, Reached& r) {
   const Extent extent = ExtentOf(access);
   if ((extent.bits & (access.bytes - 1)) == 0 && extent.low >= kSharedBase &&
       extent.high + access.bytes <= kSharedBase + uint64_t{block.launch->shared_bytes}) {
-    bool written = true;
-    ForLanes(access.mask, [&](int lane) {
-      r.data[lane] = block.shared.data() + access.address[lane];
-      r.state[lane] = block.shared_state.data() + access.address[lane];
-      written &= IsWritten(r.state[lane], access.bytes);
-    });
-    r.written = written;
+    r.written = PlaceLanes(access, block.shared.data(), block.shared_state.data(), 0, r);
     return;
   }
   ForLanes(access.mask, [&](int lane) { ReachSharedLane(w, i, r, lane); });
@@ -349,38 +379,6 @@ void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addre
   }
   CountAccess(access, *w.counters);
   if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
-}
-
-namespace {
-
-// Calls f(offset in local memory, bytes done before, bytes) for the parts of a lane's range that
-// lie in one word each.
-template <class F>
-void ForLocalWords(int lane, uint64_t offset, uint32_t bytes, F f) {
-  for (uint32_t done = 0; done < bytes;) {
-    const uint64_t at = offset + done;
-    const uint32_t n = std::min<uint32_t>(bytes - done, 4 - at % 4);
-    f(((at / 4) * kLanes + static_cast<size_t>(lane)) * 4 + at % 4, done, n);
-    done += n;
-  }
-}
-
-}  // namespace
-
-void ReadLocal(const Warp& w, int lane, uint64_t offset, uint32_t bytes, uint8_t* data,
-               uint8_t* state) {
-  ForLocalWords(lane, offset, bytes, [&](size_t at, uint32_t done, uint32_t n) {
-    std::memcpy(data + done, &w.local[at], n);
-    std::memcpy(state + done, &w.local_state[at], n);
-  });
-}
-
-void WriteLocal(Warp& w, int lane, uint64_t offset, uint32_t bytes, const uint8_t* data,
-                const uint8_t* state) {
-  ForLocalWords(lane, offset, bytes, [&](size_t at, uint32_t done, uint32_t n) {
-    std::memcpy(&w.local[at], data + done, n);
-    std::memcpy(&w.local_state[at], state + done, n);
-  });
 }
 
 }  // namespace softgpu

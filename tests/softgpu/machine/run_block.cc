@@ -220,9 +220,11 @@ BlockRunner::BlockRunner(Launch& launch) : launch_(launch) {
   block_.shared.assign(shared, 0xcd);
   block_.shared_state.assign(shared, kNoMemory);
   if (launch.races) {
-    races_ =
-        std::make_unique<BlockRaces>(*launch.races, launch.warps, kSharedBase + launch.shared_bytes,
-                                     launch.code->shared_granule_log2);
+    // Wide granules need accesses that are aligned to them.
+    const bool aligned = launch.device->findings().On(Check::kMisaligned);
+    const int granule_log2 = std::min(launch.code->shared_granule_log2, aligned ? 4 : 2);
+    races_ = std::make_unique<BlockRaces>(*launch.races, launch.warps,
+                                          kSharedBase + launch.shared_bytes, granule_log2);
     block_.races = races_.get();
   }
 }

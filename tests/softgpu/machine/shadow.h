@@ -61,7 +61,7 @@ class SharedShadow {
   bool TakeFreshRun(const Limits& limits, const Run& run, int line);
   void ReadOne(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
                int line, Conflicts* conflicts);
-  template <uint32_t G>
+  template <uint32_t G, bool kWrite>
   bool TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of, uint32_t lanes,
                  int line);
   template <uint32_t G>
@@ -81,7 +81,7 @@ class SharedShadow {
   std::vector<int32_t> write_lines_, read_lines_;
 };
 
-// Of one block; the records of all blocks lie in DeviceMemory::RaceEntry.
+// Of one block; the records of all blocks lie in DeviceMemory's race entries.
 class GlobalShadow {
  public:
   // Warps of the launch are numbered from first_number.
@@ -93,34 +93,36 @@ class GlobalShadow {
   static constexpr uint64_t kMaxNumber = (uint64_t{1} << 28) - 1;
 
  private:
-  struct Limits {
-    uint64_t me;  // record of lane 0, all 4 bytes
-    uint32_t warp;
-    uint32_t line;
-    bool write;
-  };
+  struct Limits;  // what a new access is compared with; me: its record
   // Who made a record.
   struct Party {
     bool same_block;
     uint64_t block;
-    uint32_t warp, lane, time;
+    uint32_t warp, lane;
   };
   Party PartyOf(uint64_t record, uint64_t block) const;
-  uint32_t Unordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me,
-                     uint32_t lanes) const;
+  bool IsFine(const BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me) const;
+  uint32_t Unordered(BlockClocks& clocks, const Limits& limits, uint64_t record, uint64_t me) const;
+  void Resolve(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me, bool write,
+               Conflicts* conflicts) const;
+  uint64_t* Granule(const Limits& limits, uint64_t address) const;
   template <bool kWrite>
   void Check(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
-             uint32_t lanes, Conflicts* conflicts);
+             Conflicts* conflicts) const;
   template <bool kWrite>
-  void Remember(const Limits& limits, uint64_t address, uint64_t me);
+  void Remember(const Limits& limits, uint64_t address, uint64_t me) const;
+  void RememberRead(const Limits& limits, uint64_t* entry, uint64_t last, uint64_t me) const;
   template <bool kWrite>
-  void Run(BlockClocks& clocks, const Limits& limits, const Access& access, Conflicts* conflicts);
-  void Resolve(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
-               uint32_t lanes, Conflicts* conflicts) const;
-  void RememberRead(uint64_t* entry, uint64_t me);
+  void CheckChunk(BlockClocks& clocks, const Limits& limits, uint64_t address, uint64_t me,
+                  Conflicts* conflicts) const;
+  template <bool kWrite>
+  void RememberChunk(const Limits& limits, uint64_t address, uint64_t me) const;
+  template <bool kWrite>
+  void Run(BlockClocks& clocks, const Limits& limits, const Access& access,
+           Conflicts* conflicts) const;
   template <bool kWrite>
   void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
-                 Conflicts* conflicts);
+                 Conflicts* conflicts) const;
 
   DeviceMemory& memory_;
   const uint64_t first_number_;

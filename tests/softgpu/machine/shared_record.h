@@ -50,13 +50,13 @@ template <class P>
 inline void StorePack(int32_t* records, P pack) {
   std::memcpy(records, &pack, sizeof(pack));
 }
-inline int32_t IsZero(int32_t value) { return -static_cast<int32_t>(value == 0); }
+// Negative where it is so; of values that are not negative, as records are.
+inline int32_t IsZero(int32_t value) { return value - 1; }
 inline Four IsZero(Four value) { return value == 0; }
-inline int32_t AtLeast(int32_t value, int32_t least) {
-  return -static_cast<int32_t>(value >= least);
-}
+inline int32_t AtLeast(int32_t value, int32_t least) { return least - 1 - value; }
 inline Four AtLeast(Four value, int32_t least) { return value >= least; }
-inline bool Any(int32_t value) { return value != 0; }
+inline bool AnyNegative(int32_t value) { return value < 0; }
+inline bool AnyNegative(Four value) { return (value[0] | value[1] | value[2] | value[3]) < 0; }
 template <class P>
 inline bool Any(P value) {
   uint64_t words[sizeof(P) / sizeof(uint64_t)], any = 0;

@@ -231,7 +231,7 @@ void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
 
 // The usual access: after a barrier behind what conflicts with it, a read not the warp's second one
 // since. False: nothing is done.
-template <uint32_t G>
+template <uint32_t G, bool kWrite>
 bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of,
                              uint32_t lanes, int line) {
   using Pack = std::conditional_t<G % 4 == 0, Four, int32_t>;
@@ -239,27 +239,27 @@ bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uin
   int32_t* const writes = writes_.data();
   int32_t* const reads = reads_.data();
   int32_t* const others = other_reads_.data();
-  const bool write = limits.write;
   Pack look{};
   for (uint32_t k = 0; k < lanes; ++k) {
-    for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
+    for (uint32_t j = 0; j < G; j += kStep) {
+      const size_t g = size_t{at[k]} + j;
       const Pack read = LoadPack<Pack>(reads + g);
       look |= AtLeast(LoadPack<Pack>(writes + g), limits.ordered);
-      look |= write ? AtLeast(read, limits.ordered) |
-                          AtLeast(LoadPack<Pack>(others + g), limits.ordered)
-                    : IsZero((read ^ limits.me) & ~(kLaneBits | kStrongBit));
+      look |= kWrite ? AtLeast(read, limits.ordered) |
+                           AtLeast(LoadPack<Pack>(others + g), limits.ordered)
+                     : IsZero((read ^ limits.me) & ~(kLaneBits | kStrongBit));
     }
   }
-  if (Any(look)) return false;
-  int32_t* const records = write ? writes : reads;
-  int32_t* const lines = write ? write_lines_.data() : read_lines_.data();
+  if (AnyNegative(look)) return false;
+  int32_t* const records = kWrite ? writes : reads;
+  int32_t* const lines = kWrite ? write_lines_.data() : read_lines_.data();
   for (uint32_t k = 0; k < lanes; ++k) {
     const Pack mine = Pack{} + (limits.me | static_cast<int32_t>(lane_of[k]));
-    for (uint32_t g = at[k]; g < at[k] + G; g += kStep) {
-      if (!write) {
-        const Pack old = LoadPack<Pack>(reads + g);
-        const Pack same_warp = IsZero((old ^ mine) & kWarpBits);
-        StorePack<Pack>(others + g, (LoadPack<Pack>(others + g) & same_warp) | (old & ~same_warp));
+    for (uint32_t j = 0; j < G; j += kStep) {
+      const size_t g = size_t{at[k]} + j;
+      if (!kWrite) {
+        const Pack old = LoadPack<Pack>(reads + g), other = LoadPack<Pack>(others + g);
+        StorePack<Pack>(others + g, ((old ^ mine) & kWarpBits) == 0 ? other : old);
       }
       StorePack<Pack>(records + g, mine);
       StorePack<Pack>(lines + g, Pack{} + line);
@@ -296,7 +296,10 @@ void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
       lanes += at[lanes] + G <= count_;
     }
   }
-  if (TakeFresh<G>(limits, at, lane_of, lanes, line)) return;
+  if (limits.write ? TakeFresh<G, true>(limits, at, lane_of, lanes, line)
+                   : TakeFresh<G, false>(limits, at, lane_of, lanes, line)) {
+    return;
+  }
   Gathered<G> all;
   const uint32_t n = lanes * G;
   for (uint32_t k = 0; k < n; ++k) all.me[k] = limits.me | static_cast<int32_t>(lane_of[k / G]);
