@@ -27,4 +27,20 @@ inline uint8_t LeastStateOfLane(const uint8_t* state, uint32_t bytes) {
   for (uint32_t k = 1; k < bytes; ++k) least = state[k] < least ? state[k] : least;
   return least;
 }
+// States of a lane's bytes as one value.
+using States16 = uint64_t __attribute__((vector_size(16)));
+template <class Word>
+inline Word AllWritten() {
+  return static_cast<Word>(kAllWritten);
+}
+template <>
+inline States16 AllWritten<States16>() {
+  return States16{kAllWritten, kAllWritten};
+}
+template <class Word>
+inline bool IsZero(Word word) {
+  return word == 0;
+}
+inline bool IsZero(States16 word) { return (word[0] | word[1]) == 0; }
+
 }  // namespace softgpu

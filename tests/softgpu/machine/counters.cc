@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "tests/softgpu/machine/warp.h"
+#include "tests/softgpu/machine/ops_memory.h"
 
 namespace softgpu {
 namespace {
@@ -74,12 +74,22 @@ Cost Sectors(const Access& access) {
   return {moved, (distinct * bytes + kSector - 1) / kSector};
 }
 
+// Where all words are different ones.
+uint32_t PassesInOrder(const Access& access, uint32_t lanes, int shift, uint32_t places) {
+  uint8_t count[kBanks] = {};
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    ++count[static_cast<uint32_t>(access.address[std::countr_zero(m)] >> shift) & (places - 1)];
+  }
+  return *std::max_element(count, count + places);
+}
+
 // Passes that these lanes need together: the most distinct words that one bank is asked for. Wider
 // accesses are aligned, so that two meet in all of their banks or in none.
-uint32_t Passes(const Access& access, uint32_t lanes) {
+uint32_t Passes(const Access& access, uint32_t lanes, bool in_order) {
   const uint32_t width = std::max(access.bytes, kBankBytes);
   const int shift = std::countr_zero(width);
   const uint32_t places = kBanks * kBankBytes / width;
+  if (in_order) return PassesInOrder(access, lanes, shift, places);
   uint64_t first_at[kBanks];
   uint32_t count[kBanks];
   uint32_t asked = 0, most = 1;
@@ -99,17 +109,20 @@ uint32_t Passes(const Access& access, uint32_t lanes) {
 }
 
 // Whether in each part of so many lanes all have places of their own. All lanes are there.
-bool HaveOwnBanks(const Access& access, uint32_t width) {
-  const int shift = std::countr_zero(access.bytes);
+template <uint32_t kWidth>
+bool HaveOwnBanks(const Access& access) {
+  constexpr int kShift = std::countr_zero(kBanks * kBankBytes / kWidth);
+  uint32_t place[kLanes];
+  for (int l = 0; l < kLanes; ++l) {
+    place[l] = 1u << (static_cast<uint32_t>(access.address[l]) >> kShift & (kWidth - 1));
+  }
   uint32_t all = kAllLanes;
-  for (uint32_t first = 0; first < kLanes; first += width) {
+  for (uint32_t first = 0; first < kLanes; first += kWidth) {
     uint32_t asked = 0;
-    for (uint32_t l = first; l < first + width; ++l) {
-      asked |= 1u << (static_cast<uint32_t>(access.address[l] >> shift) & (width - 1));
-    }
+    for (uint32_t l = first; l < first + kWidth; ++l) asked |= place[l];
     all &= asked;
   }
-  return all == kAllLanes >> (kLanes - width);
+  return all == kAllLanes >> (kLanes - kWidth);
 }
 
 Cost Wavefronts(const Access& access) {
@@ -118,14 +131,17 @@ Cost Wavefronts(const Access& access) {
   if (access.pattern == Pattern::kUniform) return {1, 1};
   if (access.pattern == Pattern::kUnitStride) return {parts, parts};
   const uint32_t width = kLanes / parts;
-  if (access.bytes >= kBankBytes && access.mask == kAllLanes && HaveOwnBanks(access, width)) {
+  if (access.mask == kAllLanes && ((access.bytes == 4 && HaveOwnBanks<32>(access)) ||
+                                   (access.bytes == 8 && HaveOwnBanks<16>(access)) ||
+                                   (access.bytes == 16 && HaveOwnBanks<8>(access)))) {
     return {parts, parts};
   }
+  const bool in_order = access.bytes >= kBankBytes && InOrder(access);
   Cost cost = {0, 0};
   for (uint32_t p = 0; p < parts; ++p) {
     const uint32_t lanes = access.mask & (kAllLanes >> (kLanes - width)) << (p * width);
     if (!lanes) continue;
-    cost.moved += Passes(access, lanes);
+    cost.moved += Passes(access, lanes, in_order);
     ++cost.ideal;
   }
   return cost;

@@ -31,6 +31,9 @@ uint32_t LanesOf(uint64_t me, uint32_t mask) {
   return code < kLanes ? 1u << code : mask;
 }
 
+// Of chunks that lanes of so many bytes fill.
+uint64_t ShapeOf(uint32_t bytes) { return bytes == 4 ? kSingles : bytes == 8 ? kPairs : kWhole; }
+
 }  // namespace
 
 GlobalShadow::GlobalShadow(DeviceMemory& memory, uint64_t first_number, uint32_t warps)
@@ -260,7 +263,7 @@ void GlobalShadow::Run(BlockClocks& clocks, const Limits& limits, const Access& 
   if (!unit && (access.mask & (access.mask - 1))) code = kSeveralLanes;
   const uint64_t me = limits.me | (code << kLaneShift);
   const int shift = in_order ? std::countr_zero(access.bytes / 4) : 31;
-  const uint64_t shape = shift == 0 ? kSingles : shift == 1 ? kPairs : kWhole;
+  const uint64_t shape = in_order ? ShapeOf(access.bytes) : kWhole;
   const bool chunks = address % std::max(access.bytes, 4u) == 0;
   Vector steps;
   for (int k = 0; k < kVector; ++k) steps[k] = int64_t{(4 * k) >> shift} << kLaneShift;
@@ -304,6 +307,21 @@ struct Pieces {
     for (uint32_t j = 1; j < kVector; ++j) row &= address[k + j] == address[k] + j * kChunk;
     return row;
   }
+  // All lanes, neighbours filling chunks. False: they do not.
+  bool Fill(const DeviceMemory& memory, const Access& access, uint64_t first) {
+    if (access.mask != kAllLanes || access.bytes < 4) return false;
+    const uint32_t lanes = static_cast<uint32_t>(kChunk) / access.bytes;
+    uint64_t off = 0;
+    for (uint32_t l = 0; l < kLanes; l += lanes) {
+      const uint64_t at = access.address[l];
+      off |= at % kChunk | static_cast<uint64_t>(!memory.Contains(at));
+      for (uint32_t j = 1; j < lanes; ++j) off |= access.address[l + j] ^ (at + j * access.bytes);
+      address[count] = at;
+      me[count++] = first + (uint64_t{l} << kLaneShift);
+    }
+    chunks = kAllLanes >> (kLanes - count);
+    return off == 0;
+  }
   void Add(uint64_t at, uint64_t record, uint32_t bytes) {
     address[count] = at;
     me[count] = record;
@@ -317,17 +335,51 @@ struct Pieces {
     }
     count -= lanes - 1;
     chunks |= 1u << (count - 1);
-    me[count - 1] -= lanes == 4 ? kWhole - kSingles : lanes == 2 ? kWhole - kPairs : 0;
+    me[count - 1] -= kMaskBits - ShapeOf(bytes);
   }
 };
 
 }  // namespace
 
+// The usual access of 16 bytes a lane, lanes by fours in rows. False: nothing is done.
+template <bool kWrite>
+bool GlobalShadow::TakeRows(const Limits& limits, const Access& access) const {
+  constexpr int kRows = kLanes / kVector;
+  constexpr Vector kPlaces{0, kChunk, 2 * kChunk, 3 * kChunk};
+  constexpr int64_t kStep = int64_t{1} << kLaneShift;
+  if (access.bytes != kChunk || access.mask != kAllLanes) return false;
+  Vector off{};
+  bool here = true;
+  for (int k = 0; k < kRows; ++k) {
+    const uint64_t row = access.address[k * kVector] & ~(kRow - 1);
+    off |= LoadVector(access.address + k * kVector) ^ (kPlaces + static_cast<int64_t>(row));
+    here &= memory_.Contains(row);
+  }
+  if (Any(off) || !here) return false;
+  const Vector first = Vector{0, kStep, 2 * kStep, 3 * kStep} + static_cast<int64_t>(limits.me);
+  for (int k = 0; k < kRows; ++k) {
+    const uint64_t* const entry = memory_.RaceChunk(access.address[k * kVector]);
+    if (!CheckVector<kWrite>(entry, first + k * kVector * kStep, limits.group)) return false;
+  }
+  for (int k = 0; k < kRows; ++k) {
+    uint64_t* const entry = memory_.RaceChunk(access.address[k * kVector]);
+    const Vector me = first + k * kVector * kStep;
+    if (RememberVector<kWrite>(entry, me, limits.line, limits.group)) continue;
+    for (int j = 0; j < kVector; ++j) {
+      RememberChunk<kWrite>(limits, access.address[k * kVector + j], static_cast<uint64_t>(me[j]));
+    }
+  }
+  return true;
+}
+
 template <bool kWrite>
 void GlobalShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Access& access,
                              Conflicts* conflicts) const {
+  if (TakeRows<kWrite>(limits, access)) return;
   Pieces all;
-  for (uint32_t m = access.mask; m; m &= m - 1) {
+  const bool filled = all.Fill(memory_, access, (limits.me & ~kMaskBits) | ShapeOf(access.bytes));
+  if (!filled) all.chunks = all.count = 0;
+  for (uint32_t m = filled ? 0 : access.mask; m; m &= m - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
     const uint64_t a = AddressOf(access, lane);
     const uint64_t bytes =

@@ -73,6 +73,13 @@ struct BFloat {
   }
 };
 
+// The row of B transposed that becomes column k; split: even columns first, as accumulators lie.
+template <bool kSplit>
+constexpr int RowOf(int k) {
+  if (!kSplit) return k;
+  return k < 4 ? 2 * k : 2 * k - 7;
+}
+
 // Elements: how a block's row, 16 bytes, becomes floats. kWidth is E.
 template <class Format>
 struct Element16 {
@@ -83,9 +90,10 @@ struct Element16 {
   static void Rows(const uint8_t* slot, float* out, int stride) {
     for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
   }
+  template <bool kSplit = false>
   static void Columns(const uint8_t* slot, float* out) {
     H8 rows[8];
-    std::memcpy(rows, slot, sizeof(rows));
+    for (int k = 0; k < 8; ++k) rows[k] = LoadVector<H8>(slot + 16 * RowOf<kSplit>(k));
     Transpose8x8(rows);
     for (int k = 0; k < 8; ++k) StoreVector(out + 8 * k, Format::Convert(rows[k]));
   }
@@ -101,9 +109,10 @@ struct TensorFloatElement {
   static void Rows(const uint8_t* slot, float* out, int stride) {
     for (int r = 0; r < 8; ++r) Row(slot + 16 * r, out + r * stride);
   }
+  template <bool kSplit = false>
   static void Columns(const uint8_t* slot, float* out) {
     U4 rows[8];
-    std::memcpy(rows, slot, sizeof(rows));
+    for (int k = 0; k < 8; ++k) rows[k] = LoadVector<U4>(slot + 16 * RowOf<kSplit>(k));
     for (int half = 0; half < 2; ++half) {
       const U4* r = rows + 4 * half;
       const U4 a = __builtin_shufflevector(r[0], r[2], 0, 4, 1, 5);
@@ -177,6 +186,7 @@ template <int K>
 inline void MultiplyAdd(const float* a, const float* b, F8* c) {
   F8 sums[8];
   std::memcpy(sums, c, sizeof(sums));
+#pragma GCC unroll 16
   for (int k = 0; k < K; ++k) {
     const F8 row = LoadVector<F8>(b + 8 * k);
     for (int m = 0; m < 8; ++m) sums[m] = FusedOrNot(a[m * K + k], row, sums[m]);
@@ -199,6 +209,20 @@ inline void StoreAccumulators(const F8* c, float* even, float* odd) {
     const F4 high = __builtin_shufflevector(c[m], c[m], 4, 5, 6, 7);
     StoreVector(even + 4 * m, __builtin_shufflevector(low, high, 0, 2, 4, 6));
     StoreVector(odd + 4 * m, __builtin_shufflevector(low, high, 1, 3, 5, 7));
+  }
+}
+
+// The same with the even columns first: as they lie.
+inline void LoadSplit(const uint8_t* even, const uint8_t* odd, F8* c) {
+  for (int m = 0; m < 8; ++m) {
+    const F4 a = LoadVector<F4>(even + 16 * m), b = LoadVector<F4>(odd + 16 * m);
+    c[m] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+  }
+}
+inline void StoreSplit(const F8* c, uint8_t* even, uint8_t* odd) {
+  for (int m = 0; m < 8; ++m) {
+    StoreVector(even + 16 * m, __builtin_shufflevector(c[m], c[m], 0, 1, 2, 3));
+    StoreVector(odd + 16 * m, __builtin_shufflevector(c[m], c[m], 4, 5, 6, 7));
   }
 }
 

@@ -52,23 +52,24 @@ void TakeElements(const Reached& r, int at, Element* values) {
 }
 
 // All lanes' 16 bytes into four registers. False: that is not what it is.
-bool TakeRows(Warp& w, const LoadStore& op, const Reached& r) {
+bool TakeRows(Warp& w, const LoadStore& op, Reached& r) {
   if (op.elements != 4 || r.access.mask != kAllLanes || r.access.pattern == Pattern::kUniform) {
     return false;
   }
   for (const Ref slot : op.slots) {
     if (slot == kNoRef) return false;
   }
-  uint32_t values[4][kLanes];
+  FillLanes(r);
+  uint8_t* slots[4];
+  for (size_t e = 0; e < 4; ++e) {
+    slots[e] = Slot(w, op.slots[e]);
+    std::memset(slots[e] + 4 * kLanes, 0, kLanes);
+  }
   for (int l = 0; l < kLanes; l += 4) {
     Row rows[4];
-    for (int k = 0; k < 4; ++k) std::memcpy(&rows[k], LaneData(r, l + k), sizeof(Row));
+    for (int k = 0; k < 4; ++k) std::memcpy(&rows[k], r.data[l + k], sizeof(Row));
     Transpose4x4(rows);
-    for (int e = 0; e < 4; ++e) std::memcpy(&values[e][l], &rows[e], sizeof(Row));
-  }
-  for (size_t e = 0; e < 4; ++e) {
-    Put(w, op.slots[e], values[e]);
-    ClearShadow(w, op.slots[e], 4);
+    for (int e = 0; e < 4; ++e) std::memcpy(slots[e] + 4 * l, &rows[e], sizeof(Row));
   }
   return true;
 }

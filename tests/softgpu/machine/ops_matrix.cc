@@ -33,21 +33,21 @@ const Ref* RefsA(const Inst& i) {
   return i.list + D;
 }
 
-uint64_t ShadowWords(const Warp& w, Ref r, int bytes) {
-  uint64_t words[4];
-  std::memcpy(words, Shadow(w, r, bytes), sizeof(words));
-  return words[0] | words[1] | words[2] | words[3];
+matrix::U8 ShadowsOf(const Warp& w, Ref r, int bytes) {
+  return matrix::LoadVector<matrix::U8>(Shadow(w, r, bytes));
 }
 
 template <Shape s>
 bool AllWritten(const Warp& w, const Inst& i) {
-  uint64_t any = 0;
+  matrix::U8 any{};
   const Ref* r = i.list + s.d;
 #pragma GCC unroll 8
-  for (int f = 0; f < s.a + s.b; ++f) any |= ShadowWords(w, *r++, s.ab_bytes);
+  for (int f = 0; f < s.a + s.b; ++f) any |= ShadowsOf(w, *r++, s.ab_bytes);
 #pragma GCC unroll 8
-  for (int f = 0; f < s.c; ++f) any |= ShadowWords(w, *r++, s.cd_bytes);
-  return any == 0;
+  for (int f = 0; f < s.c; ++f) any |= ShadowsOf(w, *r++, s.cd_bytes);
+  uint64_t words[4];
+  std::memcpy(words, &any, sizeof(words));
+  return (words[0] | words[1] | words[2] | words[3]) == 0;
 }
 
 // Shadows of D into out[register][lane]. Lanes outside of w.exec hold nothing.
@@ -81,9 +81,11 @@ void SpreadShadows(const Warp& w, const Inst& i, const Shape& s, uint8_t out[4][
   }
 }
 
-void PutShadows(Warp& w, const Inst& i, const Shape& s, bool written) {
-  if (written && w.exec == kAllLanes) {
-    for (int f = 0; f < s.d; ++f) ClearShadow(w, RefsD(i)[f], s.cd_bytes);
+template <Shape s>
+void PutShadows(Warp& w, const Inst& i) {
+  if (w.exec == kAllLanes && AllWritten<s>(w, i)) {
+#pragma GCC unroll 4
+    for (int f = 0; f < s.d; ++f) std::memset(Shadow(w, RefsD(i)[f], s.cd_bytes), 0, kLanes);
     return;
   }
   uint8_t shadows[4][kLanes];
@@ -115,14 +117,14 @@ struct FloatMma {
       Element::Rows(Slot(w, ra[f]), a + (f % 2) * 8 * kDepth + (f / 2) * Element::kWidth, kDepth);
     }
     for (int f = 0; f < kShape.b; ++f) {
-      Element::Columns(Slot(w, rb[f]), b + f * Element::kWidth * 8);
+      Element::template Columns<!kHalfSums>(Slot(w, rb[f]), b + f * Element::kWidth * 8);
     }
     for (int half = 0; half < 2; ++half) {
       F8* c = sums + 8 * half;
       if constexpr (kHalfSums) {
         matrix::HalfElement::Rows(Slot(w, rc[half]), reinterpret_cast<float*>(c), 8);
       } else {
-        matrix::LoadAccumulators(Slot(w, rc[2 * half]), Slot(w, rc[2 * half + 1]), c);
+        matrix::LoadSplit(Slot(w, rc[2 * half]), Slot(w, rc[2 * half + 1]), c);
       }
       matrix::MultiplyAdd<kDepth>(a + half * 8 * kDepth, b, c);
     }
@@ -133,7 +135,7 @@ struct FloatMma {
     F8 sums[16];
     Multiply(w, i, sums);
     // Before D is stored: it may be one of the sources.
-    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
+    PutShadows<kShape>(w, i);
     for (int half = 0; half < 2; ++half) {
       if constexpr (kHalfSums) {
         alignas(32) uint16_t d[64];
@@ -142,10 +144,9 @@ struct FloatMma {
         std::memcpy(words, d, sizeof(words));
         Put(w, RefsD(i)[half], words);
       } else {
-        alignas(32) float d[2][kLanes];
-        matrix::StoreAccumulators(sums + 8 * half, d[0], d[1]);
-        Put(w, RefsD(i)[2 * half], d[0]);
-        Put(w, RefsD(i)[2 * half + 1], d[1]);
+        // Lanes that are not here have ended.
+        matrix::StoreSplit(sums + 8 * half, Slot(w, RefsD(i)[2 * half]),
+                           Slot(w, RefsD(i)[2 * half + 1]));
       }
     }
   }
@@ -203,7 +204,7 @@ struct ByteMma {
         d[f][l] = Add(c[l], static_cast<int32_t>(products[f][l]));
       }
     }
-    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
+    PutShadows<kShape>(w, i);
     for (int f = 0; f < 4; ++f) Put(w, RefsD(i)[f], d[f]);
   }
 };
@@ -229,7 +230,7 @@ struct DoubleMma {
         d[f][l] = sum;
       }
     }
-    PutShadows(w, i, kShape, AllWritten<kShape>(w, i));
+    PutShadows<kShape>(w, i);
     for (int f = 0; f < 2; ++f) Put(w, RefsD(i)[f], d[f]);
   }
 };

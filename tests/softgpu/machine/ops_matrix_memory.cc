@@ -77,13 +77,14 @@ void LoadMatrix(Warp& w, const Inst& i) {
   if (!ReachRows(w, i, reached)) return;
   const uint32_t wanted = i.a == 4 ? kAllLanes : (1u << (8 * i.a)) - 1;
   const bool written = reached.written && reached.access.mask == wanted;
+  if (written) FillLanes(reached);
   if (written && !i.b) {
     for (int m = 0; m < static_cast<int>(i.a); ++m) {
-      uint8_t* const slot = Slot(w, i.r[m]);  // all lanes are here
+      uint8_t* const slot = Slot(w, i.r[m]);  // lanes that are not here have ended
       for (int row = 0; row < 8; ++row) {
-        std::memcpy(slot + kRowBytes * row, LaneData(reached, 8 * m + row), kRowBytes);
+        std::memcpy(slot + kRowBytes * row, reached.data[8 * m + row], kRowBytes);
       }
-      ClearShadow(w, i.r[m], 4);
+      std::memset(Shadow(w, i.r[m], 4), 0, kLanes);
     }
     return;
   }
@@ -92,7 +93,7 @@ void LoadMatrix(Warp& w, const Inst& i) {
     Tile& tile = tiles[m];
     for (int row = 0; row < 8; ++row) {
       if (written) {
-        std::memcpy(tile.data + kRowBytes * row, LaneData(reached, 8 * m + row), kRowBytes);
+        std::memcpy(tile.data + kRowBytes * row, reached.data[8 * m + row], kRowBytes);
       } else {
         LoadRow(reached, 8 * m + row, tile.data + kRowBytes * row, tile.shadow + kRowBytes * row);
       }

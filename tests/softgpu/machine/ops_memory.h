@@ -64,6 +64,29 @@ inline uint8_t* LaneState(const Reached& r, int lane) {
   return r.state[LaneOf(r.access, lane)];
 }
 
+// Lanes' bytes follow each other, with or without gaps, so that no byte is touched twice.
+inline bool InOrder(const Access& access) {
+  if (access.mask != kAllLanes || access.pattern == Access::Pattern::kUniform) return false;
+  uint64_t falls = 0;
+  for (int l = 1; l < kLanes; ++l) {
+    falls |= access.address[l] < access.address[l - 1] + access.bytes;
+  }
+  return falls == 0;
+}
+
+// Makes data and state stand for every lane, whatever the pattern.
+inline void FillLanes(Reached& r) {
+  if (r.access.pattern == Access::Pattern::kScattered) return;
+  const bool unit = r.access.pattern == Access::Pattern::kUnitStride;
+  uint8_t* const data = r.data[unit ? 0 : r.access.first];
+  uint8_t* const state = r.state[unit ? 0 : r.access.first];
+  const size_t step = unit ? r.access.bytes : 0;
+  for (size_t l = 0; l < kLanes; ++l) {
+    r.data[l] = data + l * step;
+    r.state[l] = state ? state + l * step : nullptr;
+  }
+}
+
 // Takes the words of ld, st and atom up to the type: space, order, scope, cache hints (which mean
 // nothing here). Returns the number of vector elements.
 int TakeAccessWords(Words& words, AccessSpec& spec, bool* has_cache_hint);

@@ -76,6 +76,17 @@ void WithBytes(uint32_t bytes, F f) {
   }
 }
 
+// With all lanes as a loop that can be unrolled.
+template <class F>
+void EachLane(uint32_t mask, F f) {
+  if (mask != kAllLanes) {
+    ForLanes(mask, f);
+    return;
+  }
+  for (int l = 0; l < kLanes; ++l) f(l);
+}
+
+// The lanes are filled: see FillLanes.
 void SetStates(const Reached& r, const Bytes32& bytes, bool written) {
   const uint32_t n = r.access.bytes;
   if (written && r.written) return;
@@ -86,13 +97,13 @@ void SetStates(const Reached& r, const Bytes32& bytes, bool written) {
   if (written) {
     WithBytes(n, [&](auto size) {
       ForLanes(r.access.mask, [&](int lane) {
-        if (uint8_t* state = LaneState(r, lane)) std::memset(state, kWritten, size);
+        if (uint8_t* state = r.state[lane]) std::memset(state, kWritten, size);
       });
     });
     return;
   }
   ForLanes(r.access.mask, [&](int lane) {
-    uint8_t* state = LaneState(r, lane);
+    uint8_t* state = r.state[lane];
     if (!state) return;
     for (uint32_t k = 0; k < n; ++k) state[k] = bytes.unwritten[lane][k] ? kUnwritten : kWritten;
   });
@@ -110,18 +121,21 @@ void StoreLocal(Warp& w, const Reached& r, const Bytes32& bytes, bool written) {
 
 // Two lanes that store different bytes to one place: which of them stays is not said.
 void CheckCollision(Warp& w, const Inst& i, const Reached& r, const Bytes32& bytes) {
-  if (r.access.pattern == Pattern::kUnitStride || r.access.order != Order::kWeak) return;
+  if (r.access.order != Order::kWeak || InOrder(r.access)) return;
   bool same = true;
   WithBytes(r.access.bytes, [&](auto size) {
-    ForLanes(r.access.mask, [&](int lane) {
-      same &= std::memcmp(LaneData(r, lane), bytes.data[lane], size) == 0;
+    EachLane(r.access.mask, [&](int lane) {
+      uint64_t now[2] = {}, stored[2] = {};
+      std::memcpy(now, r.data[lane], size);
+      std::memcpy(stored, bytes.data[lane], size);
+      same &= ((now[0] ^ stored[0]) | (now[1] ^ stored[1])) == 0;
     });
   });
   if (same) return;
   const Check check =
       r.access.space == ptx::Space::kShared ? Check::kRaceShared : Check::kRaceGlobal;
   ForLanes(r.access.mask, [&](int lane) {
-    if (std::memcmp(LaneData(r, lane), bytes.data[lane], r.access.bytes) == 0) return;
+    if (std::memcmp(r.data[lane], bytes.data[lane], r.access.bytes) == 0) return;
     Report(w, i, lane, check,
            std::string("lanes of one store write different values to ") +
                (check == Check::kRaceShared ? "shared " : "global ") +
@@ -158,9 +172,9 @@ void Store<Slot, Element>::Run(Warp& w, const Inst& i) {
       StoreLocal(w, r, bytes, written);
       continue;
     }
+    FillLanes(r);
     WithBytes(r.access.bytes, [&](auto size) {
-      ForLanes(r.access.mask,
-               [&](int lane) { std::memcpy(LaneData(r, lane), bytes.data[lane], size); });
+      EachLane(r.access.mask, [&](int lane) { std::memcpy(r.data[lane], bytes.data[lane], size); });
     });
     SetStates(r, bytes, written);
     CheckCollision(w, i, r, bytes);

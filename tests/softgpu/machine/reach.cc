@@ -108,30 +108,37 @@ void FindPattern(Access& access) {
 }
 
 // Where the lanes' bytes and states are, from those of an address on; whether all are written.
-template <class Word, uint32_t kWords>
+template <class Word>
 bool PlaceWords(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
-  Word unlike = 0;
-  const auto place = [&](int lane) {
-    const uint64_t at = access.address[lane] - from;
-    r.data[lane] = data + at;
-    r.state[lane] = state + at;
-    Word words[kWords];
-    std::memcpy(words, state + at, sizeof(words));
-    for (const Word word : words) unlike |= word ^ static_cast<Word>(kAllWritten);
+  Word unlike{};
+  const auto look = [&](int lane) {
+    Word word;
+    std::memcpy(&word, r.state[lane], sizeof(word));
+    unlike |= word ^ AllWritten<Word>();
   };
   if (access.mask == kAllLanes) {
-    for (int l = 0; l < kLanes; ++l) place(l);
+    for (int l = 0; l < kLanes; ++l) {
+      const uint64_t at = access.address[l] - from;
+      r.data[l] = data + at;
+      r.state[l] = state + at;
+    }
+    for (int l = 0; l < kLanes; ++l) look(l);
   } else {
-    ForLanes(access.mask, place);
+    ForLanes(access.mask, [&](int lane) {
+      const uint64_t at = access.address[lane] - from;
+      r.data[lane] = data + at;
+      r.state[lane] = state + at;
+      look(lane);
+    });
   }
-  return unlike == 0;
+  return IsZero(unlike);
 }
 bool PlaceLanes(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
-  const auto place = access.bytes == 1   ? PlaceWords<uint8_t, 1>
-                     : access.bytes == 2 ? PlaceWords<uint16_t, 1>
-                     : access.bytes == 4 ? PlaceWords<uint32_t, 1>
-                     : access.bytes == 8 ? PlaceWords<uint64_t, 1>
-                                         : PlaceWords<uint64_t, 2>;
+  const auto place = access.bytes == 1   ? PlaceWords<uint8_t>
+                     : access.bytes == 2 ? PlaceWords<uint16_t>
+                     : access.bytes == 4 ? PlaceWords<uint32_t>
+                     : access.bytes == 8 ? PlaceWords<uint64_t>
+                                         : PlaceWords<States16>;
   return place(access, data, state, from, r);
 }
 
@@ -139,12 +146,16 @@ bool PlaceLanes(const Access& access, uint8_t* data, uint8_t* state, uint64_t fr
 constexpr uint64_t kRow = 64;
 // What the lanes will touch, which is seldom near: all requests before the first use.
 void PrefetchRows(const DeviceMemory& memory, const Access& access) {
-  uint64_t last = 0;
-  ForLanes(access.mask, [&](int lane) {
-    const uint64_t row = access.address[lane] / kRow;
-    if (row != last) memory.Prefetch(access.address[lane]);
-    last = row;
-  });
+  if (access.mask != kAllLanes) {
+    ForLanes(access.mask, [&](int lane) { memory.Prefetch(access.address[lane]); });
+    return;
+  }
+  for (int l = 0; l < kLanes; l += 4) {
+    const uint64_t* const a = access.address + l;
+    memory.Prefetch(a[0]);
+    if ((a[0] ^ a[3]) / kRow == 0) continue;  // neighbours often share it
+    for (int k = 1; k < 4; ++k) memory.Prefetch(a[k]);
+  }
 }
 
 void ReachGlobalLane(Warp& w, const Inst& i, Reached& r, int lane) {

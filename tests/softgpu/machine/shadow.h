@@ -62,7 +62,7 @@ class SharedShadow {
   void ReadOne(BlockClocks& clocks, const Limits& limits, const Run& run, const Access& access,
                int line, Conflicts* conflicts);
   template <uint32_t G, bool kWrite>
-  bool TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of, uint32_t lanes,
+  bool TakeFresh(const Limits& limits, const uint32_t* at, const int32_t* me, uint32_t lanes,
                  int line);
   template <uint32_t G>
   void Scattered(BlockClocks& clocks, const Limits& limits, const Access& access, int line,
@@ -117,6 +117,8 @@ class GlobalShadow {
                   Conflicts* conflicts) const;
   template <bool kWrite>
   void RememberChunk(const Limits& limits, uint64_t address, uint64_t me) const;
+  template <bool kWrite>
+  bool TakeRows(const Limits& limits, const Access& access) const;
   template <bool kWrite>
   void Run(BlockClocks& clocks, const Limits& limits, const Access& access,
            Conflicts* conflicts) const;

@@ -232,7 +232,7 @@ void ShareTouched(const int32_t* values, const uint32_t* at, uint32_t lanes,
 // The usual access: after a barrier behind what conflicts with it, a read not the warp's second one
 // since. False: nothing is done.
 template <uint32_t G, bool kWrite>
-bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uint32_t* lane_of,
+bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const int32_t* me,
                              uint32_t lanes, int line) {
   using Pack = std::conditional_t<G % 4 == 0, Four, int32_t>;
   constexpr uint32_t kStep = sizeof(Pack) / sizeof(int32_t);
@@ -254,7 +254,7 @@ bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uin
   int32_t* const records = kWrite ? writes : reads;
   int32_t* const lines = kWrite ? write_lines_.data() : read_lines_.data();
   for (uint32_t k = 0; k < lanes; ++k) {
-    const Pack mine = Pack{} + (limits.me | static_cast<int32_t>(lane_of[k]));
+    const Pack mine = Pack{} + me[k];
     for (uint32_t j = 0; j < G; j += kStep) {
       const size_t g = size_t{at[k]} + j;
       if (!kWrite) {
@@ -267,10 +267,10 @@ bool SharedShadow::TakeFresh(const Limits& limits, const uint32_t* at, const uin
   }
   int32_t lost = 0;
   for (uint32_t k = 0; k < lanes; ++k) {
-    lost |= records[at[k]] ^ (limits.me | static_cast<int32_t>(lane_of[k]));
+    lost |= records[at[k]] ^ me[k];
   }
   for (uint32_t k = 0; lost && k < lanes; ++k) {
-    if (records[at[k]] == (limits.me | static_cast<int32_t>(lane_of[k]))) continue;
+    if (records[at[k]] == me[k]) continue;
     for (uint32_t g = at[k]; g < at[k] + G; ++g) {
       records[g] = (records[g] & ~kLaneBits) | static_cast<int32_t>(kSeveralLanes);
     }
@@ -296,13 +296,15 @@ void SharedShadow::Scattered(BlockClocks& clocks, const Limits& limits, const Ac
       lanes += at[lanes] + G <= count_;
     }
   }
-  if (limits.write ? TakeFresh<G, true>(limits, at, lane_of, lanes, line)
-                   : TakeFresh<G, false>(limits, at, lane_of, lanes, line)) {
+  int32_t me[kLanes];
+  for (uint32_t k = 0; k < kLanes; ++k) me[k] = limits.me | static_cast<int32_t>(lane_of[k]);
+  if (limits.write ? TakeFresh<G, true>(limits, at, me, lanes, line)
+                   : TakeFresh<G, false>(limits, at, me, lanes, line)) {
     return;
   }
   Gathered<G> all;
   const uint32_t n = lanes * G;
-  for (uint32_t k = 0; k < n; ++k) all.me[k] = limits.me | static_cast<int32_t>(lane_of[k / G]);
+  for (uint32_t k = 0; k < n; ++k) all.me[k] = me[k / G];
   // All checks come before any record: lanes of one instruction do not race with each other here.
   Gather<G>(writes_, at, lanes, all.writes);
   Gather<G>(reads_, at, lanes, all.reads);
