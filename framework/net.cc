@@ -1,6 +1,7 @@
 // The Net's life: build, transform, plan, allocate (constructor); then run lists of nodes.
 #include "framework/net.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -10,6 +11,8 @@
 
 namespace lseg {
 namespace {
+
+constexpr const char* kPrecisionNames[] = {"f32", "tf32", "bf16", "f16"};  // as in Precision
 
 FormatPolicy PolicyOf(const Context& context, Precision precision) {
   LSEG_CHECK(precision == Precision::kF32 || context.device() == Device::kCuda,
@@ -58,8 +61,14 @@ std::vector<float> ToPlainFloats(const TensorDesc& desc, const std::vector<char>
 }  // namespace
 
 std::string ToString(Precision precision) {
-  constexpr const char* kNames[] = {"f32", "tf32", "bf16", "f16"};
-  return kNames[static_cast<int>(precision)];
+  return kPrecisionNames[static_cast<int>(precision)];
+}
+
+Precision ParsePrecision(const std::string& name) {
+  const auto found = std::find(std::begin(kPrecisionNames), std::end(kPrecisionNames), name);
+  LSEG_CHECK(found != std::end(kPrecisionNames),
+             "precision '" << name << "' is not there: f32, tf32, bf16 and f16 are");
+  return static_cast<Precision>(found - std::begin(kPrecisionNames));
 }
 
 Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context& context,

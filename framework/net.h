@@ -25,6 +25,7 @@ namespace lseg {
 // solver's memory are f32 always. Others than kF32 on a GPU only.
 enum class Precision { kF32, kTf32, kBF16, kF16 };
 std::string ToString(Precision precision);  // "f32", "tf32", "bf16", "f16"
+Precision ParsePrecision(const std::string& name);  // the reverse; an Error for other names
 
 struct NetOptions {
   caffe::Phase phase = caffe::TEST;

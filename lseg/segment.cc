@@ -27,13 +27,15 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
 
 }  // namespace
 
-Segmenter::Segmenter(const std::string& weights, Context& context)
+Segmenter::Segmenter(const std::string& weights, Context& context, Precision precision)
     : path_(weights),
       weights_(WeightsFile::Read(weights)),
       model_(FromMetadata(weights_.metadata, weights)),
       inference_(
           MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
-      context_(context) {}
+      context_(context),
+      precision_(precision),
+      parameters_(std::make_shared<ParameterSet>(context.device())) {}
 
 void Segmenter::LoadWeights(const Net& net) {
   const LoadReport report = parameters_->Load(weights_);
@@ -73,6 +75,7 @@ Net& Segmenter::NetOf(int width, int height) {
   while (nets_.size() >= kNetsKept) nets_.pop_back();
   NetOptions options;
   options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
+  options.precision = precision_;
   auto net =
       std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
   if (!loaded_) LoadWeights(*net);

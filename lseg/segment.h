@@ -25,7 +25,7 @@ class Segmenter {
  public:
   // Throws Error where the file cannot be read or its net has no answer (MakeInferenceNet).
   // `context` outlives the segmenter.
-  Segmenter(const std::string& weights, Context& context);
+  Segmenter(const std::string& weights, Context& context, Precision precision = Precision::kF32);
 
   const ModelInfo& model() const { return model_; }
 
@@ -60,7 +60,8 @@ class Segmenter {
   ModelInfo model_;
   InferenceNet inference_;
   Context& context_;
-  std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>();
+  Precision precision_;
+  std::shared_ptr<ParameterSet> parameters_;
   std::list<SizedNet> nets_;  // the latest in front
   std::vector<std::string> notes_;
 };

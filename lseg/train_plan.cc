@@ -5,7 +5,6 @@
 
 #include "framework/file.h"
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/context.h"
 #include "lseg/layers.h"
 #include "lseg/model.h"
 
@@ -99,7 +98,7 @@ std::string Text(const std::string& value) { return value; }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPlan, net_name, net_text, solver_name, solver_text,
                                    test_net_name, test_net_text, data, val, weights, augment,
                                    crop_width, crop_height, iterations, seed, val_every,
-                                   checkpoint_every, threads, tune)
+                                   checkpoint_every, threads, device, precision, tune)
 
 std::string TrainPlan::ToJson() const { return nlohmann::json(*this).dump(); }
 
@@ -109,6 +108,12 @@ TrainPlan TrainPlan::FromJson(const std::string& text) {
   } catch (const nlohmann::json::exception& error) {
     LSEG_FAIL("the options kept in the checkpoint cannot be read: " << error.what());
   }
+}
+
+Device TrainPlan::OnDevice() const {
+  LSEG_CHECK(device == "cpu" || device == "cuda",
+             "device '" << device << "' is not there: cpu and cuda are");
+  return device == "cpu" ? Device::kCpu : Device::kCuda;
 }
 
 NetDefinition TrainPlan::Net() const {
@@ -152,6 +157,8 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   PlanData(options, &plan, notes);
   PlanSchedule(options, solver, &plan, notes);
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
+  plan.device = options.device.value_or(plan.device);
+  plan.precision = options.precision.value_or(plan.precision);
   plan.tune = options.tune;
   return plan;
 }
@@ -169,6 +176,8 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   same("data", path(options.data), plan->data);
   same("val", path(options.val), plan->val);
   same("weights", path(options.weights), plan->weights);
+  same("device", options.device, plan->device);
+  same("precision", options.precision, plan->precision);
   same("iterations", options.iterations, plan->iterations);
   same("seed", options.seed, plan->seed);
   same("val-every", options.val_every, plan->val_every);

@@ -11,6 +11,7 @@
 
 #include "framework/definition.h"
 #include "framework/solver_definition.h"
+#include "kernels/runtime/context.h"
 
 namespace lseg {
 
@@ -25,7 +26,9 @@ struct TrainOptions {
   std::optional<int64_t> val_every;         // instead of the solver's test_interval
   std::optional<int64_t> checkpoint_every;  // instead of the solver's snapshot; 0: only at the end
   std::optional<int> threads;
-  bool tune = false;  // choose engines by timing
+  std::optional<std::string> device;     // "cpu" (where not given) or "cuda"
+  std::optional<std::string> precision;  // of ParsePrecision; "f32" where not given
+  bool tune = false;                     // choose engines by timing
 };
 
 struct TrainPlan {
@@ -45,8 +48,10 @@ struct TrainPlan {
   int64_t val_every = 0;         // 0: no validation
   int64_t checkpoint_every = 0;  // 0: only at the end
   int threads = 1;
+  std::string device = "cpu", precision = "f32";
   bool tune = false;
 
+  Device OnDevice() const;
   NetDefinition Net() const;  // with `data` as the source of its data layer
   NetDefinition TestNet() const;
   SolverDefinition Solver() const;             // as written

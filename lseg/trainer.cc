@@ -80,12 +80,12 @@ Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
       say_(std::move(say)),
       solver_definition_(plan.Solver()),
       solver_param_(plan.SolverParam()),
-      context_(Device::kCpu, plan.threads) {
+      context_(plan.OnDevice(), plan.threads) {
   model_.net_text = plan_.test_net_text;
   if (!plan_.data.empty()) list_text_ = ReadFile(plan_.data);
   say_(plan_.net_name + ", " + plan_.solver_name + ", " + std::to_string(plan_.iterations) +
        " iterations, seed " + std::to_string(plan_.seed));
-  say_(context_.Describe());
+  say_(context_.Describe() + (plan_.precision == "f32" ? "" : ", precision " + plan_.precision));
   MakeData();
   MakeNet(checkpoint);
   if (checkpoint != nullptr) {
@@ -154,6 +154,7 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   options.solver = &solver_param_;
   options.seed = static_cast<uint64_t>(plan_.seed);
   options.measure_engines = plan_.tune;
+  options.precision = ParsePrecision(plan_.precision);
   if (checkpoint != nullptr) options.engines = checkpoint->engines;
   if (data_) {
     const std::vector<TensorDesc> blobs = data_->Blobs();

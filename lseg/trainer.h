@@ -75,7 +75,7 @@ class Trainer {
   Context context_;
   ModelInfo model_;
   std::string list_text_;  // what plan_.data says
-  std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>();
+  std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>(context_.device());
   std::unique_ptr<TrainingData> data_;  // null: a data layer of the net
   std::unique_ptr<Net> net_;
   std::unique_ptr<Solver> solver_;

@@ -24,6 +24,7 @@ std::unique_ptr<ImageLabelmapSource> MakeSource(const TrainPlan& plan) {
 Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& context,
                        std::shared_ptr<ParameterSet> parameters)
     : model_(model),
+      precision_(ParsePrecision(plan.precision)),
       context_(context),
       parameters_(std::move(parameters)),
       inference_(MakeInferenceNet(plan.TestNet())) {
@@ -100,6 +101,7 @@ Net& Validation::NetFor(const Shape& shape) {
     net_.reset();
     NetOptions options;
     options.inputs[inference_.input] = TensorDesc{shape};
+    options.precision = precision_;
     net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
     net_shape_ = shape;

@@ -45,6 +45,7 @@ class Validation {
   const float* Answer(Net& net, const Shape& shape);
 
   ModelInfo model_;
+  Precision precision_;
   Context& context_;
   std::shared_ptr<ParameterSet> parameters_;
   InferenceNet inference_;

@@ -168,14 +168,19 @@ int Body(int argc, char** argv) {
       ("output-size", "size of the maps: the photograph's own, or the net's working size",
        text()->default_value("own"), "own|working")                               //
       ("prob", "write probabilities too: npy, png, or npy,png", text(), "KINDS")  //
+      ("device", "cpu, cuda, or auto: the GPU where there is one", text()->default_value("cpu"),
+       "DEVICE")                                                                              //
+      ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
   Job job = ParseJob(*flags);
 
   const PhotoList list = ListPhotos(job.input);
-  Context context;
-  Segmenter segmenter(job.weights, context);
+  Context context(DeviceFlag(*flags));
+  const Precision precision = ParsePrecision(PrecisionFlag(*flags));
+  if (context.device() == Device::kCuda) Say(context.Describe());
+  Segmenter segmenter(job.weights, context, precision);
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);

@@ -60,8 +60,9 @@ cxxopts::Options Flags() {
       "net", "net definition, Caffe's prototxt", text, "FILE")(
       "weights", "weights to start from, safetensors", text, "FILE")(
       "out", "folder for the results", text, "DIR")("resume", "go on from the checkpoint in --out")(
-      "device", "where to train", cxxopts::value<std::string>()->default_value("cpu"), "cpu")(
-      "iterations", "steps (instead of the solver's max_iter)", text, "N")(
+      "device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")(
+      "precision", "of activations and products: f32 (default); on a GPU also tf32, bf16, f16",
+      text, "P")("iterations", "steps (instead of the solver's max_iter)", text, "N")(
       "crop", "size of the crops (448x448)", text, "WxH")(
       "seed", "of all random numbers (the solver's random_seed, else 1)", text, "S")(
       "val-every", "iterations between validations (the solver's test_interval, else 500)", text,
@@ -76,9 +77,9 @@ int Body(int argc, char** argv) {
   const auto flags = ParseFlags(declared, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
   const std::string folder = RequiredFlag(*flags, "out");
-  const std::string device = RequiredFlag(*flags, "device");
-  if (device != "cpu") throw UsageError("--device '" + device + "' is not there: cpu is");
   TrainOptions options;
+  if (flags->count("device")) options.device = ToString(DeviceFlag(*flags));
+  if (flags->count("precision")) options.precision = PrecisionFlag(*flags);
   options.data = Text(*flags, "data");
   options.val = Text(*flags, "val");
   options.solver = Text(*flags, "solver");

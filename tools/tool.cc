@@ -141,6 +141,30 @@ FlagSize SizeFlag(const cxxopts::ParseResult& flags, const std::string& name, in
   return size;
 }
 
+Device DeviceFlag(const cxxopts::ParseResult& flags) {
+  const std::string name = RequiredFlag(flags, "device");
+  if (name == "cpu") return Device::kCpu;
+  if (name == "cuda") return Device::kCuda;
+  if (name != "auto") {
+    FailUsage("--device '" + name + "' is not there: cpu, cuda and auto are");
+  }
+  try {
+    Context(Device::kCuda);
+    return Device::kCuda;
+  } catch (const Error& error) {
+    Say("--device auto takes the CPU: " + std::string(error.what()));
+    return Device::kCpu;
+  }
+}
+
+std::string PrecisionFlag(const cxxopts::ParseResult& flags) {
+  const std::string name = RequiredFlag(flags, "precision");
+  if (name != "f32" && name != "tf32" && name != "bf16" && name != "f16") {
+    FailUsage("--precision '" + name + "' is not there: f32, tf32, bf16 and f16 are");
+  }
+  return name;
+}
+
 void Say(const std::string& line) { PrintLine(stdout, line); }
 
 void Complain(const std::string& line) {

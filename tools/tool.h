@@ -18,6 +18,7 @@
 #include <string>
 
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/context.h"
 
 namespace lseg {
 
@@ -60,6 +61,12 @@ struct FlagSize {
 };
 FlagSize SizeFlag(const cxxopts::ParseResult& flags, const std::string& name, int min,
                   int max);  // "1440x960"
+
+// --device: "cpu"; "cuda", whose Context says what is missing; or "auto": the GPU where one can be
+// used, else the CPU, and a line says why.
+Device DeviceFlag(const cxxopts::ParseResult& flags);
+// --precision: f32, tf32, bf16, f16.
+std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 
 // One line of progress on stdout, flushed; for problems that do not stop the work, one line on
 // stderr behind the program's name. Whole lines, from any thread. Line ends within the text become

@@ -78,7 +78,7 @@ TEST(TrainingData, PrefetchedBatchesAreTheDirectOnes) {
   const TempFolder folder;
   const std::string list = WriteTinyDataset(folder, "t", 3, 40, 30);
   TrainingData direct(list, Crops(24, 16)), source(list, Crops(24, 16));
-  Prefetcher prefetcher(&source);
+  Prefetcher prefetcher(&source, Device::kCpu);
   for (int i = 0; i < 6; ++i) {
     const std::span<void* const> blobs = prefetcher.Get(i);
     const Batch expected = FillBatch(direct, i);
@@ -171,7 +171,7 @@ TEST(TrainingData, ErrorsPassThroughThePrefetcher) {
   const std::string list = WriteTinyDataset(folder, "t", 1, 40, 30);
   TrainingData source(list, Crops(24, 16));
   folder.Write("images/t0.png", "no photograph");
-  Prefetcher prefetcher(&source);
+  Prefetcher prefetcher(&source, Device::kCpu);
   EXPECT_THAT(ErrorOf([&] { prefetcher.Get(0); }), HasSubstr("t0.png"));
 }
 
