@@ -188,10 +188,10 @@ struct Gradient {
   }
 };
 
-template <int kWidth, bool kMasks, bool kAdd>
+template <int kWidth, bool kMasks>
 __global__ void __launch_bounds__(kThreads)
     GradientOfPixels(const __grid_constant__ BinLossParams params, const float* logits,
-                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight, bool add,
                      float* d_logits) {
   const Place place(params.logits);
   const int64_t first_plane = place.n * params.logits.c + place.first;
@@ -218,10 +218,10 @@ __global__ void __launch_bounds__(kThreads)
     if (c >= place.used) break;
     float* to = d_logits + (first_plane + c) * place.plane + pixel;
     Vector<float, kWidth> result;
-    if constexpr (kAdd) result = Load<kWidth>(to);
+    if (add) result = Load<kWidth>(to);
     for (int i = 0; i < kWidth; ++i) {
       const float value = gradients[c].Of(z[c].at[i], labels.IsPositive(place, c, i));
-      result.at[i] = kAdd ? result.at[i] + value : value;
+      result.at[i] = add ? result.at[i] + value : value;
     }
     Store(to, result);
   }
@@ -270,16 +270,13 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
   const int64_t pixels = params.logits.h * params.logits.w;
   const dim3 grid = GridOf(params, CeilDiv(pixels, kThreads * (vectors ? 4 : 1)));
   const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight,
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight, add,
                                                      d_logits);
   };
-  const auto with_mode = [&](auto write, auto add_to) { add ? launch(add_to) : launch(write); };
   if (vectors) {
-    masks ? with_mode(GradientOfPixels<4, true, false>, GradientOfPixels<4, true, true>)
-          : with_mode(GradientOfPixels<4, false, false>, GradientOfPixels<4, false, true>);
+    masks ? launch(GradientOfPixels<4, true>) : launch(GradientOfPixels<4, false>);
   } else {
-    masks ? with_mode(GradientOfPixels<1, true, false>, GradientOfPixels<1, true, true>)
-          : with_mode(GradientOfPixels<1, false, false>, GradientOfPixels<1, false, true>);
+    masks ? launch(GradientOfPixels<1, true>) : launch(GradientOfPixels<1, false>);
   }
   CheckLaunch("bin loss backward");
 }

@@ -9,7 +9,9 @@
 #include "kernels/bin_loss.h"
 #include "kernels/box_copy.h"
 #include "kernels/deconv.h"
+#include "kernels/fuse_head.h"
 #include "kernels/pool.h"
+#include "kernels/preprocess.h"
 #include "kernels/sigmoid_loss.h"
 #include "kernels/update.h"
 
@@ -33,6 +35,8 @@ void DeconvBackwardWeights(Context& context, const DeconvParams& params, const f
                            const float* d_dst, float* d_weight, GradMode d_weight_mode,
                            float* d_bias, GradMode d_bias_mode);
 
+void FuseHead(Context& context, const FuseHeadParams& params, const FuseHeadArgs& args);
+
 void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
                  DType dtype);
 void ReluBackward(Context& context, int64_t count, float slope, const void* dst, const void* d_dst,
@@ -45,6 +49,9 @@ void PoolForward(Context& context, const PoolParams& params, const void* src, vo
                  int32_t* argmax);
 void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
                   const int32_t* argmax, void* d_src, GradMode d_src_mode);
+
+void Preprocess(Context& context, const PreprocessParams& params, const uint8_t* src,
+                const float* mean_image, float* dst);
 
 void Reorder(Context& context, const Shape& shape, Format src_format, const void* src,
              Format dst_format, void* dst, GradMode mode, DType src_dtype, DType dst_dtype);

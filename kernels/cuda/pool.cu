@@ -100,20 +100,20 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-template <bool kAdd, class T, int kWidth>
-__device__ void StoreGradient(const float (&sum)[kWidth], T* to) {
+template <class T, int kWidth>
+__device__ void StoreGradient(const float (&sum)[kWidth], bool add, T* to) {
   Vector<T, kWidth> v;
-  if constexpr (kAdd) v = Load<kWidth>(to);
+  if (add) v = Load<kWidth>(to);
   for (int i = 0; i < kWidth; ++i) {
-    v.at[i] = FromFloat<T>(kAdd ? ToFloat(v.at[i]) + sum[i] : sum[i]);
+    v.at[i] = FromFloat<T>(add ? ToFloat(v.at[i]) + sum[i] : sum[i]);
   }
   Store(to, v);
 }
 
 // A source element's gradient: what the windows that hold it give, in their order.
-template <class T, int kWidth, bool kMax, bool kAdd>
+template <class T, int kWidth, bool kMax>
 __global__ void __launch_bounds__(kThreads)
-    PoolBackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, T* d_src) {
+    PoolBackwardKernel(Geometry g, bool add, const T* d_dst, const int32_t* argmax, T* d_src) {
   ForPixels<kWidth>(g, g.rows.in, g.columns.in, [&](int64_t plane, int y, int x, int lane) {
     float sum[kWidth] = {};
     for (int out_y = g.rows.FirstOutput(y); out_y <= g.rows.LastOutput(y); ++out_y) {
@@ -133,15 +133,16 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
     }
-    StoreGradient<kAdd>(sum, d_src + g.SrcAt(plane, y, x, lane));
+    StoreGradient(sum, add, d_src + g.SrcAt(plane, y, x, lane));
   });
 }
 
 // Maxima of 2x2 windows that tile the source: a thread takes a window, so that its gradient and
 // position are read once rather than by each of its four elements.
-template <class T, int kWidth, bool kAdd>
+template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    MaxPool2x2BackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, T* d_src) {
+    MaxPool2x2BackwardKernel(Geometry g, bool add, const T* d_dst, const int32_t* argmax,
+                             T* d_src) {
   const int rows = (g.rows.in + 1) / 2, columns = (g.columns.in + 1) / 2;
   ForPixels<kWidth>(g, rows, columns, [&](int64_t plane, int y, int x, int lane) {
     Vector<int32_t, kWidth> best;
@@ -159,7 +160,7 @@ __global__ void __launch_bounds__(kThreads)
       if (to_y >= g.rows.in || to_x >= g.columns.in) continue;
       float share[kWidth];
       for (int i = 0; i < kWidth; ++i) share[i] = best.at[i] == position ? gradient[i] : 0.0f;
-      StoreGradient<kAdd>(share, d_src + g.SrcAt(plane, to_y, to_x, lane));
+      StoreGradient(share, add, d_src + g.SrcAt(plane, to_y, to_x, lane));
     }
   });
 }
@@ -213,19 +214,19 @@ void Forward(const Context& context, const Geometry& g, bool max, const T* src, 
   CheckLaunch("pool forward");
 }
 
-template <class T, int kWidth, bool kAdd>
-void Backward(const Context& context, const Geometry& g, bool max, const T* d_dst,
+template <class T, int kWidth>
+void Backward(const Context& context, const Geometry& g, bool max, bool add, const T* d_dst,
               const int32_t* argmax, T* d_src) {
   const auto launch = [&](auto kernel, int rows, int columns) {
-    kernel<<<GridOf(g, rows, columns, kWidth), kThreads, 0, StreamOf(context)>>>(g, d_dst, argmax,
-                                                                                 d_src);
+    kernel<<<GridOf(g, rows, columns, kWidth), kThreads, 0, StreamOf(context)>>>(g, add, d_dst,
+                                                                                 argmax, d_src);
   };
   if (!max) {
-    launch(PoolBackwardKernel<T, kWidth, false, kAdd>, g.rows.in, g.columns.in);
+    launch(PoolBackwardKernel<T, kWidth, false>, g.rows.in, g.columns.in);
   } else if (Is2x2(g)) {
-    launch(MaxPool2x2BackwardKernel<T, kWidth, kAdd>, (g.rows.in + 1) / 2, (g.columns.in + 1) / 2);
+    launch(MaxPool2x2BackwardKernel<T, kWidth>, (g.rows.in + 1) / 2, (g.columns.in + 1) / 2);
   } else {
-    launch(PoolBackwardKernel<T, kWidth, true, kAdd>, g.rows.in, g.columns.in);
+    launch(PoolBackwardKernel<T, kWidth, true>, g.rows.in, g.columns.in);
   }
   CheckLaunch("pool backward");
 }
@@ -266,11 +267,7 @@ void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
     WithWidth<T>(g.lanes, aligned, [&](auto width) {
       const auto* from = static_cast<const T*>(d_dst);
       auto* to = static_cast<T*>(d_src);
-      if (d_src_mode == GradMode::kAdd) {
-        Backward<T, width(), true>(context, g, max, from, argmax, to);
-      } else {
-        Backward<T, width(), false>(context, g, max, from, argmax, to);
-      }
+      Backward<T, width()>(context, g, max, d_src_mode == GradMode::kAdd, from, argmax, to);
     });
   });
 }

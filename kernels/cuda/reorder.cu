@@ -13,19 +13,20 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kTileElements = 2048;
 
-template <class S, class D, bool kAdd>
+template <class S, class D>
 struct ConvertOp {
   const S* src;
   D* dst;
+  bool add;
 
   template <int kWidth>
   __device__ void Run(int64_t at) const {
     const Vector<S, kWidth> from = Load<kWidth>(src + at);
     Vector<D, kWidth> to;
-    if constexpr (kAdd) to = Load<kWidth>(dst + at);
+    if (add) to = Load<kWidth>(dst + at);
     for (int i = 0; i < kWidth; ++i) {
       const float value = ToFloat(from.at[i]);
-      to.at[i] = FromFloat<D>(kAdd ? ToFloat(to.at[i]) + value : value);
+      to.at[i] = FromFloat<D>(add ? ToFloat(to.at[i]) + value : value);
     }
     Store(dst + at, to);
   }
@@ -50,12 +51,12 @@ __device__ void ForTile(F f) {
   }
 }
 
-// kChannels: of a tile, the image's where they are few. A row of the tile has so many words more
+// kChannels: of a tile; few where the image has few. A row of the tile has so many words more
 // than pixels that the 32 elements a warp takes across channels lie in 32 banks.
-template <class S, class D, int kChannels, bool kToNhwc, bool kAdd>
+template <class S, class D, int kChannels, bool kToNhwc>
 __global__ void __launch_bounds__(kThreads)
-    Transpose(int64_t images, Plane plane, const S* src, D* dst) {
-  constexpr int kPixels = kChannels <= 4 ? kTileElements / 4 : kTileElements / kChannels;
+    Transpose(int64_t images, Plane plane, bool add, const S* src, D* dst) {
+  constexpr int kPixels = kTileElements / kChannels;
   __shared__ float tile[kChannels][kPixels + (32 + kChannels - 1) / kChannels];
   const int64_t first_channel = int64_t{blockIdx.y} * kChannels;
   const int64_t first_pixel = int64_t{blockIdx.x} * kPixels;
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
     ForTile<kChannels, kPixels, kToNhwc>([&](int c, int p) {
       if (!exists(c, p)) return;
       D& to = dst[image + plane.At<kToNhwc>(first_channel + c, first_pixel + p)];
-      to = FromFloat<D>(kAdd ? ToFloat(to) + tile[c][p] : tile[c][p]);
+      to = FromFloat<D>(add ? ToFloat(to) + tile[c][p] : tile[c][p]);
     });
     __syncthreads();
   }
@@ -81,20 +82,14 @@ __global__ void __launch_bounds__(kThreads)
 template <int kChannels, class S, class D>
 void LaunchTranspose(const Context& context, int64_t images, const Plane& plane, bool to_nhwc,
                      bool add, const S* src, D* dst) {
-  constexpr int kPixels = kChannels <= 4 ? kTileElements / 4 : kTileElements / kChannels;
+  constexpr int kPixels = kTileElements / kChannels;
   const dim3 grid(static_cast<unsigned>(CeilDiv(plane.pixels, kPixels)),
                   static_cast<unsigned>(CeilDiv(plane.channels, kChannels)),
                   static_cast<unsigned>(std::min<int64_t>(images, 65535)));
   const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(images, plane, src, dst);
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(images, plane, add, src, dst);
   };
-  if (to_nhwc) {
-    add ? launch(Transpose<S, D, kChannels, true, true>)
-        : launch(Transpose<S, D, kChannels, true, false>);
-  } else {
-    add ? launch(Transpose<S, D, kChannels, false, true>)
-        : launch(Transpose<S, D, kChannels, false, false>);
-  }
+  to_nhwc ? launch(Transpose<S, D, kChannels, true>) : launch(Transpose<S, D, kChannels, false>);
   CheckLaunch("reorder");
 }
 
@@ -102,11 +97,7 @@ template <class S, class D>
 void Convert(const Context& context, int64_t count, bool add, const S* src, D* dst) {
   constexpr int kWidth = std::min(kVectorWidth<S>, kVectorWidth<D>);
   const bool aligned = IsAligned(src, kWidth * sizeof(S)) && IsAligned(dst, kWidth * sizeof(D));
-  if (add) {
-    RunElementwise<kWidth>(context, "add", count, aligned, ConvertOp<S, D, true>{src, dst});
-  } else {
-    RunElementwise<kWidth>(context, "convert", count, aligned, ConvertOp<S, D, false>{src, dst});
-  }
+  RunElementwise<kWidth>(context, "convert", count, aligned, ConvertOp<S, D>{src, dst, add});
 }
 
 void CheckFormat(Format format) {
@@ -164,8 +155,6 @@ void Reorder(Context& context, const Shape& shape, Format src_format, const void
       const bool to_nhwc = dst_format == Format::kNHWC;
       if (same_order) {
         Convert(context, shape.Count(), add, from, to);
-      } else if (plane.channels == 3) {
-        LaunchTranspose<3>(context, shape.n, plane, to_nhwc, add, from, to);
       } else if (plane.channels <= 4) {
         LaunchTranspose<4>(context, shape.n, plane, to_nhwc, add, from, to);
       } else {

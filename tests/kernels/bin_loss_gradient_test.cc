@@ -4,10 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/bin_loss.h"
-#include "kernels/runtime/buffer.h"
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 #include "tests/reference/bin_loss.h"
 
@@ -47,23 +46,33 @@ Case MakeCase(Shape logits, bool masks, int64_t key, int64_t num_label, uint32_t
 
 struct Outcome {
   float loss = NAN;
-  std::vector<char> stats;  // those of the channels, as bytes
+  std::vector<BinLossStats> stats;  // by image and channel
   std::vector<float> gradient;
 };
 
-Outcome RunLoss(const Case& c, float loss_weight, std::vector<float> gradient, GradMode mode,
-                int threads) {
-  Context context(Device::kCpu, threads);
-  Buffer memory(Device::kCpu, c.params.StatsBytes());
-  auto* stats = static_cast<BinLossStats*>(memory.data());
-  Outcome outcome;
-  BinLossForward(context, c.params, c.logits.data(), c.label.data(), stats, &outcome.loss);
-  BinLossBackward(context, c.params, c.logits.data(), c.label.data(), stats, loss_weight,
-                  gradient.data(), mode);
-  outcome.stats.resize(c.params.logits.n * c.params.logits.c * sizeof(BinLossStats));
-  std::memcpy(outcome.stats.data(), stats, outcome.stats.size());
-  outcome.gradient = std::move(gradient);
-  return outcome;
+class BinLossGradientTest : public DeviceTest {
+ protected:
+  Outcome RunLoss(const Case& c, float loss_weight, const std::vector<float>& before, GradMode mode,
+                  int threads) {
+    Context context(GetParam(), threads);
+    const Memory<BinLossStats> stats(
+        context, std::vector<BinLossStats>(c.params.StatsBytes() / sizeof(BinLossStats)));
+    const Memory<float> logits(context, c.logits), loss(context, {NAN}), gradient(context, before);
+    const Memory<uint8_t> label(context, c.label);
+    BinLossForward(context, c.params, logits.data(), label.data(), stats.data(), loss.data());
+    BinLossBackward(context, c.params, logits.data(), label.data(), stats.data(), loss_weight,
+                    gradient.data(), mode);
+    Outcome outcome{loss.Values()[0], stats.Values(), gradient.Values()};
+    outcome.stats.resize(c.params.logits.n * c.params.logits.c);
+    return outcome;
+  }
+};
+LSEG_ON_ALL_DEVICES(BinLossGradientTest);
+
+void ExpectSameCounts(const BinLossStats& a, const BinLossStats& b) {
+  EXPECT_EQ(a.positives, b.positives);
+  EXPECT_EQ(a.first_bin, b.first_bin);
+  for (int bin = 0; bin < 5; ++bin) EXPECT_EQ(a.negatives[bin], b.negatives[bin]);
 }
 
 std::vector<double> ToDouble(const std::vector<float>& values) {
@@ -79,11 +88,12 @@ std::vector<Case> Cases() {
     }
     cases.push_back(MakeCase({1, 3, 1, 533}, masks, 2, 2, 10));
     cases.push_back(MakeCase({3, 1, 70, 3}, masks, 1, 1, 5));
+    cases.push_back(MakeCase({2, 6, 60, 72}, masks, 5, 6, 40));  // two blocks of a GPU, not full
   }
   return cases;
 }
 
-TEST(BinLossGradientTest, AgreesWithTheOracle) {
+TEST_P(BinLossGradientTest, AgreesWithTheOracle) {
   for (const Case& c : Cases()) {
     const std::vector<double> logits = ToDouble(c.logits);
     const double loss = reference::BinLoss(c.params, logits, c.label);
@@ -100,7 +110,7 @@ TEST(BinLossGradientTest, AgreesWithTheOracle) {
   }
 }
 
-TEST(BinLossGradientTest, SmallGradientsAreAccurateToo) {
+TEST_P(BinLossGradientTest, SmallGradientsAreAccurateToo) {
   // p - 1 at z = 14 is 8e-7, of which a subtraction in f32 would leave three digits.
   Case c = MakeCase({1, 1, 1, 2}, false, 10, 1, 1);
   c.logits = {14, -20};
@@ -110,12 +120,12 @@ TEST(BinLossGradientTest, SmallGradientsAreAccurateToo) {
   ExpectNear(RunLoss(c, 1, {0, 0}, GradMode::kWrite, 1).gradient, expected, 1e-6, 0, "gradient");
 }
 
-TEST(BinLossGradientTest, SkipTouchesNothing) {
+TEST_P(BinLossGradientTest, SkipTouchesNothing) {
   const Case c = Cases()[0];
   EXPECT_TRUE(RunLoss(c, 1, {}, GradMode::kSkip, 2).gradient.empty());
 }
 
-TEST(BinLossGradientTest, LossWeightMultiplies) {
+TEST_P(BinLossGradientTest, LossWeightMultiplies) {
   Case c = Cases()[1];
   c.params.scale = 0.125f;
   std::vector<double> expected =
@@ -127,7 +137,7 @@ TEST(BinLossGradientTest, LossWeightMultiplies) {
 
 // The loss jumps where a logit crosses an edge; between edges its numeric gradient is that of the
 // formula, and not the published one.
-TEST(BinLossGradientTest, NumericGradientAcceptsTheRightAndRejectsThePublishedOne) {
+TEST_P(BinLossGradientTest, NumericGradientAcceptsTheRightAndRejectsThePublishedOne) {
   // 8 positives want 24 negatives: bins 4 to 1 hold about 5/7 of 56 in the mean, so the cut-off
   // falls onto bin 1 for some of the seeds; one such case is searched for.
   int cases = 0;
@@ -139,8 +149,7 @@ TEST(BinLossGradientTest, NumericGradientAcceptsTheRightAndRejectsThePublishedOn
     // Central differences of step 1e-6 of a loss of size 50 in double: 50 * 1e-16 / 1e-6 = 5e-9.
     ExpectNear(right.gradient, numeric, 1e-6, 1, "right");
 
-    BinLossStats stats;
-    std::memcpy(&stats, right.stats.data(), sizeof(stats));
+    const BinLossStats& stats = right.stats[0];
     c.params.published_backward = true;
     const Outcome published = RunLoss(c, 1, std::vector<float>(64, NAN), GradMode::kWrite, 2);
     double largest = 0;
@@ -160,14 +169,46 @@ TEST(BinLossGradientTest, NumericGradientAcceptsTheRightAndRejectsThePublishedOn
   EXPECT_GE(cases, 2) << "no case reached the branch in question";
 }
 
-TEST(BinLossGradientTest, TheSameBitsForAnyNumberOfThreads) {
+TEST_P(BinLossGradientTest, TheSameBitsForAnyNumberOfThreads) {
   for (const Case& c : Cases()) {
     const std::vector<float> before(c.logits.size(), NAN);
     const Outcome one = RunLoss(c, 1, before, GradMode::kWrite, 1);
     const Outcome three = RunLoss(c, 1, before, GradMode::kWrite, 3);
     EXPECT_EQ(one.loss, three.loss);
-    EXPECT_EQ(one.stats, three.stats);
     EXPECT_EQ(one.gradient, three.gradient);
+    for (size_t i = 0; i < one.stats.size(); ++i) {
+      ExpectSameCounts(one.stats[i], three.stats[i]);
+      EXPECT_EQ(one.stats[i].loss_positive, three.stats[i].loss_positive);
+      EXPECT_THAT(one.stats[i].loss_negative,
+                  testing::ElementsAreArray(three.stats[i].loss_negative));
+    }
+  }
+}
+
+// Counts by the definition: the same on every device.
+TEST_P(BinLossGradientTest, CountsAreExact) {
+  for (const Case& c : Cases()) {
+    const Outcome outcome = RunLoss(c, 1, c.logits, GradMode::kWrite, 2);
+    const Shape& shape = c.params.logits;
+    const int64_t pixels = shape.h * shape.w;
+    for (int64_t plane = 0; plane < shape.n * shape.c; ++plane) {
+      const bool masks = c.params.label.c == shape.c && shape.c > 1;
+      const int64_t channel = plane % shape.c, label_plane = masks ? plane : plane / shape.c;
+      BinLossStats expected = outcome.stats[plane];
+      expected.positives = 0;
+      for (int64_t& count : expected.negatives) count = 0;
+      for (int64_t i = 0; i < pixels; ++i) {
+        const uint8_t label = c.label[label_plane * pixels + i];
+        const float z = c.logits[plane * pixels + i];
+        const double p = 1 / (1 + std::exp(-double{z}));  // away from the edges
+        if (label == (masks ? 1 : channel + 1)) {
+          ++expected.positives;
+        } else {
+          ++expected.negatives[std::min(4, static_cast<int>(p * 5))];
+        }
+      }
+      ExpectSameCounts(outcome.stats[plane], expected);
+    }
   }
 }
 

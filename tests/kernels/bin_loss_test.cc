@@ -6,10 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
-#include "kernels/runtime/buffer.h"
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 
 namespace lseg {
@@ -32,19 +31,26 @@ struct Outcome {
   std::vector<float> gradient;
 };
 
-Outcome RunLoss(const BinLossParams& params, const std::vector<float>& logits,
-                const std::vector<uint8_t>& label, float loss_weight = 1, int threads = 2) {
-  Context context(Device::kCpu, threads);
-  Buffer memory(Device::kCpu, params.StatsBytes());
-  auto* stats = static_cast<BinLossStats*>(memory.data());
-  Outcome outcome;
-  outcome.gradient.assign(logits.size(), NAN);
-  BinLossForward(context, params, logits.data(), label.data(), stats, &outcome.loss);
-  BinLossBackward(context, params, logits.data(), label.data(), stats, loss_weight,
-                  outcome.gradient.data(), GradMode::kWrite);
-  outcome.stats.assign(stats, stats + params.logits.n * params.logits.c);
-  return outcome;
-}
+class BinLossTest : public DeviceTest {
+ protected:
+  Outcome RunLoss(const BinLossParams& params, const std::vector<float>& logits,
+                  const std::vector<uint8_t>& label, float loss_weight = 1) {
+    Context context(GetParam(), 2);
+    const int64_t planes = params.logits.n * params.logits.c;
+    const Memory<BinLossStats> stats(
+        context, std::vector<BinLossStats>(params.StatsBytes() / sizeof(BinLossStats)));
+    const Memory<float> z(context, logits), loss(context, {NAN});
+    const Memory<uint8_t> classes(context, label);
+    const Memory<float> gradient(context, std::vector<float>(logits.size(), NAN));
+    BinLossForward(context, params, z.data(), classes.data(), stats.data(), loss.data());
+    BinLossBackward(context, params, z.data(), classes.data(), stats.data(), loss_weight,
+                    gradient.data(), GradMode::kWrite);
+    Outcome outcome{loss.Values()[0], stats.Values(), gradient.Values()};
+    outcome.stats.resize(planes);
+    return outcome;
+  }
+};
+LSEG_ON_ALL_DEVICES(BinLossTest);
 
 BinLossParams Params(Shape logits, Shape label, int64_t key, int64_t num_label) {
   BinLossParams params;
@@ -60,7 +66,7 @@ const std::vector<float> kOnePerBin = {0, 2, 1, 0, -1, -2};
 const std::vector<uint8_t> kFirstIsPositive = {1, 0, 0, 0, 0, 0};
 BinLossParams OnePerBin(int64_t key) { return Params({1, 1, 2, 3}, {1, 1, 2, 3}, key, 1); }
 
-TEST(BinLossTest, EachBranchOfTheCutOff) {
+TEST_P(BinLossTest, EachBranchOfTheCutOff) {
   // P = 1, so key negatives are wanted and each bin brings one; key 6 is never reached: all.
   for (int64_t key = 1; key <= 6; ++key) {
     const int taken = static_cast<int>(std::min<int64_t>(key, 5));
@@ -79,14 +85,14 @@ TEST(BinLossTest, EachBranchOfTheCutOff) {
   }
 }
 
-TEST(BinLossTest, KeyZeroTakesTheHardestBinOnly) {
+TEST_P(BinLossTest, KeyZeroTakesTheHardestBinOnly) {
   // 0 wanted: reached by the first bin, empty or not.
   const Outcome outcome = RunLoss(OnePerBin(0), kOnePerBin, kFirstIsPositive);
   EXPECT_EQ(outcome.stats[0].first_bin, 4);
   EXPECT_NEAR(outcome.loss, (kSoftplus[2] + kSoftplus[0]) / 2, kTolerance);
 }
 
-TEST(BinLossTest, StatisticsAndWholeBins) {
+TEST_P(BinLossTest, StatisticsAndWholeBins) {
   // Two of bin 4 where one is wanted: bins are taken whole.
   const Outcome outcome = RunLoss(OnePerBin(1), {0, 2, 2, 0, -2, -2}, kFirstIsPositive);
   const BinLossStats& s = outcome.stats[0];
@@ -99,7 +105,7 @@ TEST(BinLossTest, StatisticsAndWholeBins) {
   EXPECT_NEAR(outcome.loss, (2 * kSoftplus[2] + 2 * kSoftplus[0]) / 3, kTolerance);
 }
 
-TEST(BinLossTest, NegativesAreCountedByLesionRoundedDown) {
+TEST_P(BinLossTest, NegativesAreCountedByLesionRoundedDown) {
   // Two channels, all bins taken (key is never reached): 5 and 6 negatives. With num_label 7 that
   // counts 0 + 0, where their sum would give floor(11 / 7) = 1.
   const std::vector<float> logits(12, 0);
@@ -116,7 +122,7 @@ TEST(BinLossTest, NegativesAreCountedByLesionRoundedDown) {
   }
 }
 
-TEST(BinLossTest, AChannelWithoutPositivesTakesAllFiveBins) {
+TEST_P(BinLossTest, AChannelWithoutPositivesTakesAllFiveBins) {
   // Channel 0: the positive and bin 4 (key 1). Channel 1: no positive, six negatives.
   std::vector<float> logits = kOnePerBin;
   for (const float z : {2, 1, 0, -1, -2, -2}) logits.push_back(z);
@@ -131,7 +137,7 @@ TEST(BinLossTest, AChannelWithoutPositivesTakesAllFiveBins) {
   EXPECT_NEAR(outcome.gradient[11], kSigmoid[4] / total, kTolerance);
 }
 
-TEST(BinLossTest, AnEmptyImageTeachesNothing) {
+TEST_P(BinLossTest, AnEmptyImageTeachesNothing) {
   for (const int64_t num_label : {1, 100}) {  // 100: count_neg is 0 too, a division by zero
     const Outcome outcome = RunLoss(Params({1, 2, 2, 3}, {1, 1, 2, 3}, 10, num_label),
                                     std::vector<float>(12, 1), std::vector<uint8_t>(6, 0));
@@ -141,7 +147,7 @@ TEST(BinLossTest, AnEmptyImageTeachesNothing) {
   }
 }
 
-TEST(BinLossTest, ClassesOfALabelMapBelongToOneChannelEach) {
+TEST_P(BinLossTest, ClassesOfALabelMapBelongToOneChannelEach) {
   // Class 2 is a negative of channel 0 and the positive of channel 1.
   const Outcome outcome = RunLoss(Params({1, 2, 1, 2}, {1, 1, 1, 2}, 10, 1), {0, 1, 2, -1}, {1, 2});
   EXPECT_EQ(outcome.stats[0].positives, 1);
@@ -153,7 +159,7 @@ TEST(BinLossTest, ClassesOfALabelMapBelongToOneChannelEach) {
               kTolerance);
 }
 
-TEST(BinLossTest, MasksKeepLesionsThatOverlap) {
+TEST_P(BinLossTest, MasksKeepLesionsThatOverlap) {
   // The first pixel belongs to both channels, which no label map can say.
   const Outcome outcome =
       RunLoss(Params({1, 2, 1, 2}, {1, 2, 1, 2}, 10, 1), {0, 1, 2, -1}, {1, 0, 1, 0});
@@ -164,7 +170,7 @@ TEST(BinLossTest, MasksKeepLesionsThatOverlap) {
   EXPECT_NEAR(outcome.gradient[2], -kSigmoid[4] / 2, kTolerance);
 }
 
-TEST(BinLossTest, EveryImageHasItsOwnCutOffAndTheLossIsTheirMean) {
+TEST_P(BinLossTest, EveryImageHasItsOwnCutOffAndTheLossIsTheirMean) {
   // Image 0 reaches its one wanted negative with bin 4, image 1, without it, with bin 3 only.
   std::vector<float> logits = kOnePerBin;
   const std::vector<float> second = {1, 1, 1, 0, -1, -2};
@@ -183,7 +189,7 @@ TEST(BinLossTest, EveryImageHasItsOwnCutOffAndTheLossIsTheirMean) {
   }
 }
 
-TEST(BinLossTest, ScaleAndLossWeight) {
+TEST_P(BinLossTest, ScaleAndLossWeight) {
   BinLossParams params = OnePerBin(2);
   const Outcome plain = RunLoss(params, kOnePerBin, kFirstIsPositive);
   params.scale = 0.25f;
@@ -194,7 +200,7 @@ TEST(BinLossTest, ScaleAndLossWeight) {
   }
 }
 
-TEST(BinLossTest, PublishedBackwardTakesBin0WhereTheCutOffIsBin1) {
+TEST_P(BinLossTest, PublishedBackwardTakesBin0WhereTheCutOffIsBin1) {
   for (int64_t key = 1; key <= 6; ++key) {
     BinLossParams params = OnePerBin(key);
     const Outcome right = RunLoss(params, kOnePerBin, kFirstIsPositive);
@@ -209,7 +215,7 @@ TEST(BinLossTest, PublishedBackwardTakesBin0WhereTheCutOffIsBin1) {
   }
 }
 
-TEST(BinLossTest, BinsBeginAtTheLogitsOfTheirProbabilities) {
+TEST_P(BinLossTest, BinsBeginAtTheLogitsOfTheirProbabilities) {
   const double edges[4] = {-std::log(4.0), -std::log(1.5), std::log(1.5), std::log(4.0)};
   for (int bin = 1; bin <= 4; ++bin) {
     const auto edge = static_cast<float>(edges[bin - 1]);
@@ -227,13 +233,13 @@ TEST(BinLossTest, BinsBeginAtTheLogitsOfTheirProbabilities) {
   EXPECT_EQ(BinOf(1e30f), 4);
 }
 
-TEST(BinLossTest, LargeLogitsStayFinite) {
+TEST_P(BinLossTest, LargeLogitsStayFinite) {
   const Outcome outcome = RunLoss(Params({1, 1, 1, 2}, {1, 1, 1, 2}, 10, 1), {-3000, 5000}, {1, 0});
   EXPECT_FLOAT_EQ(outcome.loss, (3000 + 5000) / 2.0f);
   EXPECT_THAT(outcome.gradient, ElementsAre(-0.5f, 0.5f));
 }
 
-TEST(BinLossTest, ANaNMakesTheLossOne) {
+TEST_P(BinLossTest, ANaNMakesTheLossOne) {
   for (size_t at = 0; at < 6; ++at) {  // positive, taken, not taken
     std::vector<float> logits = kOnePerBin;
     logits[at] = NAN;
@@ -241,8 +247,8 @@ TEST(BinLossTest, ANaNMakesTheLossOne) {
   }
 }
 
-TEST(BinLossTest, ALabelOutOfRangeIsRefused) {
-  const auto message = [](const BinLossParams& params, const std::vector<uint8_t>& label) {
+TEST_P(BinLossTest, ALabelOutOfRangeIsRefused) {
+  const auto message = [this](const BinLossParams& params, const std::vector<uint8_t>& label) {
     try {
       RunLoss(params, std::vector<float>(params.logits.Count()), label);
     } catch (const Error& error) {
@@ -250,14 +256,17 @@ TEST(BinLossTest, ALabelOutOfRangeIsRefused) {
     }
     return std::string("accepted");
   };
+  const bool on_cpu = GetParam() == Device::kCpu;
   EXPECT_THAT(
       message(Params({2, 2, 2, 3}, {2, 1, 2, 3}, 10, 2), {0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0}),
-      HasSubstr("label 3 at image 1, row 1, column 1 is above 2"));
+      HasSubstr(on_cpu ? "label 3 at image 1, row 1, column 1 is above 2"
+                       : "a label has a value that is no class"));
   EXPECT_THAT(message(Params({1, 2, 1, 3}, {1, 2, 1, 3}, 10, 2), {0, 1, 1, 0, 0, 255}),
-              HasSubstr("label 255 at image 0, row 0, column 2 is above 1"));
+              HasSubstr(on_cpu ? "label 255 at image 0, row 0, column 2 is above 1"
+                               : "a label has a value that is no class"));
 }
 
-TEST(BinLossTest, ImpossibleParamsAreRefused) {
+TEST_P(BinLossTest, ImpossibleParamsAreRefused) {
   const Shape shape{1, 2, 2, 3};
   const auto refuses = [](const BinLossParams& params, const char* why) {
     try {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 
 namespace lseg {
@@ -22,10 +23,14 @@ void ForBox(const Shape& box, const Each& each) {
         for (int64_t x = 0; x < box.w; ++x) each(n, c, y, x);
 }
 
+class BoxCopyTest : public DeviceTest {};
+LSEG_ON_ALL_DEVICES(BoxCopyTest);
+
 // Copies element by element, and checks the whole of dst, with that outside the box untouched.
-void CheckBoxCopy(const BoxCopyParams& p, const std::string& what) {
-  Context context;
+void CheckBoxCopy(Device device, const BoxCopyParams& p, const std::string& what) {
+  Context context(device);
   const std::vector<float> src = Draw(1, p.src.Count()), before = Draw(2, p.dst.Count());
+  const Memory<float> from_memory(context, src);
   for (const GradMode mode : {GradMode::kSkip, GradMode::kWrite, GradMode::kAdd}) {
     std::vector<float> expected = before;
     ForBox(p.box, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
@@ -36,37 +41,46 @@ void CheckBoxCopy(const BoxCopyParams& p, const std::string& what) {
       if (mode == GradMode::kWrite) to = from;
       if (mode == GradMode::kAdd) to += from;
     });
-    std::vector<float> dst = before;
-    BoxCopy(context, p, src.data(), mode == GradMode::kSkip ? nullptr : dst.data(), mode);
-    EXPECT_EQ(dst, expected) << what << ", mode " << static_cast<int>(mode);
+    const Memory<float> dst(context, before);
+    BoxCopy(context, p, from_memory.data(), mode == GradMode::kSkip ? nullptr : dst.data(), mode);
+    EXPECT_EQ(dst.Values(), expected) << what << ", mode " << static_cast<int>(mode);
   }
 }
 
-TEST(BoxCopyTest, CropSliceConcatAndAnyBox) {
-  CheckBoxCopy({{2, 4, 9, 11}, {2, 4, 5, 6}, {2, 4, 5, 6}, {0, 0, 1, 2}}, "crop");
-  CheckBoxCopy({{2, 4, 9, 11}, {2, 1, 9, 11}, {2, 1, 9, 11}, {0, 2, 0, 0}}, "slice");
-  CheckBoxCopy({{2, 1, 9, 11}, {2, 5, 9, 11}, {2, 1, 9, 11}, {0, 0, 0, 0}, {0, 3, 0, 0}}, "concat");
-  CheckBoxCopy({{3, 4, 5, 6}, {2, 7, 8, 9}, {2, 3, 2, 4}, {1, 0, 3, 1}, {0, 2, 1, 5}}, "any box");
-  CheckBoxCopy({{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1}}, "one element");
-  CheckBoxCopy({{1, 2, 300, 150}, {1, 3, 300, 150}, {1, 2, 299, 150}, {0, 0, 0, 0}, {0, 1, 1, 0}},
+TEST_P(BoxCopyTest, CropSliceConcatAndAnyBox) {
+  CheckBoxCopy(GetParam(), {{2, 4, 9, 11}, {2, 4, 5, 6}, {2, 4, 5, 6}, {0, 0, 1, 2}}, "crop");
+  CheckBoxCopy(GetParam(), {{2, 4, 9, 11}, {2, 1, 9, 11}, {2, 1, 9, 11}, {0, 2, 0, 0}}, "slice");
+  CheckBoxCopy(GetParam(),
+               {{2, 1, 9, 11}, {2, 5, 9, 11}, {2, 1, 9, 11}, {0, 0, 0, 0}, {0, 3, 0, 0}}, "concat");
+  CheckBoxCopy(GetParam(), {{3, 4, 5, 6}, {2, 7, 8, 9}, {2, 3, 2, 4}, {1, 0, 3, 1}, {0, 2, 1, 5}},
+               "any box");
+  CheckBoxCopy(GetParam(), {{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1}}, "one element");
+  CheckBoxCopy(GetParam(),
+               {{1, 2, 300, 150}, {1, 3, 300, 150}, {1, 2, 299, 150}, {0, 0, 0, 0}, {0, 1, 1, 0}},
                "several runs a channel");
+  CheckBoxCopy(GetParam(), {{2, 4, 9, 12}, {2, 4, 5, 8}, {2, 4, 5, 8}, {0, 0, 1, 4}},
+               "crop in vectors of 4");
+  CheckBoxCopy(GetParam(),
+               {{2, 1, 6, 12}, {2, 5, 6, 12}, {2, 1, 6, 12}, {0, 0, 0, 0}, {0, 3, 0, 0}},
+               "concat in vectors of 4");
 }
 
-TEST(BoxCopyTest, ZeroOutsideLeavesTheBox) {
-  Context context;
+TEST_P(BoxCopyTest, ZeroOutsideLeavesTheBox) {
+  Context context(GetParam());
   const BoxCopyParams p{{1, 2, 3, 2}, {2, 4, 6, 5}, {1, 2, 3, 2}, {0, 0, 0, 0}, {1, 1, 2, 3}};
   const std::vector<float> before = Draw(1, p.dst.Count());
-  std::vector<float> dst = before, expected(before.size());
+  const Memory<float> dst(context, before);
+  std::vector<float> expected(before.size());
   ForBox(p.box, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
     const size_t at = At(p.dst, 1 + n, 1 + c, 2 + y, 3 + x);
     expected[at] = before[at];
   });
   ZeroOutside(context, p, dst.data());
-  EXPECT_EQ(dst, expected);
+  EXPECT_EQ(dst.Values(), expected);
 }
 
-TEST(BoxCopyTest, ABoxThatDoesNotFitIsRefused) {
-  Context context;
+TEST_P(BoxCopyTest, ABoxThatDoesNotFitIsRefused) {
+  Context context(GetParam());
   const auto message = [&](const BoxCopyParams& p) -> std::string {
     try {
       BoxCopy(context, p, nullptr, nullptr, GradMode::kSkip);

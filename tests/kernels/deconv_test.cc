@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 #include "tests/reference/ops.h"
 
@@ -55,15 +56,21 @@ struct Data {
   std::vector<float> src, weight, bias, d_dst;
 };
 
-std::vector<float> RunForward(const DeconvParams& p, const Data& data, int threads = 2) {
-  Context context(Device::kCpu, threads);
-  std::vector<float> dst(p.Dst().Count(), NAN);
-  DeconvForward(context, p, data.src.data(), data.weight.data(),
-                p.bias ? data.bias.data() : nullptr, dst.data());
-  return dst;
-}
+class DeconvTest : public DeviceTest {
+ protected:
+  std::vector<float> RunForward(const DeconvParams& p, const Data& data, int threads = 2) {
+    Context context(GetParam(), threads);
+    const Memory<float> src(context, data.src), weight(context, data.weight);
+    const Memory<float> bias(context, data.bias);
+    const Memory<float> dst(context, std::vector<float>(p.Dst().Count(), NAN));
+    DeconvForward(context, p, src.data(), weight.data(), p.bias ? bias.data() : nullptr,
+                  dst.data());
+    return dst.Values();
+  }
+};
+LSEG_ON_ALL_DEVICES(DeconvTest);
 
-TEST(DeconvTest, ByHand) {
+TEST_P(DeconvTest, ByHand) {
   // One row: 2 and 3 upsampled by 2 with the weights 1 10 100: 2 20 200+3 30 300.
   DeconvParams p;
   p.src = {1, 1, 1, 2};
@@ -78,7 +85,7 @@ TEST(DeconvTest, ByHand) {
   EXPECT_THAT(RunForward(p, data), ElementsAre(1002, 1020, 1203, 1030, 1300));
 }
 
-TEST(DeconvTest, ForwardAgreesWithTheOracle) {
+TEST_P(DeconvTest, ForwardAgreesWithTheOracle) {
   for (const auto& [p, what] : Cases()) {
     const Data data(p);
     const reference::Sums expected = reference::DeconvForward(p, data.src, data.weight, data.bias);
@@ -87,62 +94,65 @@ TEST(DeconvTest, ForwardAgreesWithTheOracle) {
   }
 }
 
-TEST(DeconvTest, BackwardDataAgreesWithTheOracle) {
+TEST_P(DeconvTest, BackwardDataAgreesWithTheOracle) {
   for (const auto& [p, what] : Cases()) {
     const Data data(p);
     const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
     for (const bool add : {false, true}) {
-      Context context;
+      Context context(GetParam());
       const std::vector<float> before = Before(add, 5, p.src.Count());
-      std::vector<float> d_src = before;
-      DeconvBackwardData(context, p, data.d_dst.data(), data.weight.data(), d_src.data(),
+      const Memory<float> d_dst(context, data.d_dst), factors(context, data.weight);
+      const Memory<float> d_src(context, before);
+      DeconvBackwardData(context, p, d_dst.data(), factors.data(), d_src.data(),
                          add ? GradMode::kAdd : GradMode::kWrite);
-      ExpectNear(d_src, add ? Add(expected.value, before) : expected.value, expected.scale,
+      ExpectNear(d_src.Values(), add ? Add(expected.value, before) : expected.value, expected.scale,
                  Tolerance(p.out_channels * p.kernel_h * p.kernel_w), 1, what);
     }
   }
 }
 
-TEST(DeconvTest, BackwardWeightsAgreesWithTheOracle) {
+TEST_P(DeconvTest, BackwardWeightsAgreesWithTheOracle) {
   for (const auto& [p, what] : Cases()) {
     const Data data(p);
     const reference::Sums weight = reference::DeconvBackwardWeight(p, data.src, data.d_dst);
     const reference::Sums bias = reference::DeconvBackwardBias(p, data.d_dst);
     for (const bool add : {false, true}) {
-      Context context;
+      Context context(GetParam());
       const GradMode mode = add ? GradMode::kAdd : GradMode::kWrite;
       const std::vector<float> weight_before = Before(add, 5, p.Weight().Count());
       const std::vector<float> bias_before = Before(add, 6, p.out_channels);
-      std::vector<float> d_weight = weight_before, d_bias = bias_before;
-      DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), d_weight.data(), mode,
+      const Memory<float> src(context, data.src), d_dst(context, data.d_dst);
+      const Memory<float> d_weight(context, weight_before), d_bias(context, bias_before);
+      DeconvBackwardWeights(context, p, src.data(), d_dst.data(), d_weight.data(), mode,
                             p.bias ? d_bias.data() : nullptr, p.bias ? mode : GradMode::kSkip);
       // Summed in double: one rounding, and one of the addition.
-      ExpectNear(d_weight, add ? Add(weight.value, weight_before) : weight.value, weight.scale,
-                 0x1p-23, 1, what);
+      ExpectNear(d_weight.Values(), add ? Add(weight.value, weight_before) : weight.value,
+                 weight.scale, 0x1p-23, 1, what);
       if (!p.bias) continue;
-      ExpectNear(d_bias, add ? Add(bias.value, bias_before) : bias.value, bias.scale, 0x1p-23, 1,
-                 what);
+      ExpectNear(d_bias.Values(), add ? Add(bias.value, bias_before) : bias.value, bias.scale,
+                 0x1p-23, 1, what);
     }
   }
 }
 
-TEST(DeconvTest, SkippedGradientsAreNotTouched) {
+TEST_P(DeconvTest, SkippedGradientsAreNotTouched) {
   const DeconvParams p = Cases()[1].params;
   const Data data(p);
-  Context context;
-  DeconvBackwardData(context, p, data.d_dst.data(), data.weight.data(), nullptr, GradMode::kSkip);
-  DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), nullptr, GradMode::kSkip,
-                        nullptr, GradMode::kSkip);
-  std::vector<float> d_bias(4, NAN);
-  DeconvBackwardWeights(context, p, data.src.data(), data.d_dst.data(), nullptr, GradMode::kSkip,
+  Context context(GetParam());
+  const Memory<float> src(context, data.src), d_dst(context, data.d_dst);
+  DeconvBackwardData(context, p, d_dst.data(), nullptr, nullptr, GradMode::kSkip);
+  DeconvBackwardWeights(context, p, src.data(), d_dst.data(), nullptr, GradMode::kSkip, nullptr,
+                        GradMode::kSkip);
+  const Memory<float> d_bias(context, std::vector<float>(4, NAN));
+  DeconvBackwardWeights(context, p, src.data(), d_dst.data(), nullptr, GradMode::kSkip,
                         d_bias.data(), GradMode::kWrite);
-  for (const float value : d_bias) EXPECT_FALSE(std::isnan(value));
+  for (const float value : d_bias.Values()) EXPECT_FALSE(std::isnan(value));
 }
 
 // Bilinear weights from channel i to channel i, 0 elsewhere: interpolation. A source that is linear
 // in x and y comes back linear, away from the border, at the positions of the upsampled pixels:
 // output y lies at (y - (kernel - 1) / 2) / stride of the source.
-TEST(DeconvTest, BilinearWeightsInterpolateEachChannelByItself) {
+TEST_P(DeconvTest, BilinearWeightsInterpolateEachChannelByItself) {
   for (const int64_t stride : {2, 4, 8, 16}) {
     DeconvParams p;
     p.src = {2, 4, 5, 6};
@@ -180,7 +190,7 @@ TEST(DeconvTest, BilinearWeightsInterpolateEachChannelByItself) {
   }
 }
 
-TEST(DeconvTest, AZeroWeightDoesNotHideANaN) {
+TEST_P(DeconvTest, AZeroWeightDoesNotHideANaN) {
   DeconvParams p;
   p.src = {1, 2, 3, 3};
   p.out_channels = 2;
@@ -194,14 +204,14 @@ TEST(DeconvTest, AZeroWeightDoesNotHideANaN) {
   EXPECT_FALSE(std::isnan(dst[0]));
 }
 
-TEST(DeconvTest, TheSameBitsForAnyNumberOfThreads) {
+TEST_P(DeconvTest, TheSameBitsForAnyNumberOfThreads) {
   for (const auto& [p, what] : Cases()) {
     const Data data(p);
     EXPECT_EQ(RunForward(p, data, 1), RunForward(p, data, 3)) << what;
   }
 }
 
-TEST(DeconvTest, SourceRowsAreThoseThatOutputsNeed) {
+TEST_P(DeconvTest, SourceRowsAreThoseThatOutputsNeed) {
   for (const auto& [p, what] : Cases()) {
     // By definition: row j reaches j * stride - pad + r * dilation.
     const Shape dst = p.Dst();
@@ -223,7 +233,7 @@ TEST(DeconvTest, SourceRowsAreThoseThatOutputsNeed) {
   EXPECT_EQ(p.SrcRows({3, 3}), (RowRange{0, 0}));
 }
 
-TEST(DeconvTest, ImpossibleCasesAreRefused) {
+TEST_P(DeconvTest, ImpossibleCasesAreRefused) {
   const auto message = [](auto change) -> std::string {
     DeconvParams p = Cases()[1].params;
     change(&p);
@@ -242,7 +252,7 @@ TEST(DeconvTest, ImpossibleCasesAreRefused) {
   const DeconvParams p = Cases()[1].params;
   const Data data(p);
   std::vector<float> dst(p.Dst().Count());
-  Context context;
+  Context context(GetParam());
   EXPECT_THROW(DeconvForward(context, p, data.src.data(), data.weight.data(), nullptr, dst.data()),
                Error);
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 #include "tests/reference/ops.h"
 
@@ -24,22 +25,25 @@ struct Outcome {
   std::vector<float> gradient;
 };
 
-Outcome RunLoss(const SigmoidLossParams& params, const std::vector<float>& logits,
-                const std::vector<float>& target, float loss_weight = 1,
-                std::vector<float> gradient = {}, GradMode mode = GradMode::kWrite,
-                int threads = 2) {
-  Context context(Device::kCpu, threads);
-  Outcome outcome;
-  if (gradient.empty()) gradient.assign(logits.size(), NAN);
-  SigmoidLossForward(context, params, logits.data(), target.data(), &outcome.normalizer,
-                     &outcome.loss);
-  SigmoidLossBackward(context, params, logits.data(), target.data(), &outcome.normalizer,
-                      loss_weight, gradient.data(), mode);
-  outcome.gradient = std::move(gradient);
-  return outcome;
-}
+class SigmoidLossTest : public DeviceTest {
+ protected:
+  Outcome RunLoss(const SigmoidLossParams& params, const std::vector<float>& logits,
+                  const std::vector<float>& target, float loss_weight = 1,
+                  std::vector<float> before = {}, GradMode mode = GradMode::kWrite,
+                  int threads = 2) {
+    Context context(GetParam(), threads);
+    if (before.empty()) before.assign(logits.size(), NAN);
+    const Memory<float> z(context, logits), t(context, target), gradient(context, before);
+    const Memory<float> loss(context, {NAN}), normalizer(context, {NAN});
+    SigmoidLossForward(context, params, z.data(), t.data(), normalizer.data(), loss.data());
+    SigmoidLossBackward(context, params, z.data(), t.data(), normalizer.data(), loss_weight,
+                        gradient.data(), mode);
+    return {loss.Values()[0], normalizer.Values()[0], gradient.Values()};
+  }
+};
+LSEG_ON_ALL_DEVICES(SigmoidLossTest);
 
-TEST(SigmoidLossTest, ByHand) {
+TEST_P(SigmoidLossTest, ByHand) {
   // -log sigmoid(0) = ln 2; target 0 at z = 2: log(1 + e^2) = 2.1269280110; half at z = -1:
   // log(1 + e^-1) + 0.5 = 0.8132616875. Batch 2.
   const Outcome outcome =
@@ -50,7 +54,7 @@ TEST(SigmoidLossTest, ByHand) {
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(outcome.gradient[i], expected[i] * 10 / 2, 2e-6);
 }
 
-TEST(SigmoidLossTest, Normalizations) {
+TEST_P(SigmoidLossTest, Normalizations) {
   const std::vector<float> logits(6, 0), target = {1, 0, -1, -1, 1, 0};
   const double sum = 4 * 0.6931471806;  // -1 is ignored
   for (const auto& [normalization, normalizer] :
@@ -69,7 +73,7 @@ TEST(SigmoidLossTest, Normalizations) {
   }
 }
 
-TEST(SigmoidLossTest, TheNormalizerIsAtLeastOne) {
+TEST_P(SigmoidLossTest, TheNormalizerIsAtLeastOne) {
   SigmoidLossParams params = Params(2, 1, Normalization::kValid);
   params.has_ignore = true;
   params.ignore = 0;
@@ -79,7 +83,7 @@ TEST(SigmoidLossTest, TheNormalizerIsAtLeastOne) {
   EXPECT_THAT(outcome.gradient, testing::Each(0));
 }
 
-TEST(SigmoidLossTest, AgreesWithTheOracle) {
+TEST_P(SigmoidLossTest, AgreesWithTheOracle) {
   for (const int64_t count : {7, 1000, 60'010}) {
     SigmoidLossParams params = Params(count, 1, Normalization::kValid);
     params.has_ignore = true;
@@ -102,7 +106,7 @@ TEST(SigmoidLossTest, AgreesWithTheOracle) {
   }
 }
 
-TEST(SigmoidLossTest, TheSameBitsForAnyNumberOfThreads) {
+TEST_P(SigmoidLossTest, TheSameBitsForAnyNumberOfThreads) {
   const SigmoidLossParams params = Params(60'010, 10, Normalization::kBatchSize);
   const std::vector<float> logits = Draw(1, params.count, -8, 8);
   const std::vector<float> target = Draw(2, params.count, 0, 1);
@@ -112,8 +116,8 @@ TEST(SigmoidLossTest, TheSameBitsForAnyNumberOfThreads) {
   EXPECT_EQ(one.gradient, three.gradient);
 }
 
-TEST(SigmoidLossTest, SkipAndRefusals) {
-  Context context;
+TEST_P(SigmoidLossTest, SkipAndRefusals) {
+  Context context(GetParam());
   const float normalizer = 1;
   SigmoidLossBackward(context, Params(4, 2, Normalization::kFull), nullptr, nullptr, &normalizer, 1,
                       nullptr, GradMode::kSkip);

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+
+#include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 
 namespace lseg {
@@ -18,36 +21,69 @@ using Regularization = UpdateParams::Regularization;
 struct Parameter {
   std::vector<float> value, grad, state1, state2;
   float lr_mult = 1, decay_mult = 1;
-
-  UpdateTensor Tensor() {
-    if (state1.empty()) state1.assign(value.size(), 0);
-    if (state2.empty()) state2.assign(value.size(), 0);
-    return {static_cast<int64_t>(value.size()),
-            value.data(),
-            grad.data(),
-            state1.data(),
-            state2.data(),
-            lr_mult,
-            decay_mult};
-  }
 };
 
-void Step(const UpdateParams& params, std::vector<Parameter*> parameters, StepState step,
-          bool with_norm = true, int threads = 2) {
-  Context context(Device::kCpu, threads);
-  std::vector<UpdateTensor> tensors;
-  for (Parameter* parameter : parameters) tensors.push_back(parameter->Tensor());
-  float norm = NAN;
-  if (with_norm) GradientNorm(context, tensors, &norm);
-  Update(context, params, tensors, &step, with_norm ? &norm : nullptr);
-}
+// Its copy on a device.
+class DeviceParameter {
+ public:
+  DeviceParameter(const Context& context, const Parameter& p)
+      : value_(context, p.value),
+        grad_(context, p.grad),
+        state1_(context, p.state1.empty() ? std::vector<float>(p.value.size()) : p.state1),
+        state2_(context, p.state2.empty() ? std::vector<float>(p.value.size()) : p.state2),
+        tensor_{static_cast<int64_t>(p.value.size()),
+                value_.data(),
+                grad_.data(),
+                state1_.data(),
+                state2_.data(),
+                p.lr_mult,
+                p.decay_mult} {}
+
+  const UpdateTensor& tensor() const { return tensor_; }
+  void CopyTo(Parameter* p) const {
+    p->value = value_.Values();
+    p->state1 = state1_.Values();
+    p->state2 = state2_.Values();
+  }
+
+ private:
+  Memory<float> value_, grad_, state1_, state2_;
+  UpdateTensor tensor_;
+};
+
+class OptimizerTest : public DeviceTest {
+ protected:
+  void Step(const UpdateParams& params, const std::vector<Parameter*>& parameters, StepState step,
+            bool with_norm = true, int threads = 2) {
+    Context context(GetParam(), threads);
+    std::vector<std::unique_ptr<DeviceParameter>> copies;
+    std::vector<UpdateTensor> tensors;
+    for (const Parameter* parameter : parameters) {
+      copies.push_back(std::make_unique<DeviceParameter>(context, *parameter));
+      tensors.push_back(copies.back()->tensor());
+    }
+    const Memory<float> norm(context, {NAN});
+    const Memory<StepState> state(context, {step});
+    if (with_norm) GradientNorm(context, tensors, norm.data());
+    Update(context, params, tensors, state.data(), with_norm ? norm.data() : nullptr);
+    for (size_t i = 0; i < parameters.size(); ++i) copies[i]->CopyTo(parameters[i]);
+  }
+};
+class SgdTest : public OptimizerTest {};
+class AdamTest : public OptimizerTest {};
+class UpdateTest : public OptimizerTest {};
+class GradientNormTest : public DeviceTest {};
+LSEG_ON_ALL_DEVICES(SgdTest);
+LSEG_ON_ALL_DEVICES(AdamTest);
+LSEG_ON_ALL_DEVICES(UpdateTest);
+LSEG_ON_ALL_DEVICES(GradientNormTest);
 
 void ExpectValues(const std::vector<float>& actual, const std::vector<double>& expected) {
   // A handful of roundings of numbers near 1.
   ExpectNear(actual, expected, 1e-6, 0.1, "values");
 }
 
-TEST(SgdTest, MomentumAndMultipliers) {
+TEST_P(SgdTest, MomentumAndMultipliers) {
   UpdateParams params;
   params.momentum = 0.9f;
   Parameter a{{1, 2}, {0.5f, -1}, {}, {}, 2};  // rate 0.1 * 2
@@ -60,7 +96,7 @@ TEST(SgdTest, MomentumAndMultipliers) {
   ExpectValues(a.value, {0.9 - 0.14, 2.2 + 0.28});
 }
 
-TEST(SgdTest, WeightDecayComesAfterTheDivisionByIterSize) {
+TEST_P(SgdTest, WeightDecayComesAfterTheDivisionByIterSize) {
   UpdateParams params;
   params.weight_decay = 0.1f;
   params.iter_size = 4;
@@ -70,7 +106,7 @@ TEST(SgdTest, WeightDecayComesAfterTheDivisionByIterSize) {
   ExpectValues(a.value, {2 - 2.1, -1 - 0.95, 1});
 }
 
-TEST(SgdTest, L1DecaysByTheSign) {
+TEST_P(SgdTest, L1DecaysByTheSign) {
   UpdateParams params;
   params.weight_decay = 0.25f;
   params.regularization = Regularization::kL1;
@@ -79,7 +115,7 @@ TEST(SgdTest, L1DecaysByTheSign) {
   ExpectValues(a.value, {1.75, -0.75, 0});
 }
 
-TEST(SgdTest, ClippingActsOnTheAccumulatedGradientOfAllParameters) {
+TEST_P(SgdTest, ClippingActsOnTheAccumulatedGradientOfAllParameters) {
   UpdateParams params;
   params.clip_gradients = 1;
   params.iter_size = 2;
@@ -92,7 +128,7 @@ TEST(SgdTest, ClippingActsOnTheAccumulatedGradientOfAllParameters) {
   ExpectValues(b.value, {-2 - (0.4 - 0.2)});
 }
 
-TEST(SgdTest, NoClippingAtOrBelowTheLimit) {
+TEST_P(SgdTest, NoClippingAtOrBelowTheLimit) {
   for (const float limit : {5.0f, 20.0f}) {  // the norm is 5
     UpdateParams params;
     params.clip_gradients = limit;
@@ -102,7 +138,7 @@ TEST(SgdTest, NoClippingAtOrBelowTheLimit) {
   }
 }
 
-TEST(UpdateTest, ANormThatIsNotFiniteUpdatesNothing) {
+TEST_P(UpdateTest, ANormThatIsNotFiniteUpdatesNothing) {
   for (const Method method : {Method::kSgd, Method::kAdam}) {
     for (const float clip : {-1.0f, 10.0f}) {
       for (const float bad : {NAN, INFINITY, -INFINITY}) {
@@ -121,7 +157,7 @@ TEST(UpdateTest, ANormThatIsNotFiniteUpdatesNothing) {
   }
 }
 
-TEST(UpdateTest, WithoutANormOnlyWhereNothingIsClipped) {
+TEST_P(UpdateTest, WithoutANormOnlyWhereNothingIsClipped) {
   UpdateParams params;
   Parameter a{{1}, {0.5f}, {}, {}};
   Step(params, {&a}, {1, 0}, false);
@@ -130,37 +166,68 @@ TEST(UpdateTest, WithoutANormOnlyWhereNothingIsClipped) {
   EXPECT_THROW(Step(params, {&a}, {1, 0}, false), Error);
 }
 
-TEST(UpdateTest, AParameterWithoutAGradientStays) {
-  Context context;
+TEST_P(UpdateTest, AParameterWithoutAGradientStays) {
+  Context context(GetParam());
   Parameter a{{1}, {3}, {}, {}}, fixed{{5}, {}, {}, {}};
-  UpdateTensor without = fixed.Tensor();
+  const DeviceParameter on_device(context, a), fixed_on_device(context, fixed);
+  UpdateTensor without = fixed_on_device.tensor();
   without.grad = nullptr;
-  const std::vector<UpdateTensor> tensors = {a.Tensor(), without};
-  float norm;
-  GradientNorm(context, tensors, &norm);
-  EXPECT_EQ(norm, 3);
+  const std::vector<UpdateTensor> tensors = {on_device.tensor(), without};
+  const Memory<float> norm(context, {NAN});
+  GradientNorm(context, tensors, norm.data());
+  EXPECT_EQ(norm.Values()[0], 3);
   UpdateParams params;
   params.weight_decay = 0.1f;
-  const StepState step{1, 0};
-  Update(context, params, tensors, &step, &norm);
+  const Memory<StepState> step(context, {{1, 0}});
+  Update(context, params, tensors, step.data(), norm.data());
+  on_device.CopyTo(&a);
+  fixed_on_device.CopyTo(&fixed);
   EXPECT_EQ(fixed.value[0], 5);
   ExpectValues(a.value, {1 - 3.1});
 }
 
-TEST(UpdateTest, MissingStateIsRefused) {
-  Context context;
-  Parameter a{{1}, {3}, {}, {}};
-  UpdateTensor tensor = a.Tensor();
+TEST_P(UpdateTest, MissingStateIsRefused) {
+  Context context(GetParam());
+  const DeviceParameter a(context, {{1}, {3}, {}, {}});
+  UpdateTensor tensor = a.tensor();
   tensor.state2 = nullptr;
   UpdateParams params;
-  const StepState step{1, 0};
-  Update(context, params, {tensor}, &step, nullptr);  // SGD needs one state only
+  const Memory<StepState> step(context, {{1, 0}});
+  Update(context, params, {tensor}, step.data(), nullptr);  // SGD needs one state only
   params.method = Method::kAdam;
-  EXPECT_THROW(Update(context, params, {tensor}, &step, nullptr), Error);
+  EXPECT_THROW(Update(context, params, {tensor}, step.data(), nullptr), Error);
+}
+
+// More than the table of one launch holds, some without elements or a gradient.
+TEST_P(UpdateTest, ManyParameters) {
+  Context context(GetParam());
+  std::vector<std::unique_ptr<DeviceParameter>> copies;
+  std::vector<UpdateTensor> tensors;
+  for (int i = 0; i < 300; ++i) {
+    const auto value = static_cast<float>(i);
+    const std::vector<float> values(i % 7, value), grads(i % 7, 2);
+    copies.push_back(
+        std::make_unique<DeviceParameter>(context, Parameter{values, grads, {}, {}, 0.5f}));
+    tensors.push_back(copies.back()->tensor());
+    if (i % 5 == 0) tensors.back().grad = nullptr;
+  }
+  const Memory<float> norm(context, {NAN});
+  GradientNorm(context, tensors, norm.data());
+  const Memory<StepState> step(context, {{3, 0}});
+  Update(context, UpdateParams{}, tensors, step.data(), norm.data());
+  double squares = 0;
+  for (int i = 0; i < 300; ++i) {
+    Parameter result;
+    copies[i]->CopyTo(&result);
+    const auto expected = static_cast<float>(i % 5 == 0 ? i : i - 3);
+    EXPECT_THAT(result.value, testing::Each(expected)) << i;
+    if (i % 5 != 0) squares += 4 * (i % 7);
+  }
+  EXPECT_FLOAT_EQ(norm.Values()[0], static_cast<float>(std::sqrt(squares)));
 }
 
 // Three steps; expected values from the formulas of the header in double, printed to 10 digits.
-TEST(AdamTest, BiasCorrectionDecayAndIterSize) {
+TEST_P(AdamTest, BiasCorrectionDecayAndIterSize) {
   UpdateParams params;
   params.method = Method::kAdam;
   params.momentum = 0.9f;
@@ -180,7 +247,7 @@ TEST(AdamTest, BiasCorrectionDecayAndIterSize) {
   ExpectNear(a.state2, {0.001392938539, 0.000060879041}, 5e-5, 0, "v");
 }
 
-TEST(AdamTest, CaffesDefaultForMomentumIsNone) {
+TEST_P(AdamTest, CaffesDefaultForMomentumIsNone) {
   // beta1 0: m is the gradient, the first step has the size of the rate.
   UpdateParams params;
   params.method = Method::kAdam;
@@ -192,7 +259,7 @@ TEST(AdamTest, CaffesDefaultForMomentumIsNone) {
 // Long enough for every stripe, with an end that fills no vector.
 constexpr int64_t kCount = 70'003;
 
-TEST(UpdateTest, ArraysAgreeWithAPlainLoop) {
+TEST_P(UpdateTest, ArraysAgreeWithAPlainLoop) {
   for (const Method method : {Method::kSgd, Method::kAdam}) {
     for (const Regularization kind : {Regularization::kL2, Regularization::kL1}) {
       UpdateParams params;
@@ -229,7 +296,7 @@ TEST(UpdateTest, ArraysAgreeWithAPlainLoop) {
   }
 }
 
-TEST(UpdateTest, TheSameBitsForAnyNumberOfThreads) {
+TEST_P(UpdateTest, TheSameBitsForAnyNumberOfThreads) {
   for (const Method method : {Method::kSgd, Method::kAdam}) {
     UpdateParams params;
     params.method = method;
@@ -244,21 +311,25 @@ TEST(UpdateTest, TheSameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST(GradientNormTest, OverAllTensors) {
-  Context context;
-  const std::vector<float> a = {3, -4}, b = {12}, c(1'000'000, 0.001f);
-  const auto norm_of = [&](const std::vector<UpdateTensor>& tensors) {
-    float norm = -1;
-    GradientNorm(context, tensors, &norm);
-    return norm;
+TEST_P(GradientNormTest, OverAllTensors) {
+  Context context(GetParam());
+  const auto norm_of = [&](const std::vector<std::vector<float>>& grads) {
+    std::vector<std::unique_ptr<Memory<float>>> copies;
+    std::vector<UpdateTensor> tensors;
+    for (const std::vector<float>& grad : grads) {
+      copies.push_back(std::make_unique<Memory<float>>(context, grad));
+      tensors.push_back({static_cast<int64_t>(grad.size()), nullptr, copies.back()->data()});
+    }
+    const Memory<float> norm(context, {-1});
+    GradientNorm(context, tensors, norm.data());
+    return norm.Values()[0];
   };
-  EXPECT_EQ(norm_of({{2, nullptr, a.data()}, {1, nullptr, b.data()}}), 13);
+  EXPECT_EQ(norm_of({{3, -4}, {12}}), 13);
   EXPECT_EQ(norm_of({}), 0);
   // A million squares of 1e-6, which a sum in f32 would lose: 1 to an ulp.
-  EXPECT_NEAR(norm_of({{1'000'000, nullptr, c.data()}}), 1, 1e-7);
+  EXPECT_NEAR(norm_of({std::vector<float>(1'000'000, 0.001f)}), 1, 1e-7);
   // Squares that overflow f32 do not hide a norm that f32 holds.
-  const std::vector<float> large = {3e30f, 4e30f};
-  EXPECT_FLOAT_EQ(norm_of({{2, nullptr, large.data()}}), 5e30f);
+  EXPECT_FLOAT_EQ(norm_of({{3e30f, 4e30f}}), 5e30f);
 }
 
 TEST(UpdateParamsTest, ImpossibleOnesAreRefused) {
