@@ -70,6 +70,10 @@ struct FormatPolicy {
 };
 
 class GradientBuilder;
+struct BoxCopyPart;
+struct ConvParams;
+struct DeconvParams;
+struct PoolParams;
 
 class Op {
  public:
@@ -93,6 +97,13 @@ class Op {
   // Fuses a ReLU that follows; false where the op cannot.
   virtual bool AbsorbRelu() { return false; }
   virtual bool IsRelu() const { return false; }
+  virtual bool IsSigmoid() const { return false; }
+  // What passes that replace several nodes by one look for: the op's parameters, null where it is
+  // no such op (forward only).
+  virtual const ConvParams* AsConv() const { return nullptr; }
+  virtual const DeconvParams* AsDeconv() const { return nullptr; }
+  virtual const PoolParams* AsPool() const { return nullptr; }
+  virtual const std::vector<BoxCopyPart>* AsBoxCopies() const { return nullptr; }
 
   // Where output element (y, x) of output 0 lies in input 0; nothing for ops without such a map.
   virtual std::optional<AxisMap> Map(bool /*vertical*/) const { return std::nullopt; }

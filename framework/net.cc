@@ -60,9 +60,7 @@ std::vector<float> ToPlainFloats(const TensorDesc& desc, const std::vector<char>
 
 }  // namespace
 
-std::string ToString(Precision precision) {
-  return kPrecisionNames[static_cast<int>(precision)];
-}
+std::string ToString(Precision precision) { return kPrecisionNames[static_cast<int>(precision)]; }
 
 Precision ParsePrecision(const std::string& name) {
   const auto found = std::find(std::begin(kPrecisionNames), std::end(kPrecisionNames), name);
@@ -84,6 +82,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
   Graph& graph = parts_.graph;
   const bool training = options.solver != nullptr;
+  if (!training && options.without_passes.count("fold_head") == 0) FoldHeadOf(filtered);
   if (options.without_passes.count("fuse_conv_relu") == 0) FuseConvRelu(graph);
   if (options.without_passes.count("assign_formats") == 0) AssignFormats(graph, policy);
   if (training) {
@@ -121,6 +120,13 @@ void Net::FindOutputs(const NetDefinition& definition) {
     outputs_.push_back(top);
     parts_.graph.tensors[BlobTensor(top)].keep = true;
   }
+}
+
+void Net::FoldHeadOf(const NetDefinition& definition) {
+  std::map<TensorId, const Tensor*> values;
+  for (const NetParam& param : parts_.params) values[param.tensor] = parameters_->Find(param.key);
+  const std::string reason = FoldHead(parts_.graph, values);
+  if (!reason.empty()) parts_.notes.push_back(definition.name() + ": " + reason);
 }
 
 void Net::Allocate() {

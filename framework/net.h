@@ -24,7 +24,7 @@ namespace lseg {
 // What the trunk's activations are stored and multiplied in; sums, parameters, losses and the
 // solver's memory are f32 always. Others than kF32 on a GPU only.
 enum class Precision { kF32, kTf32, kBF16, kF16 };
-std::string ToString(Precision precision);  // "f32", "tf32", "bf16", "f16"
+std::string ToString(Precision precision);          // "f32", "tf32", "bf16", "f16"
 Precision ParsePrecision(const std::string& name);  // the reverse; an Error for other names
 
 struct NetOptions {
@@ -39,8 +39,8 @@ struct NetOptions {
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
   Precision precision = Precision::kF32;
-  // Passes to leave out, by name, for tests and for measuring what they bring: "fuse_conv_relu",
-  // "assign_formats" (everything stays NCHW).
+  // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
+  // "fuse_conv_relu", "assign_formats" (everything stays NCHW).
   std::set<std::string> without_passes;
 };
 
@@ -117,6 +117,7 @@ class Net {
 
  private:
   void FindOutputs(const NetDefinition& definition);
+  void FoldHeadOf(const NetDefinition& definition);
   void Allocate();
   void RunNode(const Node& node, bool accumulate);
   void Run(Stage stage, bool accumulate = false);

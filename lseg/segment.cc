@@ -76,9 +76,17 @@ Net& Segmenter::NetOf(int width, int height) {
   NetOptions options;
   options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
   options.precision = precision_;
-  auto net =
-      std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
-  if (!loaded_) LoadWeights(*net);
+  const auto make = [&] {
+    return std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
+                                 options);
+  };
+  std::unique_ptr<Net> net = make();
+  if (!loaded_) {
+    // Which ops a net may fold depends on its weights: with them in place it is made anew.
+    LoadWeights(*net);
+    net.reset();
+    net = make();
+  }
   nets_.push_front({width, height, std::move(net)});
   return *nets_.front().net;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "framework/layers/layers.h"
+#include "kernels/runtime/buffer.h"
 
 namespace lseg {
 namespace {
@@ -13,6 +14,7 @@ class BoxCopyOp : public Op {
     for (const BoxCopyPart& part : parts_) part.params.Validate();
   }
   std::string Name() const override { return name_; }
+  const std::vector<BoxCopyPart>* AsBoxCopies() const override { return &parts_; }
 
   std::optional<AxisMap> Map(bool vertical) const override {
     const BoxCopyParams& p = parts_[0].params;
@@ -91,7 +93,7 @@ class BoxCopyOp : public Op {
     if (boxes == 1) {
       ZeroOutside(context, one->params, dst);
     } else {
-      std::fill_n(dst, total, 0.0f);
+      QueueZero(context, dst, total * static_cast<int64_t>(sizeof(float)));
     }
   }
 

@@ -124,6 +124,7 @@ class ConvForwardOp : public ConvOpBase {
  public:
   ConvForwardOp(std::string layer, const ConvParams& params)
       : ConvOpBase(std::move(layer), params, ConvDirection::kForward) {}
+  const ConvParams* AsConv() const override { return &params_; }
 
   // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
   // few of a score map leave plainly; other channel counts and groups stay plain on both sides.

@@ -43,6 +43,7 @@ class DeconvForwardOp : public Op {
  public:
   explicit DeconvForwardOp(const DeconvParams& params) : params_(params) {}
   std::string Name() const override { return "deconv_forward"; }
+  const DeconvParams* AsDeconv() const override { return &params_; }
   std::optional<AxisMap> Map(bool vertical) const override {
     // The transpose of a convolution's map: src = (dst - (d (k - 1) / 2 - pad)) / stride.
     const DeconvParams& p = params_;

@@ -32,6 +32,7 @@ class PoolForwardOp : public Op {
  public:
   explicit PoolForwardOp(const PoolParams& params) : params_(params) {}
   std::string Name() const override { return "pool_forward"; }
+  const PoolParams* AsPool() const override { return &params_; }
   void ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
     for (TensorDesc& desc : out) desc.format = in[0].format;

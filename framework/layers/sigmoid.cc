@@ -23,6 +23,7 @@ class SigmoidForwardOp : public Op {
  public:
   explicit SigmoidForwardOp(int64_t count) : count_(count) {}
   std::string Name() const override { return "sigmoid_forward"; }
+  bool IsSigmoid() const override { return true; }
   bool InPlace(int, int) const override { return true; }
   std::optional<AxisMap> Map(bool) const override { return AxisMap{}; }
   void AddGradient(GradientBuilder& builder) const override {

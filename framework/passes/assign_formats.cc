@@ -42,6 +42,7 @@ void AssignFormats(Graph& graph, const FormatPolicy& policy) {
     std::vector<TensorDesc> in = graph.Descs(node.inputs), out = graph.Descs(node.outputs);
     node.op->ChooseFormats(policy, in, out);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == kNoTensor) continue;
       const GraphTensor original = graph.tensors[node.inputs[i]];
       if (in[i].format == original.desc.format && in[i].dtype == original.desc.dtype) continue;
       TensorId& copy = reordered.try_emplace({node.inputs[i], in[i].format, in[i].dtype}, kNoTensor)

@@ -8,7 +8,9 @@ void FuseConvRelu(Graph& graph) {
   std::vector<int> readers(graph.tensors.size(), 0);
   for (size_t id = 0; id < graph.tensors.size(); ++id) readers[id] = graph.tensors[id].keep ? 1 : 0;
   for (const Node& node : graph.nodes) {
-    for (TensorId input : node.inputs) ++readers[input];
+    for (TensorId input : node.inputs) {
+      if (input != kNoTensor) ++readers[input];
+    }
   }
   std::vector<Node> kept;
   std::map<TensorId, size_t> writer;  // tensor -> its place in kept

@@ -19,6 +19,12 @@ void FuseConvRelu(Graph& graph);
 // one.
 void AssignFormats(Graph& graph, const FormatPolicy& policy);
 
+// L-Seg's head (score maps to probabilities) as one op, for inference. Valid for the values that
+// `parameters` hold now: where they change, the net is built anew. Within 1e-5 max(1, largest |z|)
+// of the logits z. Returns why not where only the weights are against it; a net without such a head
+// stays as it is without a word.
+std::string FoldHead(Graph& graph, const std::map<TensorId, const Tensor*>& parameters);
+
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
 // inputs_too), last layer first. A gradient has the format of what it is the gradient of.
 void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,

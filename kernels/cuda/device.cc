@@ -116,6 +116,10 @@ void SetZero(void* memory, int64_t bytes) {
   LSEG_CUDA_CHECK(cudaMemset(memory, 0, static_cast<size_t>(bytes)));
 }
 
+void QueueZero(Stream& stream, void* memory, int64_t bytes) {
+  LSEG_CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream.stream()));
+}
+
 void QueueCopyToDevice(Stream& stream, void* to, const void* from, int64_t bytes) {
   LSEG_CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
                                   stream.stream()));

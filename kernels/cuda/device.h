@@ -30,7 +30,8 @@ void FreePinned(void* memory);
 void CopyToDevice(void* to, const void* from, int64_t bytes);
 void CopyToHost(void* to, const void* from, int64_t bytes);
 void SetZero(void* memory, int64_t bytes);
-// Queued on the stream: `from` is pinned and stays untouched until the copy is done.
+// Queued on the stream; `from` is pinned and stays untouched until the copy is done.
+void QueueZero(Stream& stream, void* memory, int64_t bytes);
 void QueueCopyToDevice(Stream& stream, void* to, const void* from, int64_t bytes);
 
 // What `queue` queues on the stream, recorded instead of run; and run as often as wanted.

@@ -33,6 +33,7 @@ void QueueCopyToDevice(Stream&, void*, const void*, int64_t) { Allocate(0); }
 void CopyToDevice(void*, const void*, int64_t) { Allocate(0); }
 void CopyToHost(void*, const void*, int64_t) { Allocate(0); }
 void SetZero(void*, int64_t) { Allocate(0); }
+void QueueZero(Stream&, void*, int64_t) { Allocate(0); }
 
 }  // namespace
 }  // namespace cuda
@@ -72,6 +73,15 @@ void QueueCopyToDevice(Context& context, void* to, const void* from, int64_t byt
     std::memcpy(to, from, bytes);
   } else {
     cuda::QueueCopyToDevice(*context.stream(), to, from, bytes);
+  }
+}
+
+void QueueZero(Context& context, void* memory, int64_t bytes) {
+  if (bytes == 0) return;
+  if (context.device() == Device::kCpu) {
+    std::memset(memory, 0, bytes);
+  } else {
+    cuda::QueueZero(*context.stream(), memory, bytes);
   }
 }
 

@@ -50,6 +50,9 @@ class HostBuffer {
 // Context::Synchronize. On the CPU a plain copy.
 void QueueCopyToDevice(Context& context, void* to, const void* from, int64_t bytes);
 
+// Sets memory of the context's device to zero bytes, in the order of its ops.
+void QueueZero(Context& context, void* memory, int64_t bytes);
+
 // `to` or `from` is memory of the device, the other the host's; on the CPU both are plain. They
 // wait until work queued before is done and the bytes have arrived.
 void CopyToDevice(Device device, void* to, const void* from, int64_t bytes);
