@@ -1,6 +1,7 @@
 // wgmma: products of a group of four warps, operands in shared memory. Each warp computes its own
-// 16 of the 64 rows when it gets there, which gives what the group would; so the results are there
-// before wgmma.wait_group, and a missing wait or proxy fence shows nothing here.
+// 16 of the 64 rows when it gets there, which gives what the group would. Until wgmma.wait_group the
+// sums count as never written (wgmma_groups.h); operands are read at once, so that neither a missing
+// proxy fence nor operands that are overwritten too early show here.
 //
 // The layouts of operands in shared memory are those of the manual's matrix descriptor: units of 16
 // bytes (chunks), 8 x 8 chunks' rows to a core matrix, swizzled by address bits.
