@@ -6,8 +6,13 @@ namespace lseg::cuda {
 
 const std::vector<ConvEngine>& ConvEngines() {
   static const std::vector<ConvEngine> kEngines = [] {
-    std::vector<ConvEngine> engines = {{"first_layer", SupportsConvFirst, MakeConvFirst}};
+    std::vector<ConvEngine> engines = {
+        {"first_layer", SupportsConvFirst, MakeConvFirst},
+        {"score", SupportsConvScore, MakeConvScore},
+        {"implicit_gemm_weights", SupportsConvWeights, MakeConvWeights},
+    };
     for (const ConvEngine& engine : ConvGemmEngines()) engines.push_back(engine);
+    engines.push_back({"simt_weights", SupportsConvWeightsSimt, MakeConvWeightsSimt});
     engines.push_back({"direct", SupportsConvDirect, MakeConvDirect});
     return engines;
   }();

@@ -16,6 +16,22 @@ bool SupportsConvFirst(const Context&, const ConvParams&, ConvDirection, ConvFor
 std::unique_ptr<ConvPlan> MakeConvFirst(const Context&, const ConvParams&, ConvDirection,
                                         ConvFormats);
 
+// 1x1 to at most 8 channels, from NHWC to NCHW in f32: conv_score.cu.
+bool SupportsConvScore(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvScore(const Context&, const ConvParams&, ConvDirection,
+                                        ConvFormats);
+
+// Backward weights of 3x3 with stride 1 in NHWC, on the tensor cores: conv_weights.cu.
+bool SupportsConvWeights(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWeights(const Context&, const ConvParams&, ConvDirection,
+                                          ConvFormats);
+
+// Backward weights in one group with products in f32, every case in NCHW and NHWC:
+// conv_weights_simt.cu.
+bool SupportsConvWeightsSimt(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWeightsSimt(const Context&, const ConvParams&, ConvDirection,
+                                              ConvFormats);
+
 // By the definition, every case in NCHW and NHWC: conv_direct.cu.
 bool SupportsConvDirect(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvDirect(const Context&, const ConvParams&, ConvDirection,

@@ -116,5 +116,88 @@ TEST(ConvFirstLayer, MatchesTheOracle) {
   }
 }
 
+// Score layers: channel counts that fill a load and that do not, images that begin within a warp's
+// pixels, more pixels than the blocks have at a time.
+TEST(ConvScore, MatchesTheOracle) {
+  int count = 0;
+  for (const Shape& src : {Shape{2, 64, 5, 7}, {1, 8, 30, 31}, {2, 40, 3, 11}, {1, 136, 4, 5}}) {
+    for (const int64_t outputs : {4, 1, 7}) {
+      for (const DType dtype : kTypes) {
+        for (const ConvDirection direction : kDirections) {
+          ConvCheck check{{.src = src, .out_channels = outputs, .bias = count % 3 != 1},
+                          direction,
+                          {Format::kNHWC, Format::kNCHW, dtype, DType::kF32},
+                          GradMode::kWrite,
+                          "score"};
+          check.device = Device::kCuda;
+          const bool forward = direction == ConvDirection::kForward;
+          if (forward) check.params.relu = count % 2 == 0;
+          if (!forward && count++ % 2 == 0) check.mode = GradMode::kAdd;
+          if (!forward || dtype == DType::kF32) {
+            ExpectConvExact(check);
+            check.params.allow_tf32 = true;
+          }
+          if (!forward) continue;
+          check.products = dtype;
+          ExpectConvExactOnTensorCores(check);
+        }
+      }
+    }
+  }
+}
+
+// Strips and segments cut short, several parts, tiles of channels cut short.
+TEST(ConvWeights, MatchesTheOracle) {
+  int count = 0;
+  for (const Shape& src : {Shape{2, 8, 5, 35}, {1, 40, 19, 7}, {1, 16, 3, 70}}) {
+    for (const int64_t outputs : {72, 8}) {
+      for (const DType dtype : kTypes) {
+        ConvCheck check{{.src = src,
+                         .out_channels = outputs,
+                         .kernel_h = 3,
+                         .kernel_w = 3,
+                         .pad_h = 1,
+                         .pad_w = count % 3,
+                         .bias = count % 4 != 1,
+                         .allow_tf32 = dtype == DType::kF32},
+                        ConvDirection::kBackwardWeights,
+                        {Format::kNHWC, Format::kNHWC, dtype, dtype},
+                        GradMode::kWrite,
+                        "implicit_gemm_weights"};
+        check.device = Device::kCuda;
+        if (count++ % 2 == 0) check.mode = GradMode::kAdd;
+        ExpectConvExactOnTensorCores(check);
+      }
+    }
+  }
+}
+
+TEST(ConvWeightsSimt, MatchesTheOracle) {
+  std::vector<ConvParams> cases = GeneralCases();
+  std::erase_if(cases, [](const ConvParams& params) { return params.group > 1; });
+  cases.push_back({.src = {2, 24, 9, 17},
+                   .out_channels = 72,
+                   .kernel_h = 3,
+                   .kernel_w = 3,
+                   .pad_h = 1,
+                   .pad_w = 1});
+  int count = 0;
+  for (const ConvParams& params : cases) {
+    for (const Format src : {Format::kNCHW, Format::kNHWC}) {
+      for (const DType dtype : kTypes) {
+        const Format dst = count % 2 == 0 ? Format::kNHWC : src;
+        ConvCheck check{params,
+                        ConvDirection::kBackwardWeights,
+                        {src, dst, dtype, kTypes[count % 3]},
+                        GradMode::kWrite,
+                        "simt_weights"};
+        check.device = Device::kCuda;
+        if (count++ % 2 == 0) check.mode = GradMode::kAdd;
+        ExpectConvExact(check);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lseg

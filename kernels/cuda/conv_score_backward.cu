@@ -1,0 +1,211 @@
+// Engine "score", both gradients: bound by writing d_src and by reading src, which happens once, 16
+// bytes a thread. A thread keeps the channels of its 16 bytes, their weights or the weights'
+// gradients in registers, and walks over pixels: plain FMAs in f32 are fewer than the memory leaves
+// time for. Gradients of weights: blocks leave their sums in the workspace, see conv_partials.cuh.
+#include "kernels/cuda/conv_partials.cuh"
+#include "kernels/cuda/conv_score.h"
+#include "kernels/cuda/vector.cuh"
+
+namespace lseg::cuda {
+namespace {
+
+constexpr int kPixels = 4;  // that a thread has under way
+
+// A block's threads: `segments` of 16 bytes of a pixel next to each other, `slots` pixels.
+template <class T>
+struct Layout {
+  explicit Layout(const ScoreArgs& args)
+      : segments(args.channels / kVectorWidth<T>), slots(kScoreThreads / segments) {}
+
+  // Groups of pixels that a block takes at a time.
+  int64_t Groups(const ScoreArgs& args) const { return CeilDiv(args.pixels, slots * kPixels); }
+
+  int segments, slots;
+};
+
+// d_dst[output] at a pixel; 0 past the last ones.
+__device__ float Gradient(const ScoreArgs& args, const float* d_dst, int pixel, int output) {
+  if (pixel >= args.pixels || output >= args.outputs) return 0;
+  const int image = pixel / args.image_pixels;
+  const int64_t plane = static_cast<int64_t>(image) * args.outputs + output;
+  return __ldg(d_dst + plane * args.image_pixels + pixel - image * args.image_pixels);
+}
+
+template <class T, int kOutputs>
+__global__ void __launch_bounds__(kScoreThreads)
+    ScoreBackwardData(const ScoreArgs args, const Layout<T> layout, const float* __restrict__ d_dst,
+                      const float* __restrict__ weight, T* __restrict__ d_src, bool add) {
+  constexpr int kWidth = kVectorWidth<T>;
+  const int slot = threadIdx.x / layout.segments;
+  const int channel = threadIdx.x % layout.segments * kWidth;
+  if (slot >= layout.slots) return;
+  float w[kOutputs][kWidth];
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      w[o][i] = o < args.outputs ? weight[o * args.channels + channel + i] : 0.0f;
+    }
+  }
+  const int stride = gridDim.x * layout.slots * kPixels;
+  for (int first = blockIdx.x * layout.slots * kPixels + slot; first < args.pixels;
+       first += stride) {
+    float gradients[kPixels][kOutputs];
+#pragma unroll
+    for (int p = 0; p < kPixels; ++p) {
+#pragma unroll
+      for (int o = 0; o < kOutputs; ++o) {
+        gradients[p][o] = Gradient(args, d_dst, first + p * layout.slots, o);
+      }
+    }
+#pragma unroll
+    for (int p = 0; p < kPixels; ++p) {
+      const int pixel = first + p * layout.slots;
+      if (pixel >= args.pixels) break;
+      T* to = d_src + static_cast<int64_t>(pixel) * args.channels + channel;
+      Vector<T, kWidth> values;
+      if (add) values = Load<kWidth>(to);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) {
+        float sum = 0;
+#pragma unroll
+        for (int o = 0; o < kOutputs; ++o) sum = fmaf(w[o][i], gradients[p][o], sum);
+        values.at[i] = FromFloat<T>(add ? ToFloat(values.at[i]) + sum : sum);
+      }
+      Store(to, values);
+    }
+  }
+}
+
+// partials: [block][outputs * channels, then outputs].
+template <class T, int kOutputs>
+__global__ void __launch_bounds__(kScoreThreads)
+    ScoreBackwardWeights(const ScoreArgs args, const Layout<T> layout, const T* __restrict__ src,
+                         const float* __restrict__ d_dst, float* __restrict__ partials) {
+  constexpr int kWidth = kVectorWidth<T>;
+  __shared__ float shared[kScoreThreads * (kWidth + 1)];
+  const int slot = threadIdx.x / layout.segments, segment = threadIdx.x % layout.segments;
+  const int channel = segment * kWidth;
+  float sums[kOutputs][kWidth] = {}, bias[kOutputs] = {};
+  const int stride = gridDim.x * layout.slots * kPixels;
+  for (int first = blockIdx.x * layout.slots * kPixels + slot;
+       slot < layout.slots && first < args.pixels; first += stride) {
+    Vector<T, kWidth> values[kPixels];
+    float gradients[kPixels][kOutputs];
+#pragma unroll
+    for (int p = 0; p < kPixels; ++p) {
+      const int pixel = first + p * layout.slots;
+      values[p] = {};
+      if (pixel < args.pixels) {
+        values[p] = Load<kWidth>(src + static_cast<int64_t>(pixel) * args.channels + channel);
+      }
+#pragma unroll
+      for (int o = 0; o < kOutputs; ++o) gradients[p][o] = Gradient(args, d_dst, pixel, o);
+    }
+#pragma unroll
+    for (int p = 0; p < kPixels; ++p) {
+#pragma unroll
+      for (int o = 0; o < kOutputs; ++o) {
+        bias[o] += gradients[p][o];
+#pragma unroll
+        for (int i = 0; i < kWidth; ++i) {
+          sums[o][i] = fmaf(gradients[p][o], ToFloat(values[p].at[i]), sums[o][i]);
+        }
+      }
+    }
+  }
+  // The slots of a segment, one after the other.
+  float* partial = partials + static_cast<int64_t>(blockIdx.x) * args.outputs * (args.channels + 1);
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+    if (o >= args.outputs) break;
+    __syncthreads();
+    if (slot < layout.slots) {
+      float* mine = shared + slot * (args.channels + layout.segments);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) mine[channel + i] = sums[o][i];
+      mine[args.channels + segment] = bias[o];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i <= args.channels; i += kScoreThreads) {
+      float sum = 0;
+      for (int s = 0; s < layout.slots; ++s) {
+        sum += shared[s * (args.channels + layout.segments) + i];
+      }
+      const int to = i < args.channels ? o * args.channels + i : args.outputs * args.channels + o;
+      partial[to] = sum;
+    }
+  }
+}
+
+struct ScoreTarget {
+  __device__ float* operator()(int64_t index) const {
+    if (index < weights) return d_weight + index;
+    return d_bias == nullptr ? nullptr : d_bias + index - weights;
+  }
+  int64_t weights;
+  float* d_weight;
+  float* d_bias;
+};
+
+template <class T>
+unsigned WeightsGrid(const Context& context, const ScoreArgs& args) {
+  constexpr int kGroups = 8;  // at least, if there are as many: a block's end costs as much
+  return GridFor(context, Layout<T>(args).Groups(args), kGroups, 4);
+}
+
+int64_t PartialElements(const ScoreArgs& args) {
+  return int64_t{args.outputs} * (args.channels + 1);
+}
+
+// f(kernel's kOutputs): 4 or 8.
+template <class F>
+void WithOutputs(int outputs, F f) {
+  if (outputs <= 4) return f(std::integral_constant<int, 4>{});
+  f(std::integral_constant<int, kScoreMostOutputs>{});
+}
+
+}  // namespace
+
+void RunScoreData(Context& context, const ConvParams& params, DType dtype, const ConvArgs& run) {
+  const ScoreArgs args = MakeScoreArgs(params);
+  WithElementType(dtype, [&](auto element) {
+    using T = decltype(element);
+    const Layout<T> layout(args);
+    WithOutputs(args.outputs, [&](auto outputs) {
+      ScoreBackwardData<T, outputs.value>
+          <<<GridFor(context, layout.Groups(args), 1, 4), kScoreThreads, 0, StreamOf(context)>>>(
+              args, layout, run.f32_d_dst(), static_cast<const float*>(run.weight),
+              static_cast<T*>(run.d_src), run.d_src_mode == GradMode::kAdd);
+    });
+    CheckLaunch("ScoreBackwardData");
+  });
+}
+
+void RunScoreWeights(Context& context, const ConvParams& params, DType dtype, const ConvArgs& run) {
+  const ScoreArgs args = MakeScoreArgs(params);
+  WithElementType(dtype, [&](auto element) {
+    using T = decltype(element);
+    const unsigned grid = WeightsGrid<T>(context, args);
+    float* partials = static_cast<float*>(run.workspace);
+    WithOutputs(args.outputs, [&](auto outputs) {
+      ScoreBackwardWeights<T, outputs.value><<<grid, kScoreThreads, 0, StreamOf(context)>>>(
+          args, Layout<T>(args), static_cast<const T*>(run.src), run.f32_d_dst(), partials);
+    });
+    CheckLaunch("ScoreBackwardWeights");
+    const ScoreTarget target = {int64_t{args.outputs} * args.channels, run.d_weight,
+                                params.bias ? run.d_bias : nullptr};
+    RunSumPartials(context, partials, static_cast<int>(grid), PartialElements(args), target,
+                   run.d_weight_mode == GradMode::kAdd);
+  });
+}
+
+int64_t ScoreWeightsWorkspace(const Context& context, const ConvParams& params, DType dtype) {
+  const ScoreArgs args = MakeScoreArgs(params);
+  int64_t blocks = 0;
+  WithElementType(dtype,
+                  [&](auto element) { blocks = WeightsGrid<decltype(element)>(context, args); });
+  return blocks * PartialElements(args) * static_cast<int64_t>(sizeof(float));
+}
+
+}  // namespace lseg::cuda
