@@ -1,0 +1,190 @@
+// Times the GPU's kernels one by one beside what this very GPU can do at most: its copy bandwidth
+// and its rate of mma.sync, measured first. A table for people, --json for records.
+//
+//   bench_gpu --only "conv3_2 forward" --reps 15
+#include "benchmarks/bench_gpu.h"
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cxxopts.hpp>
+#include <fstream>
+#include <iostream>
+
+#include "benchmarks/bench_gpu_peak.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/runtime/recording.h"
+
+namespace lseg {
+namespace {
+
+// The time between two places of a stream.
+class Stopwatch {
+ public:
+  explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
+    LSEG_CUDA_CHECK(cudaEventCreate(&begin_));
+    LSEG_CUDA_CHECK(cudaEventCreate(&end_));
+  }
+  ~Stopwatch() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  double Milliseconds(const std::function<void()>& queue) {
+    LSEG_CUDA_CHECK(cudaEventRecord(begin_, stream_));
+    queue();
+    LSEG_CUDA_CHECK(cudaEventRecord(end_, stream_));
+    LSEG_CUDA_CHECK(cudaEventSynchronize(end_));
+    float milliseconds = 0;
+    LSEG_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin_, end_));
+    return milliseconds;
+  }
+
+ private:
+  cudaStream_t stream_;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+}  // namespace
+
+double GpuBench::MedianMs(const std::function<void(int)>& op) const {
+  constexpr double kBatchMs = 4;
+  constexpr int kMostRuns = 64;
+  Stopwatch watch(cuda::StreamOf(context));
+  op(0);  // loads the code
+  const double once = watch.Milliseconds([&] { op(1); });
+  const int batch =
+      smoke ? 1
+            : static_cast<int>(std::clamp(kBatchMs / std::max(once, 1e-3), 1.0, 1.0 * kMostRuns));
+  const Recording recording(context, [&] {
+    for (int i = 0; i < batch; ++i) op(2 + i);
+  });
+  recording.Replay(context);
+  std::vector<double> times;
+  for (int i = 0; i < (smoke ? 1 : reps); ++i) {
+    times.push_back(watch.Milliseconds([&] { recording.Replay(context); }) / batch);
+  }
+  context.Synchronize();
+  return Median(times);
+}
+
+Tensors::Tensors(GpuBench& bench, const std::vector<TensorSpec>& specs) : specs_(specs.size()) {
+  // Four times the largest cache of a GPU of today.
+  constexpr int64_t kBytes = int64_t{200} << 20;
+  constexpr int64_t kMostCopies = 32;
+  int64_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += spec.count * SizeOf(spec.dtype);
+  const int64_t wanted = bytes > 0 ? cuda::CeilDiv(kBytes, bytes) : 1;
+  copies_ = bench.smoke ? 1 : static_cast<int>(std::clamp<int64_t>(wanted, 1, kMostCopies));
+  for (int copy = 0; copy < copies_; ++copy) {
+    for (const TensorSpec& spec : specs) {
+      buffers_.emplace_back(bench.context.device(), spec.count * SizeOf(spec.dtype));
+      if (spec.count == 0) continue;
+      const uint32_t seed = static_cast<uint32_t>(buffers_.size()) * 0x9e3779b9;
+      if (spec.dtype == DType::kI32) {
+        SetZero(bench.context.device(), buffers_.back().data(), buffers_.back().bytes());
+      } else {
+        FillRandom(bench.context, buffers_.back().data(), spec.count, spec.dtype, spec.low,
+                   spec.high, seed);
+      }
+    }
+  }
+}
+
+double CopyBandwidth(GpuBench& bench) {
+  const int64_t bytes = bench.smoke ? int64_t{1} << 20 : int64_t{2} << 30;
+  const Tensors tensors(bench, {{bytes / 4}, {bytes / 4}});
+  const double ms = bench.MedianMs([&](int run) {
+    LSEG_CUDA_CHECK(cudaMemcpyAsync(tensors.At(run, 1), tensors.At(run, 0), bytes,
+                                    cudaMemcpyDeviceToDevice, cuda::StreamOf(bench.context)));
+  });
+  return 2.0 * static_cast<double>(bytes) / ms / 1e6;
+}
+
+namespace {
+
+double MatrixPeak(GpuBench& bench, DType dtype) {
+  const Tensors scratch(bench, {{1}});
+  const int rounds = bench.smoke ? 2 : 8192;
+  double operations = 0;
+  const double ms = bench.MedianMs([&](int run) {
+    operations = QueueMatrixProducts(bench.context, dtype, rounds, scratch.At<float>(run, 0));
+  });
+  return operations / ms / 1e9;
+}
+
+void WriteJson(const std::string& path, const nlohmann::ordered_json& report) {
+  std::ofstream file(path);
+  file << report.dump(1) << "\n";
+  file.close();
+  LSEG_CHECK(file.good(), "cannot write " << path);
+}
+
+void Run(GpuBench& bench, const std::string& json) {
+  std::printf("%s\n", bench.context.Describe().c_str());
+  bench.copy_gb_s = CopyBandwidth(bench);
+  bench.bf16_tflops = MatrixPeak(bench, DType::kBF16);
+  bench.tf32_tflops = MatrixPeak(bench, DType::kF32);
+  std::printf("copy %.0f GB/s, mma.sync bf16 %.1f TFLOP/s, tf32 %.1f TFLOP/s\n", bench.copy_gb_s,
+              bench.bf16_tflops, bench.tf32_tflops);
+  BenchMemoryOps(bench);
+  BenchConvolutions(bench);
+  const nlohmann::ordered_json totals = NetTotals(bench);
+  std::printf("%s\n", totals.dump(1).c_str());
+  if (json.empty()) return;
+  WriteJson(json, {{"context", bench.context.Describe()},
+                   {"smoke", bench.smoke},
+                   {"copy_gb_per_s", bench.copy_gb_s},
+                   {"mma_bf16_tflops", bench.bf16_tflops},
+                   {"mma_tf32_tflops", bench.tf32_tflops},
+                   {"net_totals", totals},
+                   {"memory_ops", bench.memory_ops},
+                   {"convolutions", bench.convolutions}});
+}
+
+int Main(int argc, char** argv) {
+  cxxopts::Options flags("bench_gpu",
+                         "Times the GPU's kernels beside what the GPU can do at most.");
+  flags.add_options()                                                                            //
+      ("json", "file for the figures", cxxopts::value<std::string>()->default_value(""))         //
+      ("only", "cases whose name holds this", cxxopts::value<std::string>()->default_value(""))  //
+      ("reps", "batches a figure is the median of", cxxopts::value<int>()->default_value("7"))   //
+      ("quick", "1440x960 alone")                                                                //
+      ("smoke", "tiny sizes, for a GPU in software")                                             //
+      ("help", "this text");
+  const cxxopts::ParseResult parsed = flags.parse(argc, argv);
+  if (parsed.count("help") > 0) {
+    std::cout << flags.help();
+    return 0;
+  }
+  Context context(Device::kCuda);
+  GpuBench bench{context};
+  bench.only = parsed["only"].as<std::string>();
+  bench.reps = parsed["reps"].as<int>();
+  bench.quick = parsed.count("quick") > 0;
+  bench.smoke = parsed.count("smoke") > 0;
+  LSEG_CHECK(bench.reps > 0, "--reps " << bench.reps << " must be positive");
+  Run(bench, parsed["json"].as<std::string>());
+  return 0;
+}
+
+}  // namespace
+}  // namespace lseg
+
+int main(int argc, char** argv) {
+  try {
+    return lseg::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "bench_gpu: " << error.what() << "\n";
+    return 1;
+  }
+}
