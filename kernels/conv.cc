@@ -59,6 +59,9 @@ void ConvParams::Validate() const {
   LSEG_CHECK(group >= 1 && src.c % group == 0 && out_channels % group == 0,
              "convolution in " << group << " groups: the number of groups must divide the " << src.c
                                << " input and the " << out_channels << " output channels");
+  LSEG_CHECK(score_channels >= 0 && score_channels <= 8,
+             "convolution that ends a stage: scores of " << score_channels
+                                                         << " channels; at most 8 are computed");
   ValidateAxis('y', src.h, kernel_h, stride_h, pad_h, dilation_h);
   ValidateAxis('x', src.w, kernel_w, stride_w, pad_w, dilation_w);
 }
@@ -66,6 +69,11 @@ void ConvParams::Validate() const {
 Shape ConvParams::Dst() const {
   return {src.n, out_channels, OutputSize(src.h, kernel_h, stride_h, pad_h, dilation_h),
           OutputSize(src.w, kernel_w, stride_w, pad_w, dilation_w)};
+}
+
+Shape ConvParams::Pooled() const {
+  const Shape dst = Dst();
+  return {dst.n, dst.c, (dst.h + 1) / 2, (dst.w + 1) / 2};
 }
 
 Shape ConvParams::Weight() const { return {out_channels, src.c / group, kernel_h, kernel_w}; }
@@ -117,12 +125,14 @@ std::vector<std::string> EligibleConvEngines(const Context& context, const ConvP
                  << ToString(Format::kOpaque));
   std::vector<std::string> names;
   for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (params.HasStageEnd() && !engine.stage_end) continue;
     if (engine.supports(context, params, direction, formats)) names.push_back(engine.name);
   }
   LSEG_CHECK(!names.empty(), "no convolution engine of device "
                                  << ToString(context.device()) << " does " << ToString(direction)
                                  << " from " << ToString(formats.src_dtype) << " to "
-                                 << ToString(formats.dst_dtype));
+                                 << ToString(formats.dst_dtype)
+                                 << (params.HasStageEnd() ? ", as the end of a stage" : ""));
   return names;
 }
 
@@ -160,6 +170,7 @@ std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDi
       Zeros(context, StorageCount(params.Dst(), formats.dst) * SizeOf(formats.dst_dtype));
   const Buffer weight = Zeros(context, weight_shape.Count() * 4);
   const Buffer bias = Zeros(context, params.out_channels * 4);
+  const Buffer score_weight = Zeros(context, params.score_channels * params.out_channels * 4);
   std::string fastest;
   double least = 0;
   for (const std::string& name : names) {
@@ -178,6 +189,12 @@ std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDi
     args.d_dst = args.dst;
     args.d_weight = static_cast<float*>(weight.data());
     args.d_src_mode = args.d_weight_mode = GradMode::kWrite;
+    const Buffer pooled = Zeros(context, params.pooled ? dst.bytes() : 0);
+    const Buffer partials = Zeros(context, plan->ScorePartials() * params.score_channels *
+                                               params.Dst().Count() * 4 / params.out_channels);
+    args.pooled = pooled.data();
+    args.score_weight = static_cast<const float*>(score_weight.data());
+    args.score_partials = static_cast<float*>(partials.data());
     const double seconds = Time(context, *plan, args);
     if (fastest.empty() || seconds < least) {
       fastest = name;

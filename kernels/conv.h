@@ -27,11 +27,17 @@ struct ConvParams {
   int64_t dilation_h = 1, dilation_w = 1;  // 1: dense
   int64_t group = 1;
   bool bias = true;
-  bool relu = false;  // forward only: dst = max(dst, 0)
+  bool relu = false;        // forward only: dst = max(dst, 0)
   bool allow_tf32 = false;  // products of f32 tensors may be taken in tf32 (10 bits of mantissa)
+  // The end of a stage in inference, forward only: where one of the two is set, the map itself
+  // (dst) is not wanted and not written, but what is made of it, ReLU included.
+  bool pooled = false;         // its maxima over windows of 2x2 with stride 2, sizes rounded up
+  int64_t score_channels = 0;  // at most 8: its 1x1 convolution to so many channels
 
   // Throws Error with the rule that broke.
   void Validate() const;
+  bool HasStageEnd() const { return pooled || score_channels > 0; }
+  Shape Pooled() const;
   // Output size: floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
   Shape Dst() const;
   // (out_channels, src.c / group, kernel_h, kernel_w), always stored densely in this order (OIHW).
@@ -71,6 +77,13 @@ struct ConvArgs {
   float* d_bias = nullptr;
   GradMode d_src_mode = GradMode::kSkip, d_weight_mode = GradMode::kSkip;
   void* workspace = nullptr;  // WorkspaceBytes(), 64-byte aligned
+  // The end of a stage. pooled: ConvParams::Pooled(), in dst's format and type. score_weight:
+  // (score_channels, out_channels). score_partials: ScorePartials() tensors (n, score_channels, h,
+  // w) of dst's n, h, w in NCHW, each the sums over some channels; added up in this order they are
+  // the scores, without a bias.
+  void* pooled = nullptr;
+  const float* score_weight = nullptr;
+  float* score_partials = nullptr;
 
   const float* f32_src() const { return static_cast<const float*>(src); }
   float* f32_dst() const { return static_cast<float*>(dst); }
@@ -86,6 +99,7 @@ class ConvPlan {
   // Enough for every mode.
   int64_t WorkspaceBytes() const { return WorkspaceBytes(GradMode::kAdd); }
   virtual int64_t PackedWeightBytes() const { return 0; }
+  virtual int64_t ScorePartials() const { return 0; }
   virtual void PackWeights(Context&, const float* /*weight*/, void* /*packed*/) const {}
   // One plan is run by one thread at a time: it may hold handles that a run sets.
   virtual void Run(Context& context, const ConvArgs& args) const = 0;
@@ -95,6 +109,7 @@ struct ConvEngine {
   std::string name;  // "pointwise", "onednn", "onednn_winograd", "winograd4x3", "reference"
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+  bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then
 };
 
 // All engines of a device in order of preference.

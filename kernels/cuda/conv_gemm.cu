@@ -11,18 +11,23 @@
 namespace lseg::cuda {
 namespace {
 
-constexpr const char* kTileNames[kConvGemmTiles] = {"implicit_gemm_128x128",
-                                                    "implicit_gemm_256x128", "implicit_gemm_256x64",
-                                                    "implicit_gemm_128x64", "implicit_gemm_64x64"};
+// Tiles of the tensor cores, then those without.
+constexpr const char* kTileNames[kConvGemmTiles + kConvGemmSimtTiles] = {
+    "implicit_gemm_128x128", "implicit_gemm_256x128", "implicit_gemm_256x64",
+    "implicit_gemm_128x64",  "implicit_gemm_64x64",   "simt_gemm_128x128",
+    "simt_gemm_128x64"};
 
-ConvGemmKernel KernelFor(DType dtype, int tile) {
+constexpr bool IsSimt(int tile) { return tile >= kConvGemmTiles; }
+
+ConvGemmKernel KernelFor(DType dtype, int tile, bool stage_end) {
+  if (IsSimt(tile)) return ConvGemmKernelSimt(tile - kConvGemmTiles);
   switch (dtype) {
     case DType::kBF16:
-      return ConvGemmKernelBf16(tile);
+      return ConvGemmKernelBf16(tile, stage_end);
     case DType::kF16:
-      return ConvGemmKernelF16(tile);
+      return ConvGemmKernelF16(tile, stage_end);
     case DType::kF32:
-      return ConvGemmKernelTf32(tile);
+      return ConvGemmKernelTf32(tile, stage_end);
     default:
       LSEG_FAIL("the implicit GEMM takes bf16, f16 and f32, not " << ToString(dtype));
   }
@@ -39,43 +44,73 @@ Sides SidesOf(const ConvParams& p, ConvDirection direction) {
   return {p.Dst(), p.src, 2 - p.pad_h, 2 - p.pad_w};
 }
 
+int64_t Blocks(const Shape& out, const ConvGemmKernel& kernel) {
+  return out.n * CeilDiv(out.h, kernel.patch_height) * CeilDiv(out.w, kPatchWidth) *
+         CeilDiv(out.c, kernel.outputs);
+}
+
 int64_t Chunks(const Sides& sides, DType dtype) {
   return CeilDiv(sides.in.c * SizeOf(dtype), kRowBytes);
 }
 
 struct PackArgs {
-  int in_channels, out_channels, padded_outputs;
+  int in_channels, out_channels, output_tiles, tile_outputs;
   bool turned;    // weight is [in][out][tap]; taps in reverse
-  int64_t count;  // threads: chunks * padded_outputs * 8
+  int64_t count;  // threads: chunks * output_tiles * tile_outputs * 8
+
+  // Zero for channels that are only there to fill a tile or a chunk.
+  __device__ float Weight(const float* weight, int64_t output, int64_t input, int tap) const {
+    if (output >= out_channels || input >= in_channels) return 0;
+    return turned ? weight[(input * out_channels + output) * kConvTaps + kConvTaps - 1 - tap]
+                  : weight[(output * in_channels + input) * kConvTaps + tap];
+  }
 };
 
-// One thread a 16-byte segment of an output's packed weights, for all taps: they lie side by side
-// in `weight`.
+// A thread writes 16 bytes, and that for all taps, as they lie side by side in `weight`: of one
+// output, swizzled.
 template <class T>
 __global__ void PackConvGemmWeights(const PackArgs args, const float* weight, T* packed) {
   constexpr int kWidth = kVectorWidth<T>, kChunk = kRowBytes / sizeof(T);
   const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (index >= args.count) return;
+  const int outputs = args.output_tiles * args.tile_outputs;
   const int segment = static_cast<int>(index % 8);
-  const int output = static_cast<int>(index / 8 % args.padded_outputs);
-  const int64_t chunk = index / 8 / args.padded_outputs;
+  const int output = static_cast<int>(index / 8 % outputs);
+  const int64_t chunk = index / 8 / outputs;
   const int64_t input = chunk * kChunk + segment * kWidth;
   for (int tap = 0; tap < kConvTaps; ++tap) {
     Vector<T, kWidth> values;
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) {
-      float value = 0;
-      if (output < args.out_channels && input + i < args.in_channels) {
-        value = args.turned
-                    ? weight[((input + i) * args.out_channels + output) * kConvTaps + kConvTaps -
-                             1 - tap]
-                    : weight[(int64_t{output} * args.in_channels + input + i) * kConvTaps + tap];
-      }
+      float value = args.Weight(weight, output, input + i, tap);
       if constexpr (sizeof(T) == 4) value = RoundToTf32(value);
       values.at[i] = FromFloat<T>(value);
     }
-    T* row = packed + ((chunk * kConvTaps + tap) * args.padded_outputs + output) * kChunk;
+    T* row = packed + ((chunk * kConvTaps + tap) * outputs + output) * kChunk;
     Store(row + SwizzledByte(output, segment * 16) / sizeof(T), values);
+  }
+}
+
+// The same without tensor cores: of four outputs that lie side by side.
+__global__ void PackConvGemmSimtWeights(const PackArgs args, const float* weight, float* packed) {
+  constexpr int kChunk = kRowBytes / 4;
+  const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (index >= args.count) return;
+  const int quads = args.tile_outputs / 4;
+  const int quad = static_cast<int>(index % quads);
+  const int channel = static_cast<int>(index / quads % kChunk);
+  const int tile = static_cast<int>(index / quads / kChunk % args.output_tiles);
+  const int64_t chunk = index / quads / kChunk / args.output_tiles;
+  const int64_t output = int64_t{tile} * args.tile_outputs + quad * 4;
+  for (int tap = 0; tap < kConvTaps; ++tap) {
+    Vector<float, 4> values;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      values.at[i] = args.Weight(weight, output + i, chunk * kChunk + channel, tap);
+    }
+    const int64_t row =
+        (((chunk * kConvTaps + tap) * args.output_tiles + tile) * kChunk + channel) * quads + quad;
+    Store(packed + row * 4, values);
   }
 }
 
@@ -86,7 +121,7 @@ class ConvGemmPlan : public ConvPlan {
         direction_(direction),
         dtype_(dtype),
         tile_(tile),
-        kernel_(KernelFor(dtype, tile)),
+        kernel_(KernelFor(dtype, tile, params.HasStageEnd())),
         sides_(SidesOf(params, direction)) {
     args_.images = static_cast<int>(sides_.in.n);
     args_.in_height = static_cast<int>(sides_.in.h);
@@ -110,16 +145,29 @@ class ConvGemmPlan : public ConvPlan {
     return int64_t{args_.chunks} * kConvTaps * args_.output_tiles * kernel_.outputs * kRowBytes;
   }
 
+  int64_t ScorePartials() const override {
+    if (params_.score_channels == 0) return 0;
+    return int64_t{args_.output_tiles} * kernel_.score_partials;
+  }
+
   void PackWeights(Context& context, const float* weight, void* packed) const override {
-    const PackArgs args = {
-        args_.in_channels, args_.out_channels, args_.output_tiles * kernel_.outputs,
-        direction_ == ConvDirection::kBackwardData, PackedWeightBytes() / 16 / kConvTaps};
+    const PackArgs args = {args_.in_channels,
+                           args_.out_channels,
+                           args_.output_tiles,
+                           kernel_.outputs,
+                           direction_ == ConvDirection::kBackwardData,
+                           PackedWeightBytes() / 16 / kConvTaps};
     const unsigned blocks = static_cast<unsigned>(CeilDiv(args.count, 256));
-    WithElementType(dtype_, [&](auto element) {
-      using T = decltype(element);
-      PackConvGemmWeights<T>
-          <<<blocks, 256, 0, StreamOf(context)>>>(args, weight, static_cast<T*>(packed));
-    });
+    const cudaStream_t stream = StreamOf(context);
+    if (IsSimt(tile_)) {
+      PackConvGemmSimtWeights<<<blocks, 256, 0, stream>>>(args, weight,
+                                                          static_cast<float*>(packed));
+    } else {
+      WithElementType(dtype_, [&](auto element) {
+        using T = decltype(element);
+        PackConvGemmWeights<T><<<blocks, 256, 0, stream>>>(args, weight, static_cast<T*>(packed));
+      });
+    }
     CheckLaunch("PackConvGemmWeights");
   }
 
@@ -131,25 +179,30 @@ class ConvGemmPlan : public ConvPlan {
       args.out = run.dst;
       args.bias = params_.bias ? run.bias : nullptr;
       args.relu = params_.relu;
+      if (params_.pooled) args.pooled = run.pooled;
+      args.score_channels = static_cast<int>(params_.score_channels);
+      args.score_weight = run.score_weight;
+      args.score_partials = run.score_partials;
     } else {
       if (run.d_src_mode == GradMode::kSkip) return;
       args.in = run.d_dst;
       args.out = run.d_src;
       args.add = run.d_src_mode == GradMode::kAdd;
     }
-    LSEG_CHECK(IsAligned(args.in, 16) && IsAligned(args.out, 16) && IsAligned(args.weight, 16),
+    LSEG_CHECK((args.pooled != nullptr || !params_.pooled) &&
+                   (params_.score_channels == 0 ||
+                    (args.score_weight != nullptr && args.score_partials != nullptr)),
+               kTileNames[tile_] << ": the end of a stage needs memory for what it makes");
+    LSEG_CHECK(IsAligned(args.in, 16) && IsAligned(args.out, 16) && IsAligned(args.weight, 16) &&
+                   IsAligned(args.pooled, 16),
                kTileNames[tile_] << ": tensors must be aligned to 16 bytes");
-    const unsigned blocks = static_cast<unsigned>(Blocks());
+    const unsigned blocks = static_cast<unsigned>(Blocks(sides_.out, kernel_));
     kernel_.run<<<blocks, kernel_.threads, kernel_.shared_bytes(args.chunks), StreamOf(context)>>>(
         args);
     CheckLaunch(kTileNames[tile_]);
   }
 
  private:
-  int64_t Blocks() const {
-    return int64_t{args_.images} * args_.patches_y * args_.patches_x * args_.output_tiles;
-  }
-
   ConvParams params_;
   ConvDirection direction_;
   DType dtype_;
@@ -162,23 +215,25 @@ class ConvGemmPlan : public ConvPlan {
 template <int kTile>
 bool Supports(const Context&, const ConvParams& p, ConvDirection direction, ConvFormats formats) {
   const DType dtype = formats.src_dtype;
-  const bool type = formats.dst_dtype == dtype && (dtype == DType::kBF16 || dtype == DType::kF16 ||
-                                                   (dtype == DType::kF32 && p.allow_tf32));
-  if (direction == ConvDirection::kBackwardWeights || !type || formats.src != Format::kNHWC ||
-      formats.dst != Format::kNHWC || p.kernel_h != 3 || p.kernel_w != 3 || p.stride_h != 1 ||
-      p.stride_w != 1 || p.dilation_h != 1 || p.dilation_w != 1 || p.group != 1 ||
-      p.src.c % 8 != 0 || p.out_channels % 8 != 0) {
+  const bool narrow = dtype == DType::kBF16 || dtype == DType::kF16;
+  const bool type =
+      IsSimt(kTile) ? dtype == DType::kF32 : narrow || (dtype == DType::kF32 && p.allow_tf32);
+  if (p.HasStageEnd() && direction != ConvDirection::kForward) return false;
+  if (direction == ConvDirection::kBackwardWeights || !type || formats.dst_dtype != dtype ||
+      formats.src != Format::kNHWC || formats.dst != Format::kNHWC || p.kernel_h != 3 ||
+      p.kernel_w != 3 || p.stride_h != 1 || p.stride_w != 1 || p.dilation_h != 1 ||
+      p.dilation_w != 1 || p.group != 1 || p.src.c % 8 != 0 || p.out_channels % 8 != 0) {
     return false;
   }
   // Pixels of an image, bytes of a pixel and blocks are counted in 32 bits.
   const Sides sides = SidesOf(p, direction);
-  const int64_t most = std::numeric_limits<int32_t>::max() / 8;
-  const ConvGemmKernel kernel = KernelFor(dtype, kTile);
-  if (sides.in.h * sides.in.w > most || sides.out.h * sides.out.w > most || sides.in.c > most ||
-      sides.out.c > most || sides.out.n * sides.out.h * sides.out.w > most || sides.pad_h > most ||
-      sides.pad_w > most || sides.pad_h < -most || sides.pad_w < -most) {
-    return false;
+  const ConvGemmKernel kernel = KernelFor(dtype, kTile, p.HasStageEnd());
+  const int64_t most = std::numeric_limits<int32_t>::max();
+  for (const int64_t size : {sides.in.n, sides.in.h, sides.in.w, sides.in.c, sides.out.c,
+                             sides.out.h, sides.out.w, p.pad_h, p.pad_w}) {
+    if (size > most / 16) return false;
   }
+  if (sides.in.h * sides.in.w > most || Blocks(sides.out, kernel) > most) return false;
   int shared_bytes = 0;
   LSEG_CUDA_CHECK(
       cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
@@ -194,11 +249,10 @@ std::unique_ptr<ConvPlan> Make(const Context&, const ConvParams& params, ConvDir
 }  // namespace
 
 std::vector<ConvEngine> ConvGemmEngines() {
-  return {{kTileNames[0], Supports<0>, Make<0>},
-          {kTileNames[1], Supports<1>, Make<1>},
-          {kTileNames[2], Supports<2>, Make<2>},
-          {kTileNames[3], Supports<3>, Make<3>},
-          {kTileNames[4], Supports<4>, Make<4>}};
+  return {{kTileNames[0], Supports<0>, Make<0>, true}, {kTileNames[1], Supports<1>, Make<1>, true},
+          {kTileNames[2], Supports<2>, Make<2>, true}, {kTileNames[3], Supports<3>, Make<3>, true},
+          {kTileNames[4], Supports<4>, Make<4>, true}, {kTileNames[5], Supports<5>, Make<5>},
+          {kTileNames[6], Supports<6>, Make<6>}};
 }
 
 }  // namespace lseg::cuda

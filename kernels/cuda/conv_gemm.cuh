@@ -16,7 +16,9 @@
 // consumer warpgroups of m64n128k16 in place of Multiply.
 #pragma once
 
+#include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/conv_gemm_kernel.h"
+#include "kernels/cuda/conv_gemm_stage_end.cuh"
 #include "kernels/cuda/conv_gemm_store.cuh"
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -40,78 +42,6 @@ struct Tf32Products {
   __device__ static void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     MmaTf32(d, a, b0, b1);
   }
-};
-
-// Copies halos: a patch and the pixels around it. What is outside the image, and channels past the
-// last, come as zeros. A table in shared memory says for each pixel of the halo where it lies.
-template <class Tile>
-class HaloCopy {
- public:
-  __device__ HaloCopy(const ConvGemmArgs& args, const ConvGemmPlace& place, int element_bytes,
-                      int2* table)
-      : table_(table), pixel_bytes_(args.in_channels * element_bytes) {
-    channel_byte_ = threadIdx.x % 8 * 16;
-    from_ = static_cast<const char*>(args.in) +
-            int64_t{place.image} * args.in_height * args.in_width * pixel_bytes_ + channel_byte_;
-    for (int pixel = threadIdx.x; pixel < Tile::kTableEntries; pixel += Tile::kThreads) {
-      const int row = pixel / Tile::kHaloWidth, column = pixel % Tile::kHaloWidth;
-      const int y = place.y - args.pad_y + row, x = place.x - args.pad_x + column;
-      const bool inside = static_cast<unsigned>(y) < static_cast<unsigned>(args.in_height) &&
-                          static_cast<unsigned>(x) < static_cast<unsigned>(args.in_width);
-      table[pixel] = make_int2(
-          inside ? y * args.in_width + x : -1,
-          pixel < Tile::kHaloPixels ? pixel * kRowBytes + SwizzledByte(column, 0) : kNoPixel);
-    }
-  }
-
-  // Copies kRowsAPass pixels of the chunk; the first kHaloPasses make a halo, others do nothing.
-  __device__ void Pass(int pass, uint32_t to, bool wanted) const {
-    const int2 entry = table_[pass * Tile::kRowsAPass + threadIdx.x / 8];
-    const bool valid = entry.x >= 0 && channel_byte_ < pixel_bytes_;
-    CpAsync16OrZeros(to + (entry.y ^ (threadIdx.x % 8 * 16)),
-                     from_ + int64_t{valid ? entry.x : 0} * pixel_bytes_, valid,
-                     wanted && entry.y != kNoPixel);
-  }
-
-  __device__ void NextChunk() {
-    from_ += kRowBytes;
-    channel_byte_ += kRowBytes;
-  }
-
- private:
-  static constexpr int kNoPixel = -1;
-
-  const int2* table_;
-  const char* from_;
-  int pixel_bytes_, channel_byte_;
-};
-
-// Copies a tap's weights of the block's outputs, which lie in a row, swizzled when they were
-// packed.
-template <class Tile>
-class WeightCopy {
- public:
-  __device__ WeightCopy(const ConvGemmArgs& args, const ConvGemmPlace& place, uint32_t ring)
-      : from_(static_cast<const char*>(args.weight) +
-              int64_t{place.output_tile} * Tile::kWeightBytes + threadIdx.x * 16),
-        tap_bytes_(int64_t{args.output_tiles} * Tile::kWeightBytes),
-        begin_(ring + threadIdx.x * 16),
-        to_(begin_) {}
-
-  __device__ void Pass(int pass, bool wanted) const {
-    CpAsync16(to_ + pass * Tile::kThreads * 16, from_ + pass * Tile::kThreads * 16, wanted);
-  }
-
-  __device__ void NextTap() {
-    from_ += tap_bytes_;
-    to_ = to_ == begin_ + (Tile::kStages - 1) * Tile::kWeightBytes ? begin_
-                                                                   : to_ + Tile::kWeightBytes;
-  }
-
- private:
-  const char* from_;
-  int64_t tap_bytes_;
-  uint32_t begin_, to_;
 };
 
 // Walks through the taps of the chunks as a warp reads them from shared memory.
@@ -184,7 +114,7 @@ __device__ void Multiply(const uint32_t (&a)[Tile::kFragmentsM][4],
   }
 }
 
-template <class Tile, class Products>
+template <class Tile, class Products, bool kStageEnd>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const ConvGemmArgs args) {
   extern __shared__ __align__(128) uint8_t shared[];
   const int halos = args.chunks > 1 ? 2 : 1, steps = args.chunks * kConvTaps;
@@ -245,28 +175,26 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const 
   }
   WaitGroup<0>();
   __syncthreads();  // shared memory is free
-  StoreSums<Tile, typename Products::Element>(args, place, shared, sums);
+  if constexpr (kStageEnd) {
+    StoreStageEnd<Tile, typename Products::Element>(args, place, shared, sums);
+  } else {
+    StoreSums<Tile, typename Products::Element>(args, place, shared, sums);
+  }
 }
 
-template <class Tile, class Products>
-ConvGemmKernel KernelOfTile() {
-  return {ConvGemm<Tile, Products>, Tile::kPatchHeight, Tile::kOutputs, Tile::kThreads,
-          Tile::SharedBytes};
-}
-
-template <class Products>
+template <class Products, bool kStageEnd>
 ConvGemmKernel KernelOf(int tile) {
   switch (tile) {
     case 0:
-      return KernelOfTile<ConvGemmTile0, Products>();
+      return KernelOfTile<ConvGemmTile0>(ConvGemm<ConvGemmTile0, Products, kStageEnd>);
     case 1:
-      return KernelOfTile<ConvGemmTile1, Products>();
+      return KernelOfTile<ConvGemmTile1>(ConvGemm<ConvGemmTile1, Products, kStageEnd>);
     case 2:
-      return KernelOfTile<ConvGemmTile2, Products>();
+      return KernelOfTile<ConvGemmTile2>(ConvGemm<ConvGemmTile2, Products, kStageEnd>);
     case 3:
-      return KernelOfTile<ConvGemmTile3, Products>();
+      return KernelOfTile<ConvGemmTile3>(ConvGemm<ConvGemmTile3, Products, kStageEnd>);
     case 4:
-      return KernelOfTile<ConvGemmTile4, Products>();
+      return KernelOfTile<ConvGemmTile4>(ConvGemm<ConvGemmTile4, Products, kStageEnd>);
   }
   LSEG_FAIL("the implicit GEMM has no tile " << tile);
 }

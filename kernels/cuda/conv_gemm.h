@@ -1,8 +1,12 @@
-// Engines "implicit_gemm_*": 3x3 convolutions of stride 1 on the tensor cores, forward and backward
-// data, in NHWC. bf16 and f16 with sums in f32; f32 where tf32 is allowed: weights are then rounded
-// to tf32 when they are packed, activations are cut off to it. Channels must be multiples of 8,
-// in one group; sizes, batch and padding may be any. Each engine is a tile, its name says how many
-// pixels and output channels a block computes: which is fastest depends on image and GPU.
+// 3x3 convolutions of stride 1 as implicit GEMMs, forward and backward data, in NHWC. Channels must
+// be multiples of 8, in one group; sizes, batch and padding may be any.
+//
+// "implicit_gemm_*": on the tensor cores, sums in f32. bf16, f16; f32 where tf32 is allowed:
+// weights are then rounded to tf32 when they are packed, activations are cut off to it.
+// "simt_gemm_*": f32 as it is.
+//
+// Each engine is a tile, its name says how many pixels and output channels a block computes: which
+// is fastest depends on image and GPU.
 #pragma once
 
 #include <vector>

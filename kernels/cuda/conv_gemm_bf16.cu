@@ -3,6 +3,8 @@
 
 namespace lseg::cuda {
 
-ConvGemmKernel ConvGemmKernelBf16(int tile) { return KernelOf<Bf16Products>(tile); }
+ConvGemmKernel ConvGemmKernelBf16(int tile, bool stage_end) {
+  return stage_end ? KernelOf<Bf16Products, true>(tile) : KernelOf<Bf16Products, false>(tile);
+}
 
 }  // namespace lseg::cuda

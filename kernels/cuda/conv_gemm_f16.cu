@@ -3,6 +3,8 @@
 
 namespace lseg::cuda {
 
-ConvGemmKernel ConvGemmKernelF16(int tile) { return KernelOf<F16Products>(tile); }
+ConvGemmKernel ConvGemmKernelF16(int tile, bool stage_end) {
+  return stage_end ? KernelOf<F16Products, true>(tile) : KernelOf<F16Products, false>(tile);
+}
 
 }  // namespace lseg::cuda

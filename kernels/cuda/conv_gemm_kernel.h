@@ -15,10 +15,17 @@ struct ConvGemmArgs {
   int chunks;  // of in_channels: 128 bytes of a pixel each, the last one possibly partly filled
   int patches_y, patches_x, output_tiles;
   const void* in;
-  const void* weight;  // [chunk][tap][output_tiles * kOutputs][128 bytes]; see SwizzledByte
-  const float* bias;   // may be null
+  // Tensor cores: [chunk][tap][output_tiles * kOutputs][128 bytes, see SwizzledByte].
+  // Without: [chunk][tap][output_tile][32 input channels][kOutputs].
+  const void* weight;
+  const float* bias;  // may be null
   void* out;
   bool relu, add;
+  // The end of a stage, in place of `out`; see ConvParams.
+  void* pooled;               // may be null
+  const float* score_weight;  // [score_channels][out_channels]
+  float* score_partials;      // [output_tiles * kWarpsN][images][score_channels][height][width]
+  int score_channels;
 };
 
 constexpr int kConvTaps = 9;
@@ -75,16 +82,27 @@ using ConvGemmTile2 = ConvGemmTile<16, 64, 4, 1, 2>;
 using ConvGemmTile3 = ConvGemmTile<8, 64, 2, 2, 3>;
 using ConvGemmTile4 = ConvGemmTile<4, 64, 2, 2, 4>;
 
-enum class MmaType { kBf16, kF16, kTf32 };
+// Exact f32 without tensor cores: the same blocks, 32 x 64 outputs a warp.
+constexpr int kConvGemmSimtTiles = 2;
+using ConvGemmSimtTile0 = ConvGemmTile<8, 128, 4, 2, 2>;
+using ConvGemmSimtTile1 = ConvGemmTile<8, 64, 4, 1, 3>;
 
 struct ConvGemmKernel {
   void (*run)(ConvGemmArgs);
   int patch_height, outputs, threads;
+  int score_partials;  // an output tile
   int (*shared_bytes)(int chunks);
 };
 
-ConvGemmKernel ConvGemmKernelBf16(int tile);
-ConvGemmKernel ConvGemmKernelF16(int tile);
-ConvGemmKernel ConvGemmKernelTf32(int tile);
+template <class Tile>
+ConvGemmKernel KernelOfTile(void (*run)(ConvGemmArgs)) {
+  return {run,           Tile::kPatchHeight, Tile::kOutputs, Tile::kThreads,
+          Tile::kWarpsN, Tile::SharedBytes};
+}
+
+ConvGemmKernel ConvGemmKernelBf16(int tile, bool stage_end);
+ConvGemmKernel ConvGemmKernelF16(int tile, bool stage_end);
+ConvGemmKernel ConvGemmKernelTf32(int tile, bool stage_end);
+ConvGemmKernel ConvGemmKernelSimt(int tile);
 
 }  // namespace lseg::cuda

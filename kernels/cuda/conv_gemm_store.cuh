@@ -2,31 +2,12 @@
 // memory, since a lane of mma holds two channels where a store should be 16 bytes.
 #pragma once
 
+#include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/conv_gemm_kernel.h"
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace lseg::cuda {
-
-// What a block computes.
-struct ConvGemmPlace {
-  int image, y, x;  // of the patch's first pixel, in `out`
-  int output_tile;
-};
-
-// Blocks that share a patch are neighbours: they find it in the L2 cache.
-template <class Tile>
-__device__ ConvGemmPlace PlaceOfBlock(const ConvGemmArgs& args) {
-  int block = blockIdx.x;
-  ConvGemmPlace place;
-  place.output_tile = block % args.output_tiles;
-  block /= args.output_tiles;
-  place.x = block % args.patches_x * kPatchWidth;
-  block /= args.patches_x;
-  place.y = block % args.patches_y * Tile::kPatchHeight;
-  place.image = block / args.patches_y;
-  return place;
-}
 
 // First of the 8 channels of the warp's fragment n.
 template <class Tile>
@@ -52,41 +33,42 @@ __device__ void StartFromBias(const ConvGemmArgs& args, const ConvGemmPlace& pla
   }
 }
 
-// Of a row of 32 floats in shared memory, where the 16-byte segment s stands. A quarter of a warp
-// that writes pairs of 4 rows, and one that reads every other segment of 2 rows, touch no bank
+// Of a row of 32 floats in shared memory, where the 16-byte segment s stands. A half of a warp that
+// writes pairs of 4 rows, and a quarter that reads every other segment of 2 rows, touch no bank
 // twice.
 __device__ inline int StagedSegment(int row, int segment) {
-  return (segment ^ ((row & 3) << 1 | (row & 1))) * 4;
+  return row * 8 + (segment ^ ((row & 3) << 1 | (row & 1)));
+}
+
+// Stages two channels of the warp's fragment n, of the four that 32 channels make.
+__device__ inline void StagePair(float4* rows, int row, int n, float first, float second) {
+  const int lane = threadIdx.x % 32;
+  const int at = StagedSegment(row, n * 2 + lane % 4 / 2) * 2 + lane % 2;
+  reinterpret_cast<float2*>(rows)[at] = make_float2(first, second);
 }
 
 // Channels 32 * part to 32 * part + 31 of the warp's sums, to rows of 32 floats in its own part of
 // shared memory.
 template <class Tile>
 __device__ void Stage(const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4], int part,
-                      float* rows) {
-  const int lane = threadIdx.x % 32;
+                      float4* rows) {
+  const int row = threadIdx.x % 32 / 4;
 #pragma unroll
   for (int m = 0; m < Tile::kFragmentsM; ++m) {
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
       const float(&sum)[4] = sums[m][part * 4 + n];
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = m * 16 + half * 8 + lane / 4;
-        float* at = rows + row * 32 + StagedSegment(row, n * 2 + lane % 4 / 2) + lane % 2 * 2;
-        *reinterpret_cast<float2*>(at) = make_float2(sum[half * 2], sum[half * 2 + 1]);
-      }
+      StagePair(rows, m * 16 + row, n, sum[0], sum[1]);
+      StagePair(rows, m * 16 + 8 + row, n, sum[2], sum[3]);
     }
   }
 }
 
 // 8 channels of a row.
-__device__ inline void ReadStaged(const float* rows, int row, int eighth, float (&values)[8]) {
+__device__ inline void ReadStaged(const float4* rows, int row, int eighth, float (&values)[8]) {
   const int odd = row & 1;  // odd rows are read in the other order, so that banks differ
-  const float* at = rows + row * 32;
-  const float4 first = *reinterpret_cast<const float4*>(at + StagedSegment(row, eighth * 2 + odd));
-  const float4 second =
-      *reinterpret_cast<const float4*>(at + StagedSegment(row, eighth * 2 + 1 - odd));
+  const float4 first = rows[StagedSegment(row, eighth * 2 + odd)];
+  const float4 second = rows[StagedSegment(row, eighth * 2 + 1 - odd)];
   const float4 low = odd ? second : first, high = odd ? first : second;
   values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
@@ -116,7 +98,7 @@ __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, 
                           const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4]) {
   constexpr int kRows = Tile::kFragmentsM * 16;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  float* rows = reinterpret_cast<float*>(shared) + warp * kRows * 32;
+  float4* rows = reinterpret_cast<float4*>(shared) + warp * kRows * 8;
   const int first_y = place.y + warp / Tile::kWarpsN * Tile::kFragmentsM;
 #pragma unroll
   for (int part = 0; part < Tile::kFragmentsN / 4; ++part) {
@@ -124,7 +106,7 @@ __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, 
     Stage<Tile>(sums, part, rows);
     __syncwarp();
     const int output = FirstOutput<Tile>(place, part * 4) + lane % 4 * 8;
-#pragma unroll
+#pragma unroll 4
     for (int row = lane / 4; row < kRows; row += 8) {
       const int y = first_y + row / 16, x = place.x + row % 16;
       if (y >= args.out_height || x >= args.out_width || output >= args.out_channels) continue;

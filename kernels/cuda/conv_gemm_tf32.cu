@@ -3,6 +3,8 @@
 
 namespace lseg::cuda {
 
-ConvGemmKernel ConvGemmKernelTf32(int tile) { return KernelOf<Tf32Products>(tile); }
+ConvGemmKernel ConvGemmKernelTf32(int tile, bool stage_end) {
+  return stage_end ? KernelOf<Tf32Products, true>(tile) : KernelOf<Tf32Products, false>(tile);
+}
 
 }  // namespace lseg::cuda

@@ -24,6 +24,11 @@ ConvParams Conv3x3(Shape src, int64_t out_channels, int64_t pad = 1) {
           .pad_w = pad};
 }
 
+void ExpectExact(const ConvCheck& check) {
+  if (check.engine.starts_with("simt")) return ExpectConvExact(check);
+  ExpectConvExactOnTensorCores(check);
+}
+
 std::vector<Case> Cases() {
   std::vector<Case> cases = {
       {"patches cut off on both sides, two images", Conv3x3({2, 64, 17, 19}, 64)},
@@ -50,14 +55,14 @@ TEST_P(ConvGemm, MatchesTheOracle) {
                     .formats = {Format::kNHWC, Format::kNHWC, dtype, dtype},
                     .engine = engine,
                     .device = Device::kCuda};
-    check.params.allow_tf32 = dtype == DType::kF32;
+    check.params.allow_tf32 = dtype == DType::kF32 && !engine.starts_with("simt");
     check.products = dtype;
-    ExpectConvExactOnTensorCores(check);
+    ExpectExact(check);
     check.direction = ConvDirection::kBackwardData;
-    ExpectConvExactOnTensorCores(check);
+    ExpectExact(check);
     check.mode = GradMode::kAdd;
     check.seed = 2;
-    ExpectConvExactOnTensorCores(check);
+    ExpectExact(check);
   }
 }
 
@@ -73,52 +78,57 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(DType::kBF16, DType::kF16, DType::kF32)),
     NameOf);
 
-// Every tile is in the table, and so in the test above.
-TEST(ConvGemmEngines, AreAllTested) {
-  const Context context(Device::kCuda);
-  int engines = 0;
+INSTANTIATE_TEST_SUITE_P(WithoutTensorCores, ConvGemm,
+                         testing::Combine(testing::Values("simt_gemm_128x128", "simt_gemm_128x64"),
+                                          testing::Values(DType::kF32)),
+                         NameOf);
+
+constexpr ConvFormats kBf16 = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
+constexpr ConvFormats kF32 = {Format::kNHWC, Format::kNHWC, DType::kF32, DType::kF32};
+
+// How many of the engines take a case.
+int Engines(const ConvParams& params, ConvDirection direction, ConvFormats formats) {
+  int count = 0;
   for (const std::string& name :
-       EligibleConvEngines(context, Conv3x3({1, 64, 8, 8}, 64), ConvDirection::kForward,
-                           {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16})) {
-    if (name.starts_with("implicit_gemm")) ++engines;
+       EligibleConvEngines(Context(Device::kCuda), params, direction, formats)) {
+    if (name.starts_with("implicit_gemm") || name.starts_with("simt_gemm")) ++count;
   }
-  EXPECT_EQ(engines, 5);
+  return count;
+}
+
+// No tile is in the table that the test above does not name.
+TEST(ConvGemmEngines, AreAllTested) {
+  EXPECT_EQ(Engines(Conv3x3({1, 64, 8, 8}, 64), ConvDirection::kForward, kBf16), 5);
+  EXPECT_EQ(Engines(Conv3x3({1, 64, 8, 8}, 64), ConvDirection::kForward, kF32), 2);
+  ConvParams tf32 = Conv3x3({1, 64, 8, 8}, 64);
+  tf32.allow_tf32 = true;
+  EXPECT_EQ(Engines(tf32, ConvDirection::kForward, kF32), 7);
 }
 
 TEST(ConvGemmEngines, LeaveOthersWhatTheyCannotDo) {
-  const Context context(Device::kCuda);
-  const ConvFormats nhwc = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
   const ConvParams good = Conv3x3({1, 64, 8, 8}, 64);
-  const auto supports = [&](ConvParams p, ConvDirection direction, ConvFormats formats) {
-    for (const std::string& name : EligibleConvEngines(context, p, direction, formats)) {
-      if (name.starts_with("implicit_gemm")) return true;
-    }
-    return false;
-  };
-  EXPECT_TRUE(supports(good, ConvDirection::kBackwardData, nhwc));
-  EXPECT_FALSE(supports(good, ConvDirection::kBackwardWeights, nhwc));
+  EXPECT_EQ(Engines(good, ConvDirection::kBackwardData, kBf16), 5);
+  EXPECT_EQ(Engines(good, ConvDirection::kBackwardWeights, kBf16), 0);
   ConvParams bad = good;
   bad.stride_w = 2;
-  EXPECT_FALSE(supports(bad, ConvDirection::kForward, nhwc));
+  EXPECT_EQ(Engines(bad, ConvDirection::kForward, kBf16), 0);
   bad = good;
   bad.dilation_h = 2;
-  EXPECT_FALSE(supports(bad, ConvDirection::kForward, nhwc));
+  EXPECT_EQ(Engines(bad, ConvDirection::kForward, kBf16), 0);
   bad = good;
   bad.group = 2;
-  EXPECT_FALSE(supports(bad, ConvDirection::kForward, nhwc));
+  EXPECT_EQ(Engines(bad, ConvDirection::kForward, kBf16), 0);
   bad = good;
   bad.kernel_h = 1;
-  EXPECT_FALSE(supports(bad, ConvDirection::kForward, nhwc));
-  EXPECT_FALSE(supports(Conv3x3({1, 12, 8, 8}, 64), ConvDirection::kForward, nhwc));
-  EXPECT_FALSE(supports(Conv3x3({1, 64, 8, 8}, 12), ConvDirection::kForward, nhwc));
-  ConvFormats other = nhwc;
+  EXPECT_EQ(Engines(bad, ConvDirection::kForward, kBf16), 0);
+  EXPECT_EQ(Engines(Conv3x3({1, 12, 8, 8}, 64), ConvDirection::kForward, kBf16), 0);
+  EXPECT_EQ(Engines(Conv3x3({1, 64, 8, 8}, 12), ConvDirection::kForward, kBf16), 0);
+  ConvFormats other = kBf16;
   other.src = Format::kNCHW;
-  EXPECT_FALSE(supports(good, ConvDirection::kForward, other));
-  other = nhwc;
+  EXPECT_EQ(Engines(good, ConvDirection::kForward, other), 0);
+  other = kBf16;
   other.dst_dtype = DType::kF32;
-  EXPECT_FALSE(supports(good, ConvDirection::kForward, other));
-  // exact f32 stays exact
-  EXPECT_FALSE(supports(good, ConvDirection::kForward, {Format::kNHWC, Format::kNHWC}));
+  EXPECT_EQ(Engines(good, ConvDirection::kForward, other), 0);
 }
 
 }  // namespace
