@@ -114,6 +114,9 @@ __device__ void LoadGradients(const uint8_t* row, int pixel, uint32_t (&b)[kFrag
   }
 }
 
+// Floats of a row of sums in shared memory: those that a half of a warp reads lie in all banks.
+constexpr int kTotalRow = kFirstOutputs + 8;
+
 // Adds up the sums of the block's warps, one after the other, in shared memory.
 template <int kFragmentsM>
 __device__ void AddUpWarps(const float (&sums)[kFragmentsM][kFragmentsN][4], float* total) {
@@ -126,9 +129,16 @@ __device__ void AddUpWarps(const float (&sums)[kFragmentsM][kFragmentsN][4], flo
 #pragma unroll
       for (int n = 0; n < kFragmentsN; ++n) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int at = (m * 16 + i / 2 * 8 + g) * kFirstOutputs + n * 8 + t * 2 + i % 2;
-          total[at] = warp == 0 ? sums[m][n][i] : total[at] + sums[m][n][i];
+        for (int half = 0; half < 2; ++half) {
+          float2* at = reinterpret_cast<float2*>(total + (m * 16 + half * 8 + g) * kTotalRow +
+                                                 n * 8 + t * 2);
+          float2 sum = make_float2(sums[m][n][half * 2], sums[m][n][half * 2 + 1]);
+          if (warp > 0) {
+            const float2 before = *at;
+            sum.x += before.x;
+            sum.y += before.y;
+          }
+          *at = sum;
         }
       }
     }
@@ -141,7 +151,7 @@ __global__ void __launch_bounds__(kFirstThreads, 3)
     FirstBackwardWeights(const FirstWeightsArgs args, const T* __restrict__ d_dst) {
   using Row = GradientRow<T>;
   extern __shared__ __align__(128) uint8_t shared[];
-  static_assert(kStages * Row::kBytes >= kFragmentsM * 16 * kFirstOutputs * 4, "for AddUpWarps");
+  static_assert(kStages * Row::kBytes >= kFragmentsM * 16 * kTotalRow * 4, "for AddUpWarps");
   T* tile = reinterpret_cast<T*>(shared + kStages * Row::kBytes);
   const FirstArgs& image = args.image;
   const int taps = image.channels * 9, first_pixel = threadIdx.x / 32 * kPixels;
@@ -186,7 +196,8 @@ __global__ void __launch_bounds__(kFirstThreads, 3)
   float* partial = args.partials + static_cast<int64_t>(blockIdx.x) * (taps + 1) * outputs +
                    blockIdx.y * kFirstOutputs;
   for (int i = threadIdx.x; i < (taps + 1) * kFirstOutputs; i += kFirstThreads) {
-    partial[i / kFirstOutputs * outputs + i % kFirstOutputs] = total[i];
+    partial[i / kFirstOutputs * outputs + i % kFirstOutputs] =
+        total[i / kFirstOutputs * kTotalRow + i % kFirstOutputs];
   }
 }
 

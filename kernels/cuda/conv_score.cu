@@ -91,21 +91,19 @@ __global__ void __launch_bounds__(kScoreThreads)
   }
 }
 
-// Halves the sums that a lane keeps, down to kCount / 8, while adding up those of eight lanes: at
-// the end lane l % 8 has sums l % 8 * kCount / 8 and after.
-template <int kCount>
-__device__ void AddUpEightLanes(float (&sums)[kCount]) {
-  int count = kCount / 2;
+// Adds up the sums of eight lanes. Each step halves those that a lane goes on with: at the end lane
+// l % 8 has sums l % 8 * kCount / 8 and after, at the front.
+template <int kCount, int kMask = 4, int kSize>
+__device__ void AddUpEightLanes(float (&sums)[kSize]) {
+  constexpr int kHalf = kCount / 2;
+  const bool upper = threadIdx.x & kMask;
 #pragma unroll
-  for (int mask = 4; mask > 0; mask /= 2, count /= 2) {
-    const bool upper = threadIdx.x & mask;
-#pragma unroll
-    for (int i = 0; i < count; ++i) {
-      const float given = upper ? sums[i] : sums[i + count];
-      const float kept = upper ? sums[i + count] : sums[i];
-      sums[i] = kept + __shfl_xor_sync(~0u, given, mask);
-    }
+  for (int i = 0; i < kHalf; ++i) {
+    const float given = upper ? sums[i] : sums[i + kHalf];
+    const float kept = upper ? sums[i + kHalf] : sums[i];
+    sums[i] = kept + __shfl_xor_sync(~0u, given, kMask);
   }
+  if constexpr (kMask > 1) AddUpEightLanes<kHalf, kMask / 2>(sums);
 }
 
 // A warp computes 16 pixels: lanes 8g to 8g + 7 load 128 bytes of pixels g, g + 4, g + 8, g + 12.
@@ -148,7 +146,7 @@ __global__ void __launch_bounds__(kScoreThreads)
         }
       }
     }
-    AddUpEightLanes(sums);
+    AddUpEightLanes<kPixels * kOutputs>(sums);
     constexpr int kKept = kPixels * kOutputs / 8;
 #pragma unroll
     for (int i = 0; i < kKept; ++i) {
@@ -184,8 +182,8 @@ class ScoreConv : public ConvPlan {
         (direction_ == ConvDirection::kBackwardWeights && args.d_weight_mode == GradMode::kSkip);
     if (skip) return;
     CheckConvArgs(p_, direction_, args);
-    LSEG_CHECK(IsAligned(args.src, 16) && IsAligned(args.d_src, 16),
-               "score: src and d_src must be aligned to 16 bytes");
+    LSEG_CHECK(IsAligned(args.src, 16) && IsAligned(args.d_src, 16) && IsAligned(args.weight, 16),
+               "score: src, d_src and weight must be aligned to 16 bytes");
     switch (direction_) {
       case ConvDirection::kForward:
         return RunScoreForward(context, p_, dtype_, args);

@@ -23,12 +23,18 @@ struct Layout {
   int segments, slots;
 };
 
-// d_dst[output] at a pixel; 0 past the last ones.
-__device__ float Gradient(const ScoreArgs& args, const float* d_dst, int pixel, int output) {
-  if (pixel >= args.pixels || output >= args.outputs) return 0;
+// d_dst of all outputs at a pixel; zeros past the last ones.
+template <int kOutputs>
+__device__ void LoadGradients(const ScoreArgs& args, const float* d_dst, int pixel,
+                              float (&gradients)[kOutputs]) {
   const int image = pixel / args.image_pixels;
-  const int64_t plane = static_cast<int64_t>(image) * args.outputs + output;
-  return __ldg(d_dst + plane * args.image_pixels + pixel - image * args.image_pixels);
+  const float* from = d_dst + static_cast<int64_t>(image) * args.image_pixels * args.outputs +
+                      (pixel - image * args.image_pixels);
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+    const bool valid = pixel < args.pixels && o < args.outputs;
+    gradients[o] = valid ? __ldg(from + static_cast<int64_t>(o) * args.image_pixels) : 0.0f;
+  }
 }
 
 template <class T, int kOutputs>
@@ -43,8 +49,11 @@ __global__ void __launch_bounds__(kScoreThreads)
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      w[o][i] = o < args.outputs ? weight[o * args.channels + channel + i] : 0.0f;
+    for (int i = 0; i < kWidth; i += 4) {
+      Vector<float, 4> values = {};
+      if (o < args.outputs) values = Load<4>(weight + o * args.channels + channel + i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) w[o][i + j] = values.at[j];
     }
   }
   const int stride = gridDim.x * layout.slots * kPixels;
@@ -53,10 +62,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     float gradients[kPixels][kOutputs];
 #pragma unroll
     for (int p = 0; p < kPixels; ++p) {
-#pragma unroll
-      for (int o = 0; o < kOutputs; ++o) {
-        gradients[p][o] = Gradient(args, d_dst, first + p * layout.slots, o);
-      }
+      LoadGradients(args, d_dst, first + p * layout.slots, gradients[p]);
     }
 #pragma unroll
     for (int p = 0; p < kPixels; ++p) {
@@ -99,8 +105,7 @@ __global__ void __launch_bounds__(kScoreThreads)
       if (pixel < args.pixels) {
         values[p] = Load<kWidth>(src + static_cast<int64_t>(pixel) * args.channels + channel);
       }
-#pragma unroll
-      for (int o = 0; o < kOutputs; ++o) gradients[p][o] = Gradient(args, d_dst, pixel, o);
+      LoadGradients(args, d_dst, pixel, gradients[p]);
     }
 #pragma unroll
     for (int p = 0; p < kPixels; ++p) {
