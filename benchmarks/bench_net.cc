@@ -1,12 +1,14 @@
 // Times one whole pass of the built-in L-Seg, for people (--layers) and for compare_torch.py, which
 // reads the line of JSON that comes last. One process measures one thing, so that its peak memory
-// is that thing's own.
+// is that thing's own. On a GPU a forward pass is timed twice: on an image that lies there already,
+// and with the image's way there and the answer's way back.
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cxxopts.hpp>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,6 +19,10 @@
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
 
+#if LSEG_WITH_CUDA
+#include "kernels/cuda/launch.h"
+#endif
+
 namespace lseg {
 namespace {
 
@@ -26,7 +32,9 @@ constexpr char kSolver[] =
 
 struct Options {
   bool train = false;
-  int64_t width = 1440, height = 960;
+  Device device = Device::kCpu;
+  Precision precision = Precision::kF32;
+  int64_t batch = 1, width = 1440, height = 960;
   int threads = 0, repeat = 3, warmup = 1;
   bool layers = false, measure = false;
   std::string save;
@@ -44,21 +52,56 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-// Values that give logits on both sides of 0; blocks of every lesion, 2 % of the pixels in all.
-void FillInputs(Net& net, const Shape& image, bool train) {
-  Random random(1, 0);
-  float* data = net.InputF32("data");
-  std::generate(data, data + image.Count(), [&] { return random.Uniform(-32, 32); });
-  if (!train) return;
-  auto* label = static_cast<uint8_t*>(net.Input("label"));
-  for (int64_t c = 0; c < kLesions; ++c) {
-    const int64_t top = image.h * (2 * c + 1) / 9, left = image.w * (2 * c + 1) / 9;
-    for (int64_t y = top; y < top + image.h / 14; ++y) {
-      uint8_t* row = label + (c * image.h + y) * image.w + left;
-      std::fill(row, row + image.w / 14, uint8_t{1});
+// Bytes of a GPU's memory that are taken, by whomever; 0 on the CPU.
+int64_t TakenDeviceBytes(const Context& context) {
+  if (context.device() == Device::kCpu) return 0;
+#if LSEG_WITH_CUDA
+  size_t free = 0, total = 0;
+  LSEG_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return static_cast<int64_t>(total - free);
+#else
+  LSEG_FAIL("built without CUDA");
+#endif
+}
+
+// The same batch each time. Values that give logits on both sides of 0; blocks of every lesion, 2 %
+// of the pixels in all.
+class ConstantBatch : public DataSource {
+ public:
+  explicit ConstantBatch(const Options& options)
+      : image_{options.batch, 3, options.height, options.width}, train_(options.train) {}
+
+  std::vector<TensorDesc> Blobs() const override {
+    std::vector<TensorDesc> blobs = {TensorDesc{image_}};
+    if (train_) blobs.push_back({Shape{image_.n, kLesions, image_.h, image_.w}, DType::kU8});
+    return blobs;
+  }
+  std::vector<std::string> Names() const {
+    return train_ ? std::vector<std::string>{"data", "label"} : std::vector<std::string>{"data"};
+  }
+  void Fill(int64_t /*iteration*/, std::span<void* const> blobs) override {
+    Random random(1, 0);
+    float* data = static_cast<float*>(blobs[0]);
+    std::generate(data, data + image_.Count(), [&] { return random.Uniform(-32, 32); });
+    if (train_) FillLabel(static_cast<uint8_t*>(blobs[1]));
+  }
+
+ private:
+  void FillLabel(uint8_t* label) const {
+    std::fill(label, label + image_.n * kLesions * image_.h * image_.w, uint8_t{0});
+    for (int64_t map = 0; map < image_.n * kLesions; ++map) {
+      const int64_t c = map % kLesions;
+      const int64_t top = image_.h * (2 * c + 1) / 9, left = image_.w * (2 * c + 1) / 9;
+      for (int64_t y = top; y < top + image_.h / 14; ++y) {
+        uint8_t* row = label + (map * image_.h + y) * image_.w + left;
+        std::fill(row, row + image_.w / 14, uint8_t{1});
+      }
     }
   }
-}
+
+  Shape image_;
+  bool train_;
+};
 
 void AddBlob(WeightsFile& file, const Net& net, const std::string& blob) {
   const Shape& shape = net.Desc(blob).shape;
@@ -92,7 +135,8 @@ void Save(const std::string& folder, Net& net, const ParameterSet& parameters) {
   arrays.Write(folder + "/arrays.safetensors");
 }
 
-void PrintLayers(const std::vector<NodeTime>& times, size_t nodes) {
+// Prints a line a node, and gives the same as JSON.
+nlohmann::ordered_json Layers(const std::vector<NodeTime>& times, size_t nodes) {
   const size_t passes = times.size() / nodes;
   double total = 0;
   std::vector<double> medians;
@@ -104,47 +148,39 @@ void PrintLayers(const std::vector<NodeTime>& times, size_t nodes) {
     medians.push_back(Median(seconds));
     total += medians.back();
   }
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
   for (size_t node = 0; node < nodes; ++node) {
-    std::printf("%-20s %-24s %9.2f ms %6.1f %%\n", times[node].layer.c_str(),
+    std::printf("%-20s %-24s %9.3f ms %6.1f %%\n", times[node].layer.c_str(),
                 times[node].op.c_str(), 1e3 * medians[node], 100 * medians[node] / total);
+    layers.push_back({times[node].layer, times[node].op, 1e3 * medians[node]});
   }
+  return layers;
 }
 
 std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& solver,
-                             Context& context, std::shared_ptr<ParameterSet> parameters) {
+                             Context& context, std::shared_ptr<ParameterSet> parameters,
+                             ConstantBatch& batch) {
   const NetDefinition definition = NetDefinition::FromText(BuiltinNetText(), "built-in net");
-  const Shape image{1, 3, options.height, options.width};
   NetOptions net_options;
   net_options.measure_engines = options.measure;
-  net_options.inputs["data"] = TensorDesc{image};
+  net_options.precision = options.precision;
+  const std::vector<TensorDesc> blobs = batch.Blobs();
+  for (size_t i = 0; i < blobs.size(); ++i) net_options.inputs[batch.Names()[i]] = blobs[i];
   if (options.train) {
     net_options.phase = caffe::TRAIN;
     net_options.solver = &solver.solver();
-    net_options.inputs["label"] = TensorDesc{Shape{1, kLesions, image.h, image.w}, DType::kU8};
   }
   auto net =
       std::make_unique<Net>(options.train ? definition : MakeInferenceNet(definition).definition,
                             BuiltinLayers(), context, std::move(parameters), net_options);
-  FillInputs(*net, image, options.train);
+  net->AttachSource(&batch, batch.Names());
+  net->Fetch(0);
   return net;
 }
 
-void Run(const Options& options) {
-  Context context(Device::kCpu, options.threads);
-  const SolverDefinition solver = SolverDefinition::FromText(kSolver, "benchmark");
-  auto parameters = std::make_shared<ParameterSet>();
-  const std::unique_ptr<Net> net = MakeNet(options, solver, context, parameters);
-  if (!options.save.empty()) Save(options.save, *net, *parameters);
-
-  const auto pass = [&](int64_t iteration) {
-    net->Forward();
-    if (!options.train) return;
-    net->Backward();
-    net->Update(1e-9f, iteration);
-  };
+// Seconds of each of options.repeat passes, after the warm-up.
+std::vector<double> Time(const Options& options, const std::function<void(int64_t)>& pass) {
   for (int i = 0; i < options.warmup; ++i) pass(i);
-  std::vector<NodeTime> times;
-  if (options.layers) net->RecordTimes(&times);
   std::vector<double> seconds;
   for (int i = 0; i < options.repeat; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -152,20 +188,67 @@ void Run(const Options& options) {
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
     seconds.push_back(passed.count());
   }
-  if (options.layers) PrintLayers(times, times.size() / seconds.size());
-  std::cout << nlohmann::ordered_json{{"mode", options.train ? "train" : "forward"},
-                                      {"width", options.width},
-                                      {"height", options.height},
-                                      {"context", context.Describe()},
-                                      {"threads", context.threads()},
-                                      {"engines", net->engines()},
-                                      {"seconds", seconds},
-                                      {"median_seconds", Median(seconds)},
-                                      {"peak_rss_bytes", PeakRss()},
-                                      {"planned_bytes", net->memory().Total()},
-                                      {"arena_bytes", net->memory().arena}}
-                   .dump()
-            << "\n";
+  return seconds;
+}
+
+// A forward pass with the copies to the GPU and back.
+double MedianWithCopies(const Options& options, Net& net, Context& context, ConstantBatch& batch) {
+  void* data = net.Input("data");
+  batch.Fill(0, {&data, 1});
+  return Median(Time(options, [&](int64_t) {
+    net.Forward();
+    net.Output(net.outputs().front());
+    context.Synchronize();
+  }));
+}
+
+void Run(const Options& options) {
+  Context context(options.device, options.threads);
+  const int64_t taken = TakenDeviceBytes(context);
+  const SolverDefinition solver = SolverDefinition::FromText(kSolver, "benchmark");
+  auto parameters = std::make_shared<ParameterSet>(options.device);
+  ConstantBatch batch(options);
+  const std::unique_ptr<Net> net = MakeNet(options, solver, context, parameters, batch);
+  if (!options.save.empty()) Save(options.save, *net, *parameters);
+
+  const auto pass = [&](int64_t iteration) {
+    net->Forward();
+    if (options.train) {
+      net->Backward();
+      net->Update(1e-9f, iteration);
+    }
+    context.Synchronize();
+  };
+  const std::vector<double> seconds = Time(options, pass);
+  const double median = Median(seconds);
+  nlohmann::ordered_json report{{"mode", options.train ? "train" : "forward"},
+                                {"device", ToString(options.device)},
+                                {"precision", ToString(options.precision)},
+                                {"batch", options.batch},
+                                {"width", options.width},
+                                {"height", options.height},
+                                {"context", context.Describe()},
+                                {"threads", context.threads()},
+                                {"engines", net->engines()},
+                                {"seconds", seconds},
+                                {"median_seconds", median},
+                                {"images_per_second", static_cast<double>(options.batch) / median},
+                                {"peak_rss_bytes", PeakRss()},
+                                {"planned_bytes", net->memory().Total()},
+                                {"arena_bytes", net->memory().arena}};
+  if (options.device == Device::kCuda) {
+    report["device_bytes"] = TakenDeviceBytes(context) - taken;
+    if (!options.train) {
+      report["median_seconds_with_copies"] = MedianWithCopies(options, *net, context, batch);
+    }
+  }
+  if (options.layers) {
+    std::vector<NodeTime> times;
+    net->RecordTimes(&times);
+    for (int i = 0; i < options.repeat; ++i) pass(options.warmup + i);
+    report["layers_ms"] = Layers(times, times.size() / static_cast<size_t>(options.repeat));
+  }
+  std::cout << report.dump() << "\n";
 }
 
 int Main(int argc, char** argv) {
@@ -173,7 +256,11 @@ int Main(int argc, char** argv) {
   flags.positional_help("forward|train")
       .add_options()  //
       ("mode", "forward: one inference; train: one training step",
-       cxxopts::value<std::string>())                                              //
+       cxxopts::value<std::string>())                                                 //
+      ("device", "cpu or cuda", cxxopts::value<std::string>()->default_value("cpu"))  //
+      ("precision", "f32; on a GPU also tf32, bf16, f16",
+       cxxopts::value<std::string>()->default_value("f32"))                        //
+      ("batch", "images", cxxopts::value<int64_t>()->default_value("1"))           //
       ("width", "of the image", cxxopts::value<int64_t>()->default_value("1440"))  //
       ("height", "of the image", cxxopts::value<int64_t>()->default_value("960"))  //
       ("repeat", "timed passes", cxxopts::value<int>()->default_value("3"))        //
@@ -193,6 +280,11 @@ int Main(int argc, char** argv) {
   const std::string mode = parsed.count("mode") > 0 ? parsed["mode"].as<std::string>() : "";
   Options options;
   options.train = mode == "train";
+  const std::string device = parsed["device"].as<std::string>();
+  LSEG_CHECK(device == "cpu" || device == "cuda", "--device '" << device << "': cpu or cuda");
+  options.device = device == "cuda" ? Device::kCuda : Device::kCpu;
+  options.precision = ParsePrecision(parsed["precision"].as<std::string>());
+  options.batch = parsed["batch"].as<int64_t>();
   options.width = parsed["width"].as<int64_t>();
   options.height = parsed["height"].as<int64_t>();
   options.repeat = parsed["repeat"].as<int>();
@@ -204,7 +296,6 @@ int Main(int argc, char** argv) {
   LSEG_CHECK(mode == "forward" || mode == "train",
              "say what to time: forward or train, not '" << mode << "'");
   LSEG_CHECK(options.repeat > 0, "--repeat " << options.repeat << " must be positive");
-  LSEG_CHECK(options.warmup > 0 || !options.layers, "--layers needs a pass of warm-up");
   Run(options);
   return 0;
 }
