@@ -88,6 +88,8 @@ class Op {
   // Called once when formats are final: makes the plans of the kernels.
   virtual void Prepare(PrepareContext& /*prepare*/, std::span<const TensorDesc> /*in*/,
                        std::span<const TensorDesc> /*out*/) {}
+  // Called after Prepare: corrects the shape of outputs whose extent only the plan knows.
+  virtual void SettleOutputs(std::span<TensorDesc> /*out*/) const {}
   virtual int64_t WorkspaceBytes() const { return 0; }
   // Bytes of the packed form in which the op takes an input (a weight); 0: plain. PackOp runs Pack.
   virtual int64_t PackedBytes(int /*input*/) const { return 0; }

@@ -82,9 +82,13 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
   Graph& graph = parts_.graph;
   const bool training = options.solver != nullptr;
-  if (!training && options.without_passes.count("fold_head") == 0) FoldHeadOf(filtered);
-  if (options.without_passes.count("fuse_conv_relu") == 0) FuseConvRelu(graph);
-  if (options.without_passes.count("assign_formats") == 0) AssignFormats(graph, policy);
+  const auto runs = [&](const char* pass) { return options.without_passes.count(pass) == 0; };
+  if (!training && runs("fold_head")) FoldHeadOf(filtered);
+  if (runs("fuse_conv_relu")) FuseConvRelu(graph);
+  if (!training && runs("fuse_stage_ends") && runs("assign_formats")) {
+    FuseStageEnds(graph, context, policy);
+  }
+  if (runs("assign_formats")) AssignFormats(graph, policy);
   if (training) {
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);

@@ -40,7 +40,8 @@ struct NetOptions {
   bool measure_engines = false;
   Precision precision = Precision::kF32;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
-  // "fuse_conv_relu", "assign_formats" (everything stays NCHW).
+  // "fuse_conv_relu", "fuse_stage_ends", "assign_formats" (everything stays NCHW; no stage ends
+  // then).
   std::set<std::string> without_passes;
 };
 

@@ -204,7 +204,53 @@ class ConvForwardOp : public ConvOpBase {
   }
 };
 
+// As MakeConvStageEndOp says.
+class ConvStageEndOp : public ConvOpBase {
+ public:
+  ConvStageEndOp(std::string layer, const ConvParams& params)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kForward) {}
+  std::string Name() const override { return "conv_stage_end"; }
+  void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
+                     std::span<TensorDesc> out) const override {
+    in[0].format = policy.blocked;
+    in[0].dtype = policy.trunk;
+    if (!params_.pooled) return;
+    out[0].format = policy.blocked;
+    out[0].dtype = policy.trunk;
+  }
+  void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
+               std::span<const TensorDesc>) override {
+    MakePlan(prepare, in[0], in[0]);
+  }
+  void SettleOutputs(std::span<TensorDesc> out) const override {
+    if (params_.score_channels > 0) out.back().shape.n = plan_->ScorePartials() * params_.src.n;
+  }
+  int64_t PackedBytes(int input) const override {
+    return input == 1 ? plan_->PackedWeightBytes() : 0;
+  }
+  void Pack(Context& context, const void* plain, void* packed) const override {
+    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
+  }
+  void Run(Context& context, const OpArgs& args) const override {
+    ConvArgs conv;
+    conv.src = args.in[0];
+    conv.weight = args.in[1];
+    conv.bias = params_.bias ? args.f32_in(2) : nullptr;
+    conv.pooled = params_.pooled ? args.out[0] : nullptr;
+    if (params_.score_channels > 0) {
+      conv.score_weight = args.f32_in(params_.bias ? 3 : 2);
+      conv.score_partials = static_cast<float*>(args.out.back());
+    }
+    conv.workspace = args.workspace;
+    plan_->Run(context, conv);
+  }
+};
+
 }  // namespace
+
+std::unique_ptr<Op> MakeConvStageEndOp(std::string layer, const ConvParams& params) {
+  return std::make_unique<ConvStageEndOp>(std::move(layer), params);
+}
 
 void BuildConvolution(LayerBuilder& builder) {
   const caffe::ConvolutionParameter& param = builder.param().convolution_param();

@@ -4,6 +4,7 @@
 
 #include "framework/layer.h"
 #include "kernels/box_copy.h"
+#include "kernels/conv.h"
 #include "kernels/sigmoid_loss.h"
 
 namespace lseg {
@@ -43,6 +44,11 @@ std::unique_ptr<Op> MakeBoxCopyOp(std::string name, std::vector<BoxCopyPart> par
 // `tensor` as the wanted element type (u8 labels, f32 targets), through a cast node where it
 // differs.
 TensorId AsType(LayerBuilder& builder, TensorId tensor, const TensorDesc& desc, DType wanted);
+
+// A convolution that ends a stage (ConvParams::HasStageEnd). Inputs: src, weight, bias where it has
+// one, score weight where it has scores. Outputs: the pooled map, the partial scores, as params
+// say.
+std::unique_ptr<Op> MakeConvStageEndOp(std::string layer, const ConvParams& params);
 
 // The normalisation that loss_param asks for; `fallback` where it says nothing.
 SigmoidLossParams::Normalization ReadNormalization(const LayerBuilder& builder,

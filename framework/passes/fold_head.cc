@@ -53,18 +53,26 @@ class GatherFusionOp : public Op {
   int64_t classes_, levels_;
 };
 
-// Inputs: weight, bias, then of each level score and side bias. Output: probability.
+// Inputs as FoldedHeadInputs has them. Output: probability.
 class FuseHeadOp : public Op {
  public:
   explicit FuseHeadOp(const FuseHeadParams& params) : params_(params) { params_.Validate(); }
   std::string Name() const override { return "fuse_head"; }
+  void Prepare(PrepareContext&, std::span<const TensorDesc> in,
+               std::span<const TensorDesc>) override {
+    for (int l = 0; l < params_.levels; ++l) {
+      params_.level[l].partials = in[FoldedHeadInputs::Score(l)].shape.n / params_.dst.n;
+    }
+    params_.Validate();
+  }
   void Run(Context& context, const OpArgs& args) const override {
     FuseHeadArgs head;
-    head.weight = args.f32_in(0);
-    head.bias = args.f32_in(1);
+    head.weight = args.f32_in(FoldedHeadInputs::kWeight);
+    head.bias = args.f32_in(FoldedHeadInputs::kBias);
     for (int l = 0; l < params_.levels; ++l) {
-      head.level[l].score = args.f32_in(2 + 2 * l);
-      head.level[l].side_bias = args.f32_in(3 + 2 * l);
+      head.level[l].score = args.f32_in(FoldedHeadInputs::Score(l));
+      head.level[l].score_bias = args.f32_in(FoldedHeadInputs::ScoreBias(l));
+      head.level[l].side_bias = args.f32_in(FoldedHeadInputs::SideBias(l));
     }
     head.probability = args.f32_out(0);
     FuseHead(context, params_, head);
@@ -240,8 +248,7 @@ void Replace(Graph& graph, const Head& head) {
   std::vector<TensorId> gathered = head.weights, inputs = {weight, bias};
   gathered.insert(gathered.end(), head.biases.begin(), head.biases.end());
   for (const Side& side : head.sides) {
-    inputs.push_back(side.score);
-    inputs.push_back(side.bias);
+    inputs.insert(inputs.end(), {side.score, kNoTensor, side.bias});
   }
   std::vector<Node> kept;
   for (Node& node : graph.nodes) {

@@ -21,8 +21,13 @@ class PackOp : public Op {
 
 void PrepareOps(Graph& graph, PrepareContext& prepare) {
   for (Node& node : graph.nodes) {
-    const std::vector<TensorDesc> in = graph.Descs(node.inputs), out = graph.Descs(node.outputs);
+    const std::vector<TensorDesc> in = graph.Descs(node.inputs);
+    std::vector<TensorDesc> out = graph.Descs(node.outputs);
     node.op->Prepare(prepare, in, out);
+    node.op->SettleOutputs(out);
+    for (size_t i = 0; i < out.size(); ++i) {
+      if (node.outputs[i] != kNoTensor) graph.tensors[node.outputs[i]].desc = out[i];
+    }
   }
 }
 

@@ -25,6 +25,20 @@ void AssignFormats(Graph& graph, const FormatPolicy& policy);
 // stays as it is without a word.
 std::string FoldHead(Graph& graph, const std::map<TensorId, const Tensor*>& parameters);
 
+// Places among the inputs of the folded head's node, "fuse_head". A score map may come as several,
+// behind one another along N, to be added up; its bias then comes here, too.
+struct FoldedHeadInputs {
+  static constexpr int kWeight = 0, kBias = 1;  // (1,1,C,levels), (1,1,1,C)
+  static constexpr int Score(int level) { return 2 + 3 * level; }
+  static constexpr int ScoreBias(int level) { return 3 + 3 * level; }  // may be kNoTensor
+  static constexpr int SideBias(int level) { return 4 + 3 * level; }   // likewise
+};
+
+// A stage's last convolution, with the pooling and the score layer that read it, as one op, for
+// inference with a folded head: the map of full size is never written. Where an engine of the
+// device can do so. Sums of scores are taken in another order: they differ by rounding.
+void FuseStageEnds(Graph& graph, const Context& context, const FormatPolicy& policy);
+
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
 // inputs_too), last layer first. A gradient has the format of what it is the gradient of.
 void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,

@@ -27,25 +27,34 @@ struct Case {
         inference(MakeInferenceNet(
             NetDefinition::FromFile(std::string(LSEG_SOURCE_DIR) + "/lseg/demo_net.prototxt"))) {}
 
-  std::unique_ptr<Net> Make(bool fold) {
+  std::unique_ptr<Net> Make(bool fold, Precision precision = Precision::kF32) {
     NetOptions options;
+    options.precision = precision;
+    if (!fold) options.keep = {"concat_fusion"};
     options.inputs[inference.input] = TensorDesc{{1, 3, kHeight, kWidth}};
     if (!fold) options.without_passes = {"fold_head"};
     return std::make_unique<Net>(inference.definition, BuiltinLayers(), context, parameters,
                                  options);
   }
 
-  // Scores of some size, and fusions that tell classes and sides apart.
-  void DrawParameters() {
-    uint64_t stream = 0;
+  // Changes the parameters of score and fusion layers, value by value.
+  template <typename Change>
+  void ChangeHead(Change change) {
     for (const auto& [key, tensor] : parameters->tensors()) {
-      const bool head = key.rfind("new-score", 0) == 0 || key.rfind("fusion", 0) == 0;
-      Random random(5, stream++);
-      if (!head) continue;
+      if (key.rfind("new-score", 0) != 0 && key.rfind("fusion", 0) != 0) continue;
       std::vector<float> values(tensor.desc().shape.Count());
-      for (float& value : values) value = random.Uniform(-1, 1);
+      tensor.CopyTo(values.data());
+      for (float& value : values) value = change(value);
       parameters->Find(key)->CopyFrom(values.data());
     }
+  }
+  // Scores of some size, and fusions that tell classes and sides apart.
+  void DrawParameters() {
+    Random random(5, 1);
+    ChangeHead([&](float) { return random.Uniform(-0.1f, 0.1f); });
+  }
+  void MakeHeadAbsolute() {
+    ChangeHead([](float value) { return std::abs(value); });
   }
 
   std::vector<float> Run(Net& net) {
@@ -92,6 +101,29 @@ TEST_P(FoldHeadTest, GivesWhatTheOpsGive) {
   // Logits within 1e-5 of the largest; the sigmoid's slope is 1/4 at most, its own error 2 ulp.
   const float tolerance = 0.25e-5f * largest_logit + 2.4e-7f;
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], tolerance) << i;
+}
+
+// With stage ends the scores are sums over a map in f32, without them over one rounded to bf16,
+// whose elements are off by 2^-9 each: logits differ by 2^-9 of the sum of the absolute values of
+// what makes them up, which the same net with absolute weights in its head gives (the maps are not
+// negative), and 2^-20 of it for sums in another order. The sigmoid's slope is 1/4 at most.
+TEST(FoldHead, StageEndsGiveWhatTheOpsGive) {
+  LSEG_SKIP_WITHOUT(Device::kCuda);
+  Case c(Device::kCuda);
+  const auto plain = c.Make(false, Precision::kBF16);
+  c.DrawParameters();
+  const auto folded = c.Make(true, Precision::kBF16);
+  EXPECT_TRUE(HasOp(*folded, "conv_stage_end"));
+  EXPECT_FALSE(HasOp(*folded, "pool_forward"));
+  const std::vector<float> want = c.Run(*plain), got = c.Run(*folded);
+  c.MakeHeadAbsolute();
+  c.Run(*plain);
+  const std::vector<float> scale = plain->Read("concat_fusion");
+  ASSERT_EQ(got.size(), want.size());
+  ASSERT_EQ(got.size(), scale.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], want[i], scale[i] * (0x1p-9f + 0x1p-20f) / 4 + 2.4e-7f) << i;
+  }
 }
 
 TEST_P(FoldHeadTest, OtherUpsamplingRunsOpByOpAndIsSaid) {

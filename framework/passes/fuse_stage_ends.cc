@@ -1,0 +1,123 @@
+// conv -> (pool, score) as one op. The largest maps of the net are those at its stages' ends: what
+// is written of them is a quarter of the size, and a few score channels.
+#include <algorithm>
+
+#include "framework/layers/layers.h"
+#include "framework/passes/passes.h"
+#include "kernels/conv.h"
+#include "kernels/pool.h"
+
+namespace lseg {
+namespace {
+
+// Places in the node list; pool may be absent.
+struct StageEnd {
+  size_t conv = 0, score = 0;
+  std::optional<size_t> pool;
+  size_t head = 0;
+  int head_input = 0;
+};
+
+bool IsScore(const ConvParams& p) {
+  return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
+         p.pad_w == 0 && p.group == 1 && !p.relu && p.out_channels <= 8;
+}
+
+bool IsHalving(const Node& node) {
+  const PoolParams* p = node.op->AsPool();
+  return p != nullptr && node.outputs.size() == 1 && p->method == PoolParams::Method::kMax &&
+         p->kernel_h == 2 && p->kernel_w == 2 && p->stride_h == 2 && p->stride_w == 2 &&
+         p->pad_h == 0 && p->pad_w == 0 && p->round_up;
+}
+
+std::vector<size_t> Readers(const Graph& graph, TensorId id) {
+  std::vector<size_t> readers;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (TensorId input : graph.nodes[i].inputs) {
+      if (input == id) readers.push_back(i);
+    }
+  }
+  return readers;
+}
+
+std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
+  const Node& node = graph.nodes[conv];
+  if (node.op->AsConv() == nullptr || graph.tensors[node.outputs[0]].keep) return std::nullopt;
+  StageEnd end;
+  end.conv = conv;
+  bool scored = false;
+  for (size_t reader : Readers(graph, node.outputs[0])) {
+    const Node& next = graph.nodes[reader];
+    const ConvParams* score = next.op->AsConv();
+    if (score != nullptr && IsScore(*score) && !scored) {
+      scored = true;
+      end.score = reader;
+    } else if (IsHalving(next) && !end.pool) {
+      end.pool = reader;
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (!scored) return std::nullopt;
+  const TensorId map = graph.nodes[end.score].outputs[0];
+  const std::vector<size_t> readers = Readers(graph, map);
+  if (graph.tensors[map].keep || readers.size() != 1) return std::nullopt;
+  const Node& head = graph.nodes[readers[0]];
+  if (head.op->Name() != "fuse_head") return std::nullopt;
+  end.head = readers[0];
+  end.head_input = static_cast<int>(std::find(head.inputs.begin(), head.inputs.end(), map) -
+                                    head.inputs.begin());
+  return end;
+}
+
+ConvParams ParamsOf(const Graph& graph, const StageEnd& end) {
+  ConvParams params = *graph.nodes[end.conv].op->AsConv();
+  params.pooled = end.pool.has_value();
+  params.score_channels = graph.nodes[end.score].op->AsConv()->out_channels;
+  return params;
+}
+
+bool CanRun(const Context& context, const ConvParams& params, const FormatPolicy& policy) {
+  const ConvFormats formats{policy.blocked, policy.blocked, policy.trunk, policy.trunk};
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (engine.stage_end && engine.supports(context, params, ConvDirection::kForward, formats)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Leaves the pool's and the score's places without an op; the caller takes them out.
+void Fuse(Graph& graph, const StageEnd& end, const ConvParams& params) {
+  Node &conv = graph.nodes[end.conv], &score = graph.nodes[end.score];
+  const ConvParams& score_params = *score.op->AsConv();
+  const Shape map = score_params.Dst();
+  const TensorId partials =
+      graph.AddTensor({"partial sums of " + graph.tensors[score.outputs[0]].name, {map}});
+  Node& head = graph.nodes[end.head];
+  head.inputs[end.head_input] = partials;
+  head.inputs[end.head_input + 1] = score_params.bias ? score.inputs[2] : kNoTensor;
+  conv.inputs.push_back(score.inputs[1]);
+  conv.outputs.clear();
+  if (end.pool) conv.outputs.push_back(graph.nodes[*end.pool].outputs[0]);
+  conv.outputs.push_back(partials);
+  conv.modes.assign(conv.outputs.size(), GradMode::kWrite);
+  conv.op = MakeConvStageEndOp(conv.layer, params);
+  score.op.reset();
+  if (end.pool) graph.nodes[*end.pool].op.reset();
+}
+
+}  // namespace
+
+void FuseStageEnds(Graph& graph, const Context& context, const FormatPolicy& policy) {
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const std::optional<StageEnd> end = Match(graph, i);
+    if (!end) continue;
+    const ConvParams params = ParamsOf(graph, *end);
+    if (!CanRun(context, params, policy)) continue;
+    Fuse(graph, *end, params);
+    std::erase_if(graph.nodes, [](const Node& node) { return node.op == nullptr; });
+  }
+}
+
+}  // namespace lseg
