@@ -7,6 +7,7 @@
 #include "kernels/cuda/conv_engines.h"
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/reduce.cuh"
 
 namespace lseg::cuda {
 namespace {
@@ -136,17 +137,6 @@ __global__ void DirectBackwardData(Geometry g, const Dst* __restrict__ d_dst,
   d_src[index] = FromFloat<Src>(sum);
 }
 
-// The sum over a block of kBlock threads, the same in each run. Once a kernel.
-__device__ float BlockSum(float value) {
-  __shared__ float partial[kBlock / 32];
-  for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(~0u, value, lanes);
-  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
-  __syncthreads();
-  float sum = 0;
-  for (const float part : partial) sum += part;
-  return sum;
-}
-
 // A block an element of d_weight.
 template <typename Src, typename Dst>
 __global__ void DirectBackwardWeights(Geometry g, const Src* __restrict__ src,
@@ -170,7 +160,7 @@ __global__ void DirectBackwardWeights(Geometry g, const Src* __restrict__ src,
     if (y < 0 || y >= g.src.h || x < 0 || x >= g.src.w) continue;
     sum = fmaf(ToFloat(d_dst[g.dst.At(n, o, dy, dx)]), ToFloat(src[g.src.At(n, c, y, x)]), sum);
   }
-  sum = BlockSum(sum);
+  sum = BlockSum<kBlock>(sum);
   if (threadIdx.x != 0) return;
   d_weight[blockIdx.x] = add ? d_weight[blockIdx.x] + sum : sum;
 }
@@ -186,7 +176,7 @@ __global__ void DirectBackwardBias(Geometry g, const Dst* __restrict__ d_dst,
     const int64_t pixel = at % pixels;
     sum += ToFloat(d_dst[at / pixels * g.dst.step_n + o * g.dst.step_c + pixel * g.dst.step_x]);
   }
-  sum = BlockSum(sum);
+  sum = BlockSum<kBlock>(sum);
   if (threadIdx.x != 0) return;
   d_bias[o] = add ? d_bias[o] + sum : sum;
 }

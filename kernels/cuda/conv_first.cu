@@ -3,6 +3,9 @@
 // the columns of a product is free, so each lane gets neighbouring channels. Operands are rounded
 // to dst's type (f32: to tf32 where allowed); K = 9 channels padded to whole instructions, gathered
 // from a tile in shared memory. Exact f32 has a kernel of plain FMAs.
+// Counted on softgpu: sectors of stores whole; wavefronts of shared loads 14 % (bf16) and 7 %
+// (tf32) above the fewest, exact f32 without conflicts. Loads of weights are scattered, once a
+// block; of src, rows begin one pixel before a sector.
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cuda/conv_engines.h"
 #include "kernels/cuda/conv_first.h"

@@ -3,6 +3,8 @@
 // of dst, and the sum runs over pixels. d_dst comes by cp.async, a row of a tile at a time, and is
 // turned by ldmatrix (f32: read as it is); pixels of src are gathered from the tile of FirstTile.
 // Each block leaves its sums in the workspace: conv_partials.cuh.
+// Counted on softgpu: sectors whole; wavefronts of shared loads 9 % (bf16) and 13 % (f32) above the
+// fewest, where four rows of taps meet.
 #include "kernels/cuda/conv_first.h"
 #include "kernels/cuda/conv_partials.cuh"
 

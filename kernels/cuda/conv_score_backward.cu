@@ -2,6 +2,8 @@
 // bytes a thread. A thread keeps the channels of its 16 bytes, their weights or the weights'
 // gradients in registers, and walks over pixels: plain FMAs in f32 are fewer than the memory leaves
 // time for. Gradients of weights: blocks leave their sums in the workspace, see conv_partials.cuh.
+// Counted on softgpu: sectors of src and d_src whole; a block's last sums, once, with bank
+// conflicts.
 #include "kernels/cuda/conv_partials.cuh"
 #include "kernels/cuda/conv_score.h"
 #include "kernels/cuda/vector.cuh"

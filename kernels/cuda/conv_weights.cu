@@ -143,7 +143,8 @@ bool SupportsConvWeights(const Context&, const ConvParams& p, ConvDirection dire
          formats.dst == Format::kNHWC && p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 &&
          p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1 &&
          p.src.c % 8 == 0 && p.out_channels % 8 == 0 && p.src.n * p.src.h * p.src.w <= kMost &&
-         p.src.c * p.out_channels <= kMost && p.Dst().n * p.Dst().h * p.Dst().w <= kMost;
+         p.src.c * p.out_channels <= kMost && p.Dst().n * p.Dst().h * p.Dst().w <= kMost &&
+         p.src.w * p.src.c <= kMost && p.Dst().w * p.out_channels <= kMost;
 }
 
 std::unique_ptr<ConvPlan> MakeConvWeights(const Context& context, const ConvParams& params,

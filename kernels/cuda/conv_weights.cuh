@@ -11,6 +11,11 @@
 // Blocks share the pixels by segments of strips and leave their sums in the workspace, added up by
 // conv_partials.cuh. Sums of d_dst for the bias are products with ones, by the blocks of the first
 // 32 input channels.
+//
+// Counted on softgpu, bf16: 72 mma, 17 ldmatrix.x4 and about 270 instructions of PTX a warp and
+// row; no bank conflicts, every sector of loads, copies and stores whole. 68 wavefronts of shared
+// memory a warp and row against some 115 cycles of a multiprocessor's tensor cores: products are
+// the limit.
 #pragma once
 
 #include "kernels/cuda/conv_weights_kernel.h"
@@ -36,22 +41,8 @@ struct PixelRow {
     }
   }
 
-  // Queues the copy of kPixels pixels from `x0` on of row `y` of an image, channels from `first`.
-  template <int kPixels>
-  __device__ static void Copy(const T* tensor, int image, int height, int width, int channels,
-                              int y, int x0, int first, uint32_t to) {
-    const bool row = y >= 0 && y < height;
-    const T* from = tensor + (static_cast<int64_t>(image) * height + y) * width * channels;
-#pragma unroll
-    for (int i = threadIdx.x; i < kPixels * kSegments; i += kWeightsThreads) {
-      const int pixel = i / kSegments, segment = i % kSegments, x = x0 + pixel;
-      const int channel = first + segment * (16 / static_cast<int>(sizeof(T)));
-      const bool valid = row && x >= 0 && x < width && channel < channels;
-      CpAsync16OrZeros(to + At(pixel, segment),
-                       valid ? from + static_cast<int64_t>(x) * channels + channel : tensor, valid,
-                       true);
-    }
-  }
+  // A thread copies the same segment of every kStep-th pixel.
+  static constexpr int kStep = kWeightsThreads / kSegments;
 };
 
 template <class T>
@@ -64,46 +55,52 @@ struct WeightsTile {
       kWeightsGradientRows * kGradientBytes + kWeightsSourceRows * kSourceBytes;
 };
 
-// Operand a of kDepth pixels from `pixel` on: 64 output channels.
+// Operand a of kDepth pixels: output channels 16m to 16m + 15. `at` is where a lane begins to read
+// in a row, see OutputsOf.
 template <class T>
-__device__ void LoadOutputs(const uint8_t* row, int pixel, uint32_t (&a)[4][4]) {
-  using Row = PixelRow<T, kWeightsOutputs>;
-  const int lane = threadIdx.x % 32;
+__device__ void LoadOutputs(const uint8_t* shared, uint32_t at, int m, uint32_t (&a)[4]) {
   if constexpr (sizeof(T) == 2) {
-    // Matrices: channels 0-7 and 8-15 of pixels 0-7, the same of pixels 8-15.
-    pixel += lane % 8 + lane / 16 * 8;
-#pragma unroll
-    for (int m = 0; m < 4; ++m) {
-      LdmatrixX4Trans(a[m], SharedAddress(row + Row::At(pixel, m * 2 + lane / 8 % 2)));
-    }
+    LdmatrixX4Trans(a, SharedAddress(shared + (at ^ m * 32)));
   } else {
-    const int g = lane / 4, t = lane % 4;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
 #pragma unroll
-    for (int m = 0; m < 4; ++m) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int at = Row::At(pixel + i / 2 * 4 + t, m * 4 + i % 2 * 2 + g / 4) + g % 4 * 4;
-        a[m][i] = *reinterpret_cast<const uint32_t*>(row + at);
-      }
+    for (int i = 0; i < 4; ++i) {
+      a[i] = *reinterpret_cast<const uint32_t*>(shared + (at ^ (m * 64 + i % 2 * 32)) +
+                                                i / 2 * 4 * kPixelBytes);
     }
   }
 }
 
-// Operand b of 2 * kDepth pixels from `pixel` on: 8 input channels, the warp's eighth of the row.
+// Operands b of 2 * kDepth pixels: 8 input channels.
 template <class T>
-__device__ void LoadInputs(const uint8_t* row, int pixel, int eighth, uint32_t (&b)[4]) {
-  using Row = PixelRow<T, kWeightsInputs>;
-  const int lane = threadIdx.x % 32;
+__device__ void LoadInputs(const uint8_t* shared, uint32_t at, uint32_t (&b)[4]) {
   if constexpr (sizeof(T) == 2) {
-    LdmatrixX4Trans(b, SharedAddress(row + Row::At(pixel + lane, eighth)));
+    LdmatrixX4Trans(b, SharedAddress(shared + at));
   } else {
-    const int g = lane / 4, t = lane % 4;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int at = Row::At(pixel + i * 4 + t, eighth * 2 + g / 4) + g % 4 * 4;
-      b[i] = *reinterpret_cast<const uint32_t*>(row + at);
+      b[i] = *reinterpret_cast<const uint32_t*>(shared + at + i * 4 * kPixelBytes);
     }
   }
+}
+
+// Where a lane begins to read a row: with 2 bytes the address it gives to ldmatrix, whose matrices
+// are channels 0-7 and 8-15 of pixels 0-7 and the same of pixels 8-15; with f32 its first word.
+template <class T>
+__device__ uint32_t OutputsOf(int lane) {
+  using Row = PixelRow<T, kWeightsOutputs>;
+  if constexpr (sizeof(T) == 2) return Row::At(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+  return Row::At(lane % 4, lane / 16) + lane / 4 % 4 * 4;
+}
+
+// The same of the warp's eighth of the row of src, for a tap `shift` pixels to the right: pixels
+// 0-7, 8-15, 16-23, 24-31.
+template <class T>
+__device__ uint32_t InputsOf(int lane, int warp, int shift) {
+  using Row = PixelRow<T, kWeightsInputs>;
+  if constexpr (sizeof(T) == 2) return Row::At(lane + shift, warp);
+  return Row::At(lane % 4 + shift, warp * 2 + lane / 16) + lane / 4 % 4 * 4;
 }
 
 // Where a block is: a row of a segment of a strip, counted from two rows of src before the first
@@ -128,28 +125,81 @@ struct WeightsCursor {
   int segment, image, x, y, rows, row;
 };
 
+// A thread's copies of the rows of one tensor: its segment of each kStep-th of kPixels pixels.
+template <class T, int kChannels, int kPixels>
+class RowCopy {
+ public:
+  __device__ explicit RowCopy(const void* tensor, int first_channel, int channels)
+      : tensor_(static_cast<const T*>(tensor)), channels_(channels) {
+    channel_ = first_channel + threadIdx.x % Row::kSegments * (16 / static_cast<int>(sizeof(T)));
+    pixel_ = threadIdx.x / Row::kSegments;
+    to_ = Row::At(pixel_, threadIdx.x % Row::kSegments);
+  }
+
+  // The strip from column x on, its next row being y.
+  __device__ void Start(int image, int height, int width, int y, int x) {
+    y_ = y;
+    height_ = height;
+    pitch_ = width * channels_;
+    from_ = tensor_ + (static_cast<int64_t>(image) * height + y) * pitch_ +
+            static_cast<int64_t>(x + pixel_) * channels_ + channel_;
+    valid_ = 0;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const int at = x + pixel_ + i * Row::kStep;
+      valid_ |= (channel_ < channels_ && at >= 0 && at < width) << i;
+    }
+  }
+
+  // Queues the next row's copies; zeros for what is outside the tensor.
+  __device__ void Next(uint32_t row) {
+    const int valid = static_cast<unsigned>(y_) < static_cast<unsigned>(height_) ? valid_ : 0;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const bool wanted = (i + 1) * Row::kStep <= kPixels || pixel_ + i * Row::kStep < kPixels;
+      const T* from = from_ + i * Row::kStep * channels_;
+      CpAsync16OrZeros(row + to_ + i * Row::kStep * Row::kPixelBytes,
+                       valid >> i & 1 ? from : tensor_, valid >> i & 1, wanted);
+    }
+    from_ += pitch_;
+    ++y_;
+  }
+
+ private:
+  using Row = PixelRow<T, kChannels>;
+  static constexpr int kCopies = (kPixels + Row::kStep - 1) / Row::kStep;
+  static_assert(Row::kStep % 8 == 0, "all copies of a thread have the same place in their pixels");
+
+  const T* tensor_;
+  const T* from_ = nullptr;
+  int channels_, channel_, pixel_, to_;
+  int y_ = 0, height_ = 0, pitch_ = 0, valid_ = 0;
+};
+
 template <class T>
 class RowCopies {
  public:
-  __device__ RowCopies(const ConvWeightsArgs& args, uint8_t* gradients, uint8_t* sources)
-      : cursor_(args), gradients_(SharedAddress(gradients)), sources_(SharedAddress(sources)) {}
+  __device__ RowCopies(const ConvWeightsArgs& args, uint32_t gradients, uint32_t sources)
+      : cursor_(args),
+        gradient_copy_(args.d_dst,
+                       static_cast<int>(blockIdx.x) / args.input_tiles * kWeightsOutputs,
+                       args.outputs),
+        source_copy_(args.src, static_cast<int>(blockIdx.x) % args.input_tiles * kWeightsInputs,
+                     args.inputs),
+        gradients_(gradients),
+        sources_(sources) {}
 
   // Queues the rows of the cursor, if any, as one group.
   __device__ void Next(const ConvWeightsArgs& args) {
+    using Tile = WeightsTile<T>;
     if (!cursor_.Done(args)) {
-      using Tile = WeightsTile<T>;
-      Tile::Sources::template Copy<kWeightsPixels + 2>(
-          static_cast<const T*>(args.src), cursor_.image, args.in_height, args.in_width,
-          args.inputs, cursor_.y + cursor_.row - args.pad_y, cursor_.x - args.pad_x,
-          static_cast<int>(blockIdx.x) % args.input_tiles * kWeightsInputs,
-          sources_ + source_ * Tile::kSourceBytes);
-      if (cursor_.row >= 2) {
-        Tile::Gradients::template Copy<kWeightsPixels>(
-            static_cast<const T*>(args.d_dst), cursor_.image, args.out_height, args.out_width,
-            args.outputs, cursor_.y + cursor_.row - 2, cursor_.x,
-            static_cast<int>(blockIdx.x) / args.input_tiles * kWeightsOutputs,
-            gradients_ + gradient_ * Tile::kGradientBytes);
+      if (cursor_.row == 0) {
+        gradient_copy_.Start(cursor_.image, args.out_height, args.out_width, cursor_.y, cursor_.x);
+        source_copy_.Start(cursor_.image, args.in_height, args.in_width, cursor_.y - args.pad_y,
+                           cursor_.x - args.pad_x);
       }
+      source_copy_.Next(sources_ + source_ * Tile::kSourceBytes);
+      if (cursor_.row >= 2) gradient_copy_.Next(gradients_ + gradient_ * Tile::kGradientBytes);
       source_ = source_ + 1 == kWeightsSourceRows ? 0 : source_ + 1;
       gradient_ = gradient_ + 1 == kWeightsGradientRows ? 0 : gradient_ + 1;
       cursor_.Next(args);
@@ -159,38 +209,50 @@ class RowCopies {
 
  private:
   WeightsCursor cursor_;
+  RowCopy<T, kWeightsOutputs, kWeightsPixels> gradient_copy_;
+  RowCopy<T, kWeightsInputs, kWeightsPixels + 2> source_copy_;
   uint32_t gradients_, sources_;
   int source_ = 0, gradient_ = 0;
 };
 
-// The products of a row of 32 pixels. bias: those with ones, of the warp's quarter of the outputs.
+// The products of a row of 32 pixels, whose rows begin at the given bytes of shared memory.
 template <class T>
-__device__ void MultiplyRow(const uint8_t* gradients, const uint8_t* const (&sources)[3],
-                            bool wants_bias, float (&sums)[4][kWeightsTaps][4], float (&bias)[4]) {
+__device__ void MultiplyRow(const uint8_t* shared, uint32_t outputs, const uint32_t (&sources)[3],
+                            const uint32_t (&inputs)[3], float (&sums)[4][kWeightsTaps][4]) {
   constexpr int kDepth = Mma<T>::kDepth;
-  const int warp = threadIdx.x / 32;
-  constexpr uint32_t kOnes = Mma<T>::kOnes;
+  constexpr int kOutputBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
+  constexpr int kInputBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
 #pragma unroll
   for (int pixel = 0; pixel < kWeightsPixels; pixel += 2 * kDepth) {
     uint32_t a[2][4][4];
-    LoadOutputs<T>(gradients, pixel, a[0]);
-    LoadOutputs<T>(gradients, pixel + kDepth, a[1]);
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
-      if (!wants_bias || m != warp) continue;
-      Mma<T>::Run(bias, a[0][m], kOnes, kOnes);
-      Mma<T>::Run(bias, a[1][m], kOnes, kOnes);
+      LoadOutputs<T>(shared, outputs + pixel * kOutputBytes, m, a[0][m]);
+      LoadOutputs<T>(shared, outputs + (pixel + kDepth) * kOutputBytes, m, a[1][m]);
     }
 #pragma unroll
     for (int tap = 0; tap < kWeightsTaps; ++tap) {
       uint32_t b[4];
-      LoadInputs<T>(sources[tap / 3], pixel + tap % 3, warp, b);
+      LoadInputs<T>(shared, sources[tap / 3] + inputs[tap % 3] + pixel * kInputBytes, b);
 #pragma unroll
       for (int m = 0; m < 4; ++m) {
         Mma<T>::Run(sums[m][tap], a[0][m], b[0], b[1]);
         Mma<T>::Run(sums[m][tap], a[1][m], b[2], b[3]);
       }
     }
+  }
+}
+
+// The products with ones of the warp's quarter of the outputs.
+template <class T>
+__device__ void AddUpRow(const uint8_t* shared, uint32_t outputs, float (&bias)[4]) {
+  constexpr uint32_t kOnes = Mma<T>::kOnes;
+#pragma unroll
+  for (int pixel = 0; pixel < kWeightsPixels; pixel += Mma<T>::kDepth) {
+    uint32_t a[4];
+    LoadOutputs<T>(shared, outputs + pixel * PixelRow<T, kWeightsOutputs>::kPixelBytes,
+                   threadIdx.x / 32, a);
+    Mma<T>::Run(bias, a, kOnes, kOnes);
   }
 }
 
@@ -227,28 +289,32 @@ __device__ inline void StorePartials(const ConvWeightsArgs& args, bool has_bias,
 template <class T>
 __global__ void __launch_bounds__(kWeightsThreads, 2) ConvWeights(const ConvWeightsArgs args) {
   using Tile = WeightsTile<T>;
+  constexpr uint32_t kSources = kWeightsGradientRows * Tile::kGradientBytes;
   extern __shared__ __align__(128) uint8_t shared[];
-  uint8_t* sources = shared + kWeightsGradientRows * Tile::kGradientBytes;
-  RowCopies<T> copies(args, shared, sources);
+  RowCopies<T> copies(args, SharedAddress(shared), SharedAddress(shared) + kSources);
   for (int i = 0; i < kWeightsAhead; ++i) copies.Next(args);
   const bool wants_bias = args.bias && blockIdx.x % args.input_tiles == 0;
   float sums[4][kWeightsTaps][4] = {}, bias[4] = {};
-  int gradient = 0, source = 0;  // rows of the rings
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const uint32_t outputs = OutputsOf<T>(lane);
+  const uint32_t inputs[3] = {InputsOf<T>(lane, warp, 0), InputsOf<T>(lane, warp, 1),
+                              InputsOf<T>(lane, warp, 2)};
+  uint32_t gradient = 0;                   // the row of d_dst
+  uint32_t sources[3] = {0, 0, kSources};  // the rows of src; before the third one, any
   for (WeightsCursor cursor(args); !cursor.Done(args); cursor.Next(args)) {
     WaitGroup<kWeightsAhead - 1>();
     __syncthreads();  // the row is there, and everybody is done with the one before
     copies.Next(args);
     if (cursor.row >= 2) {
-      const uint8_t* rows[3];
-#pragma unroll
-      for (int r = 0; r < 3; ++r) {
-        const int ring = source + r - 2 < 0 ? source + r - 2 + kWeightsSourceRows : source + r - 2;
-        rows[r] = sources + ring * Tile::kSourceBytes;
-      }
-      MultiplyRow<T>(shared + gradient * Tile::kGradientBytes, rows, wants_bias, sums, bias);
+      MultiplyRow<T>(shared, gradient + outputs, sources, inputs, sums);
+      if (wants_bias) AddUpRow<T>(shared, gradient + outputs, bias);
     }
-    source = source + 1 == kWeightsSourceRows ? 0 : source + 1;
-    gradient = gradient + 1 == kWeightsGradientRows ? 0 : gradient + 1;
+    gradient += Tile::kGradientBytes;
+    if (gradient == kSources) gradient = 0;
+    sources[0] = sources[1];
+    sources[1] = sources[2];
+    sources[2] += Tile::kSourceBytes;
+    if (sources[2] == Tile::kSharedBytes) sources[2] = kSources;
   }
   WaitGroup<0>();
   StorePartials(args, wants_bias, sums, bias);

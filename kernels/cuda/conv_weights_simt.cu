@@ -3,6 +3,8 @@
 // no kernel. A GEMM whose rows are output channels, whose columns are (tap, input channel) gathered
 // from src, and whose sum runs over pixels; tiles of 64 x 64, of which a thread has 4 x 4. Blocks
 // that share the pixels leave their sums in the workspace: conv_partials.cuh.
+// Bound by shared memory (two loads of 16 bytes for 16 FMAs) at about a third of the FMA peak,
+// without bank conflicts.
 #include <algorithm>
 #include <limits>
 

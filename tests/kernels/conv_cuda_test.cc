@@ -1,11 +1,9 @@
-// Every convolution engine of the GPU, in all directions, formats, element types and gradient
+// The convolution engines of the GPU, in all directions, formats, element types and gradient
 // modes, against the double oracle. A case that an engine does not support is left out for that
 // engine; CoverageIsWhole says which combinations must be there. Runs on a GPU or on softgpu.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "tests/kernels/conv_check.h"
 
@@ -197,6 +195,78 @@ TEST(ConvWeightsSimt, MatchesTheOracle) {
       }
     }
   }
+}
+
+ConvCheck OnTheGpu(ConvParams params, ConvDirection direction, ConvFormats formats,
+                   const std::string& engine) {
+  ConvCheck check{params, direction, formats, GradMode::kWrite, engine};
+  check.device = Device::kCuda;
+  return check;
+}
+
+constexpr ConvFormats kFirstFormats = {Format::kNCHW, Format::kNHWC, DType::kF32, DType::kBF16};
+constexpr ConvFormats kScoreFormats = {Format::kNHWC, Format::kNCHW, DType::kBF16, DType::kF32};
+constexpr ConvFormats kExactFormats = {Format::kNHWC, Format::kNHWC};
+constexpr ConvFormats kExactScoreFormats = {Format::kNHWC, Format::kNCHW};
+constexpr ConvFormats kNarrowFormats = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
+
+ConvParams Conv3x3(Shape src, int64_t outputs) {
+  return {
+      .src = src, .out_channels = outputs, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1};
+}
+
+// More tiles or pixels than all blocks of a GPU take at once.
+TEST(ConvCuda, BlocksGoOnToFurtherTiles) {
+  const ConvParams first = Conv3x3({1, 1, 4400, 1}, 8);
+  for (const ConvDirection direction : {ConvDirection::kForward, ConvDirection::kBackwardWeights}) {
+    ConvCheck check = OnTheGpu(first, direction, kFirstFormats, "first_layer");
+    check.products = DType::kBF16;
+    ExpectConvExactOnTensorCores(check);
+  }
+  const ConvParams score = {.src = {1, 8, 480, 300}, .out_channels = 1};
+  ConvCheck check = OnTheGpu(score, ConvDirection::kForward, kScoreFormats, "score");
+  check.products = DType::kBF16;
+  ExpectConvExactOnTensorCores(check);
+  ExpectConvExact(OnTheGpu(score, ConvDirection::kForward, kExactScoreFormats, "score"));
+  const ConvParams wide = {.src = {1, 136, 128, 125}, .out_channels = 1};
+  ExpectConvExact(OnTheGpu(wide, ConvDirection::kBackwardData, kExactScoreFormats, "score"));
+  ExpectConvExact(OnTheGpu(wide, ConvDirection::kBackwardWeights, kExactScoreFormats, "score"));
+}
+
+TEST(ConvCuda, GradientsOfWeightsRepeatBitForBit) {
+  const auto kWeights = ConvDirection::kBackwardWeights;
+  for (const ConvCheck& check :
+       {OnTheGpu(Conv3x3({2, 3, 17, 70}, 24), kWeights, kFirstFormats, "first_layer"),
+        OnTheGpu({.src = {2, 24, 37, 31}, .out_channels = 4}, kWeights, kScoreFormats, "score"),
+        OnTheGpu(Conv3x3({2, 16, 17, 35}, 16), kWeights, kNarrowFormats, "implicit_gemm_weights"),
+        OnTheGpu(Conv3x3({2, 16, 17, 35}, 16), kWeights, kExactFormats, "simt_weights"),
+        OnTheGpu(Conv3x3({1, 4, 17, 35}, 4), kWeights, kExactFormats, "direct")}) {
+    EXPECT_EQ(RunConv(check), RunConv(check)) << Describe(check);
+  }
+}
+
+// The cases of the net get the kernels that were made for them.
+TEST(ConvCuda, PrefersTheMostSpecialEngine) {
+  const Context context(Device::kCuda);
+  const auto engine = [&](const ConvParams& params, ConvDirection direction, ConvFormats formats) {
+    return EligibleConvEngines(context, params, direction, formats).front();
+  };
+  const ConvParams first = Conv3x3({1, 3, 33, 29}, 64), middle = Conv3x3({1, 64, 33, 29}, 64);
+  const ConvParams score = {.src = {1, 64, 33, 29}, .out_channels = 4};
+  const auto kForward = ConvDirection::kForward, kWeights = ConvDirection::kBackwardWeights;
+  EXPECT_EQ(engine(first, kForward, kFirstFormats), "first_layer");
+  EXPECT_EQ(engine(first, kWeights, kFirstFormats), "first_layer");
+  EXPECT_EQ(engine(first, kForward, {Format::kNCHW, Format::kNHWC}), "first_layer");
+  EXPECT_EQ(engine(first, kWeights, {Format::kNCHW, Format::kNHWC}), "simt_weights");
+  for (const ConvDirection direction : kDirections) {
+    EXPECT_EQ(engine(score, direction, kScoreFormats), "score");
+    EXPECT_EQ(engine(score, direction, kExactScoreFormats), "score");
+  }
+  EXPECT_EQ(engine(middle, kWeights, kNarrowFormats), "implicit_gemm_weights");
+  EXPECT_EQ(engine(middle, kWeights, kExactFormats), "simt_weights");
+  ConvParams grouped = middle;
+  grouped.group = 2;
+  EXPECT_EQ(engine(grouped, kWeights, kNarrowFormats), "direct");
 }
 
 }  // namespace
