@@ -76,11 +76,26 @@ struct Gathered {
   float sums[kChannels][kClasses] = {};
   uint32_t counts[kChannels] = {};
 
-  __device__ void Add(int channel, float z, bool is_positive) {
-    const float term = Softplus(is_positive ? -z : z);
-    const int kind = is_positive ? kPositive : BinOf(z);
-    for (int k = 0; k < kClasses; ++k) sums[channel][k] += kind == k ? term : 0.0f;
-    counts[channel] += 1u << (kBits * kind);
+  // Most pixels are easy negatives, mostly whole warps of them, which skip the choice of a class.
+  template <int kWidth>
+  __device__ void Add(int channel, const Vector<float, kWidth>& z, const bool (&positive)[kWidth]) {
+    constexpr float kBin1 = kBinEdges[0];
+    bool easy = true;
+    float terms[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      terms[i] = Softplus(positive[i] ? -z.at[i] : z.at[i]);
+      easy = easy && !positive[i] && z.at[i] < kBin1;
+    }
+    if (easy) {
+      for (const float term : terms) sums[channel][0] += term;
+      counts[channel] += kWidth;
+      return;
+    }
+    for (int i = 0; i < kWidth; ++i) {
+      const int kind = positive[i] ? kPositive : BinOf(z.at[i]);
+      for (int k = 0; k < kClasses; ++k) sums[channel][k] += kind == k ? terms[i] : 0.0f;
+      counts[channel] += 1u << (kBits * kind);
+    }
   }
   __device__ int Count(int channel, int kind) const {
     return counts[channel] >> (kBits * kind) & ((1u << kBits) - 1);
@@ -139,9 +154,9 @@ __global__ void __launch_bounds__(kThreads)
     bad = bad || labels.AnyAbove(place, limit);
     for (int c = 0; c < kChannels; ++c) {
       if (c >= place.used) break;
-      for (int i = 0; i < kWidth; ++i) {
-        gathered.Add(c, z[c].at[i], labels.IsPositive(place, c, i));
-      }
+      bool positive[kWidth];
+      for (int i = 0; i < kWidth; ++i) positive[i] = labels.IsPositive(place, c, i);
+      gathered.Add(c, z[c], positive);
     }
   }
   if (bad) atomicCAS(fault, 0, static_cast<int32_t>(DeviceFault::kBadLabel));

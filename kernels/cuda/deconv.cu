@@ -2,8 +2,8 @@
 // it. Forward where the kernel is twice the stride (bilinear upsampling, as L-Seg has it): an
 // output is reached by 2x2 source pixels of every channel; a thread keeps the weights of its output
 // phase in registers and walks down the column, one new row of source an output. Bound by the
-// writing of the outputs, 4 bytes each. Backward data: a warp a source pixel, lanes along the taps.
-// Backward weights: a block a weight, in double.
+// writing of the outputs, 4 bytes each. Backward data: a group of lanes a source pixel, along the
+// kernel's columns. Backward weights: a block a weight, in double.
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
@@ -132,42 +132,57 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A warp a source pixel, of up to kInputs channels at once. blockIdx.y: source row, blockIdx.z:
-// (n, group, block of input channels).
-template <bool kAdd>
+// The sum over the kLanes lanes of a group, in each of them.
+template <int kLanes>
+__device__ float GroupSum(float value) {
+#pragma unroll
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(kAllLanes, value, distance);
+  }
+  return value;
+}
+
+// kLanes lanes a source pixel, along the kernel's columns; up to kInputs channels at once.
+// blockIdx.y: source row, blockIdx.z: (n, group, block of input channels).
+template <int kLanes>
 __global__ void __launch_bounds__(kThreads)
-    BackwardData(Geometry g, const float* d_dst, const float* weight, float* d_src) {
+    BackwardData(Geometry g, bool add, const float* d_dst, const float* weight, float* d_src) {
   const Axis &rows = g.rows, &columns = g.columns;
-  const int lane = threadIdx.x % 32;
-  const int column = (blockIdx.x * kThreads + threadIdx.x) / 32;
-  if (column >= columns.in) return;
+  const int lane = threadIdx.x % kLanes;
+  const int column = (blockIdx.x * kThreads + threadIdx.x) / kLanes;  // may lie beyond the source
   const int blocks = (g.inputs + kInputs - 1) / kInputs, taps = g.Taps();
+  const int64_t dst_plane = g.DstPlane();
   for (int64_t task = blockIdx.z; task < g.batch * g.group * blocks; task += gridDim.z) {
     const int first = static_cast<int>(task % blocks) * kInputs;
+    const int inputs = min(kInputs, g.inputs - first);
     const int group = static_cast<int>(task / blocks % g.group);
     const int64_t n = task / blocks / g.group;
-    const float* from = d_dst + g.DstPlaneOf(n, group) * g.DstPlane();
+    const float* from = d_dst + g.DstPlaneOf(n, group) * dst_plane;
     const float* factors = weight + int64_t{group * g.inputs + first} * g.outputs * taps;
     for (int row = blockIdx.y; row < rows.in; row += gridDim.y) {
       float sums[kInputs] = {};
-      for (int at = lane; at < g.outputs * taps; at += 32) {
-        const int o = at / taps, tap = at % taps;
-        const int y = rows.Position(row, tap / columns.kernel);
-        const int x = columns.Position(column, tap % columns.kernel);
-        if (y < 0 || y >= rows.out || x < 0 || x >= columns.out) continue;
-        const float gradient = from[o * g.DstPlane() + int64_t{y} * columns.out + x];
-        for (int i = 0; i < kInputs; ++i) {
-          if (first + i >= g.inputs) break;
-          sums[i] += gradient * factors[int64_t{i} * g.outputs * taps + at];
+      for (int s = lane; s < columns.kernel; s += kLanes) {
+        const int x = columns.Position(column, s);
+        if (column >= columns.in || x < 0 || x >= columns.out) continue;
+        for (int o = 0; o < g.outputs; ++o) {
+          for (int r = 0; r < rows.kernel; ++r) {
+            const int y = rows.Position(row, r);
+            if (y < 0 || y >= rows.out) continue;
+            const float gradient = from[o * dst_plane + int64_t{y} * columns.out + x];
+            const float* factor = factors + o * taps + r * columns.kernel + s;
+#pragma unroll
+            for (int i = 0; i < kInputs; ++i) {
+              if (i < inputs) sums[i] += gradient * factor[i * g.outputs * taps];
+            }
+          }
         }
       }
-      for (float& sum : sums) sum = WarpSum(sum);
-      if (lane != 0) continue;
-      for (int i = 0; i < kInputs; ++i) {
-        if (first + i >= g.inputs) break;
+      for (float& sum : sums) sum = GroupSum<kLanes>(sum);
+      if (lane != 0 || column >= columns.in) continue;
+      for (int i = 0; i < inputs; ++i) {
         float& to = d_src[(g.SrcPlaneOf(n, group) + first + i) * g.SrcPlane() +
                           int64_t{row} * columns.in + column];
-        to = kAdd ? to + sums[i] : sums[i];
+        to = add ? to + sums[i] : sums[i];
       }
     }
   }
@@ -273,12 +288,21 @@ void DeconvForward(Context& context, const DeconvParams& params, const float* sr
 void DeconvBackwardData(Context& context, const DeconvParams& params, const float* d_dst,
                         const float* weight, float* d_src, GradMode d_src_mode) {
   const Geometry g = GeometryOf(params);
-  const dim3 grid(static_cast<unsigned>(CeilDiv(g.columns.in, kThreads / 32)), Capped(g.rows.in),
-                  Capped(g.batch * g.group * CeilDiv(g.inputs, kInputs)));
-  const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, d_dst, weight, d_src);
+  const auto launch = [&](auto kernel, int lanes) {
+    const dim3 grid(static_cast<unsigned>(CeilDiv(g.columns.in, kThreads / lanes)),
+                    Capped(g.rows.in), Capped(g.batch * g.group * CeilDiv(g.inputs, kInputs)));
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, d_src_mode == GradMode::kAdd, d_dst, weight,
+                                                     d_src);
   };
-  d_src_mode == GradMode::kAdd ? launch(BackwardData<true>) : launch(BackwardData<false>);
+  if (g.columns.kernel <= 4) {
+    launch(BackwardData<4>, 4);
+  } else if (g.columns.kernel <= 8) {
+    launch(BackwardData<8>, 8);
+  } else if (g.columns.kernel <= 16) {
+    launch(BackwardData<16>, 16);
+  } else {
+    launch(BackwardData<32>, 32);
+  }
   CheckLaunch("deconvolution backward data");
 }
 

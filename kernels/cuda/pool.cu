@@ -10,7 +10,7 @@
 namespace lseg::cuda {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 128;  // of a block, at most
 
 struct Axis {
   int in, out, kernel, stride, pad;
@@ -191,18 +191,27 @@ bool Is2x2(const Geometry& g) {
   return r.kernel == 2 && c.kernel == 2 && r.stride == 2 && c.stride == 2 && r.pad + c.pad == 0;
 }
 
-dim3 GridOf(const Geometry& g, int rows, int columns, int width) {
-  return dim3(static_cast<unsigned>(CeilDiv(int64_t{columns} * (g.lanes / width), kThreads)),
-              static_cast<unsigned>(std::min(rows, 65535)),
-              static_cast<unsigned>(std::min<int64_t>(g.planes, 65535)));
+struct Launch {
+  dim3 grid;
+  unsigned threads;
+};
+
+// Blocks along a row of pixels; narrow ones where the row is short.
+Launch LaunchOf(const Geometry& g, int rows, int columns, int width) {
+  const int64_t vectors = int64_t{columns} * (g.lanes / width);
+  const int64_t threads = std::min<int64_t>(kThreads, CeilDiv(vectors, 32) * 32);
+  return {dim3(static_cast<unsigned>(CeilDiv(vectors, threads)),
+               static_cast<unsigned>(std::min(rows, 65535)),
+               static_cast<unsigned>(std::min<int64_t>(g.planes, 65535))),
+          static_cast<unsigned>(threads)};
 }
 
 template <class T, int kWidth>
 void Forward(const Context& context, const Geometry& g, bool max, const T* src, T* dst,
              int32_t* argmax) {
   const auto launch = [&](auto kernel) {
-    kernel<<<GridOf(g, g.rows.out, g.columns.out, kWidth), kThreads, 0, StreamOf(context)>>>(
-        g, src, dst, argmax);
+    const Launch l = LaunchOf(g, g.rows.out, g.columns.out, kWidth);
+    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, src, dst, argmax);
   };
   if (!max) {
     launch(PoolForwardKernel<T, kWidth, 0, false>);
@@ -218,8 +227,8 @@ template <class T, int kWidth>
 void Backward(const Context& context, const Geometry& g, bool max, bool add, const T* d_dst,
               const int32_t* argmax, T* d_src) {
   const auto launch = [&](auto kernel, int rows, int columns) {
-    kernel<<<GridOf(g, rows, columns, kWidth), kThreads, 0, StreamOf(context)>>>(g, add, d_dst,
-                                                                                 argmax, d_src);
+    const Launch l = LaunchOf(g, rows, columns, kWidth);
+    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, add, d_dst, argmax, d_src);
   };
   if (!max) {
     launch(PoolBackwardKernel<T, kWidth, false>, g.rows.in, g.columns.in);

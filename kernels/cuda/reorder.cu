@@ -32,48 +32,50 @@ struct ConvertOp {
   }
 };
 
-// One image's channels and pixels.
 struct Plane {
-  int64_t channels, pixels;
-
-  template <bool kNhwc>
-  __device__ int64_t At(int64_t channel, int64_t pixel) const {
-    return kNhwc ? pixel * channels + channel : channel * pixels + pixel;
-  }
+  int64_t channels, pixels;  // of one image
 };
 
-// Calls f(channel, pixel) for the tile's elements, neighbours in memory by neighbouring threads.
+// Calls f(channel, pixel, offset) for the elements of a tile, neighbours in memory by neighbouring
+// threads; `offset` is the element's from the tile's first, in an image of that order.
 template <int kChannels, int kPixels, bool kNhwc, class F>
-__device__ void ForTile(F f) {
-#pragma unroll
-  for (int i = threadIdx.x; i < kChannels * kPixels; i += kThreads) {
-    kNhwc ? f(i % kChannels, i / kChannels) : f(i / kPixels, i % kPixels);
+__device__ void ForTile(const Plane& plane, F f) {
+  constexpr int kLength = kNhwc ? kChannels : kPixels, kRows = kNhwc ? kPixels : kChannels;
+  constexpr int kAlong = kLength < kThreads ? kLength : kThreads, kAcross = kThreads / kAlong;
+  const int64_t row_step = kNhwc ? plane.channels : plane.pixels;
+  const int first = threadIdx.x % kAlong;
+  int64_t row_offset = threadIdx.x / kAlong * row_step;
+#pragma unroll 4
+  for (int row = threadIdx.x / kAlong; row < kRows; row += kAcross) {
+    for (int at = first; at < kLength; at += kAlong) {
+      kNhwc ? f(at, row, row_offset + at) : f(row, at, row_offset + at);
+    }
+    row_offset += kAcross * row_step;
   }
 }
 
-// kChannels: of a tile; few where the image has few. A row of the tile has so many words more
-// than pixels that the 32 elements a warp takes across channels lie in 32 banks.
+// kChannels: of a tile; few where the image has few. A row of the tile has so many words more than
+// pixels that the 32 elements a warp takes across channels lie in 32 banks.
 template <class S, class D, int kChannels, bool kToNhwc>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     Transpose(int64_t images, Plane plane, bool add, const S* src, D* dst) {
   constexpr int kPixels = kTileElements / kChannels;
   __shared__ float tile[kChannels][kPixels + (32 + kChannels - 1) / kChannels];
-  const int64_t first_channel = int64_t{blockIdx.y} * kChannels;
-  const int64_t first_pixel = int64_t{blockIdx.x} * kPixels;
-  const auto exists = [&](int c, int p) {
-    return first_channel + c < plane.channels && first_pixel + p < plane.pixels;
-  };
+  const int64_t channel = int64_t{blockIdx.y} * kChannels, pixel = int64_t{blockIdx.x} * kPixels;
+  const int channels = static_cast<int>(min(plane.channels - channel, int64_t{kChannels}));
+  const int pixels = static_cast<int>(min(plane.pixels - pixel, int64_t{kPixels}));
+  const int64_t nchw = channel * plane.pixels + pixel, nhwc = pixel * plane.channels + channel;
   for (int64_t n = blockIdx.z; n < images; n += gridDim.z) {
     const int64_t image = n * plane.channels * plane.pixels;
-    ForTile<kChannels, kPixels, !kToNhwc>([&](int c, int p) {
-      if (!exists(c, p)) return;
-      tile[c][p] = ToFloat(src[image + plane.At<!kToNhwc>(first_channel + c, first_pixel + p)]);
+    const S* from = src + image + (kToNhwc ? nchw : nhwc);
+    ForTile<kChannels, kPixels, !kToNhwc>(plane, [&](int c, int p, int64_t offset) {
+      if (c < channels && p < pixels) tile[c][p] = ToFloat(from[offset]);
     });
     __syncthreads();
-    ForTile<kChannels, kPixels, kToNhwc>([&](int c, int p) {
-      if (!exists(c, p)) return;
-      D& to = dst[image + plane.At<kToNhwc>(first_channel + c, first_pixel + p)];
-      to = FromFloat<D>(add ? ToFloat(to) + tile[c][p] : tile[c][p]);
+    D* to = dst + image + (kToNhwc ? nhwc : nchw);
+    ForTile<kChannels, kPixels, kToNhwc>(plane, [&](int c, int p, int64_t offset) {
+      if (c >= channels || p >= pixels) return;
+      to[offset] = FromFloat<D>(add ? ToFloat(to[offset]) + tile[c][p] : tile[c][p]);
     });
     __syncthreads();
   }
