@@ -163,10 +163,22 @@ void BuildMemory(const ptx::Instruction& instruction, Decoder& decoder, Inst& in
   const bool load = instruction.words[0] == "ldmatrix";
   if (!load && decoder.target() < 90) words.Refuse("needs sm_90");
   if (!words.Take("sync") || !words.Take("aligned")) words.Refuse("must be .sync.aligned");
-  if (!words.Take("m8n8")) words.Refuse("only .m8n8 is covered");
-  const int count = words.TakeOneOf({"x1", "x2", "x4"});
+  // ptxas takes these in any order, and CUTLASS has them in another one than the manual.
+  int count = -1;
+  bool shape = false;
+  for (;;) {
+    if (const int taken = words.TakeOneOf({"x1", "x2", "x4"}); taken >= 0) {
+      count = taken;
+    } else if (words.Take("m8n8")) {
+      shape = true;
+    } else if (words.Take("trans")) {
+      inst.b = true;
+    } else {
+      break;
+    }
+  }
+  if (!shape) words.Refuse("only .m8n8 is covered");
   if (count < 0) words.Refuse("the number of matrices must be x1, x2 or x4");
-  inst.b = words.Take("trans");
   AccessSpec spec;
   if (words.TakeOneOf({"shared", "shared::cta"}) >= 0) spec.space = ptx::Space::kShared;
   if (!words.Take("b16")) words.Refuse("the type must be b16");

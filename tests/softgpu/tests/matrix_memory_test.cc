@@ -77,6 +77,16 @@ TEST(LdMatrix, EveryForm) {
   }
 }
 
+// As ptxas takes them, and CUTLASS writes them.
+TEST(LdMatrix, WordsInTheOtherOrder) {
+  Case test = LoadCase(4, true, true);
+  const std::string words = ".m8n8.x4";
+  test.body.replace(test.body.find(words), words.size(), ".x4.m8n8");
+  const Outcome o = RunPtx(test), usual = RunPtx(LoadCase(4, true, true));
+  EXPECT_EQ(o.result.error, 0) << o.Text();
+  for (int m = 1; m <= 4; ++m) EXPECT_EQ(o.buffers[m].bytes, usual.buffers[m].bytes);
+}
+
 TEST(LdMatrix, UnwrittenBytesStayWhereTheyLand) {
   for (const bool trans : {false, true}) {
     Case test = LoadCase(4, trans, true);
