@@ -71,7 +71,9 @@ if ((!cuda)); then
 else
   nvcc=$(command -v nvcc || true)
   if [[ -z $nvcc ]]; then nvcc=$("$here/cuda_toolkit.sh" "$build/cuda"); fi
-  flags+=(-DLSEG_CUDA=ON "-DLSEG_NVCC=$nvcc" "-DCMAKE_CUDA_COMPILER=$nvcc")
+  # PTX alone: it is what softgpu runs. Machine code is made by a build of one's own.
+  flags+=(-DLSEG_CUDA=ON "-DLSEG_NVCC=$nvcc" "-DCMAKE_CUDA_COMPILER=$nvcc"
+    -DLSEG_CUDA_ARCHS=80-virtual)
 fi
 say "configuring in $build"
 run_logged "$build/configure.log" cmake -S "$root" -B "$build" -G Ninja "${flags[@]}"
