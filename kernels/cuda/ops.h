@@ -8,6 +8,7 @@
 
 #include "kernels/bin_loss.h"
 #include "kernels/box_copy.h"
+#include "kernels/crop_resample.h"
 #include "kernels/deconv.h"
 #include "kernels/fuse_head.h"
 #include "kernels/pool.h"
@@ -26,6 +27,9 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
 void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
              GradMode mode);
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst);
+
+void CropResample(Context& context, const CropResampleParams& params, const uint8_t* src,
+                  const uint8_t* class_bits, float* data, uint8_t* label);
 
 void DeconvForward(Context& context, const DeconvParams& params, const float* src,
                    const float* weight, const float* bias, float* dst);
