@@ -79,7 +79,7 @@ class WeightCopy {
   __device__ WeightCopy(const ConvGemmArgs& args, const ConvGemmPlace& place, uint32_t ring)
       : from_(static_cast<const char*>(args.weight) +
               int64_t{place.output_tile} * Tile::kWeightBytes + threadIdx.x * 16),
-        tap_bytes_(int64_t{args.output_tiles} * Tile::kWeightBytes),
+        output_tiles_(args.output_tiles),
         begin_(ring + threadIdx.x * 16),
         to_(begin_) {}
 
@@ -88,14 +88,14 @@ class WeightCopy {
   }
 
   __device__ void NextTap() {
-    from_ += tap_bytes_;
+    from_ += int64_t{output_tiles_} * Tile::kWeightBytes;
     to_ = to_ == begin_ + (Tile::kStages - 1) * Tile::kWeightBytes ? begin_
                                                                    : to_ + Tile::kWeightBytes;
   }
 
  private:
   const char* from_;
-  int64_t tap_bytes_;
+  int output_tiles_;
   uint32_t begin_, to_;
 };
 

@@ -33,7 +33,7 @@ __device__ void MultiplyTap(const ThreadPlace& thread, const uint8_t* halo, cons
   const int row = thread.row + tap / 3, column = thread.column + tap % 3;
   const uint8_t* pixel = halo + (row * Tile::kHaloWidth + column) * kRowBytes;
   const float* weight = weights + thread.output;
-#pragma unroll 2
+#pragma unroll 1
   for (int k = 0; k < kChunk / 4; ++k) {
     float4 a[8];
 #pragma unroll
@@ -97,7 +97,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   extern __shared__ __align__(128) uint8_t shared[];
   const int halos = args.chunks > 1 ? 2 : 1, steps = args.chunks * kConvTaps;
   uint8_t* ring = shared + halos * Tile::kHaloBytes;
-  const ConvGemmPlace place = PlaceOfBlock<Tile>(args);
+  __shared__ ConvGemmPlace place;  // in no register while the sums fill them
+  if (threadIdx.x == 0) place = PlaceOfBlock<Tile>(args);
+  __syncthreads();
   HaloCopy<Tile> halo_copy(args, place, sizeof(float),
                            reinterpret_cast<int2*>(ring + Tile::kStages * Tile::kWeightBytes));
   WeightCopy<Tile> weight_copy(args, place, SharedAddress(ring));
@@ -113,7 +115,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
   const ThreadPlace thread = ThreadPlace::Of<Tile>();
   float sums[8][8] = {};
-  int tap = 0, chunk = 0, slot = 0;
+  int tap = 0, chunk = 0;
+  const uint8_t* weights = ring;
   for (int step = 0; step < steps; ++step) {
     WaitGroup<Tile::kStages - 2>();
     __syncthreads();  // the tap has arrived, and everybody is done with the one before
@@ -129,9 +132,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     }
     weight_copy.NextTap();
     CommitGroup();
-    MultiplyTap<Tile>(thread, halo,
-                      reinterpret_cast<const float*>(ring + slot * Tile::kWeightBytes), tap, sums);
-    slot = slot == Tile::kStages - 1 ? 0 : slot + 1;
+    MultiplyTap<Tile>(thread, halo, reinterpret_cast<const float*>(weights), tap, sums);
+    weights += Tile::kWeightBytes;
+    if (weights == ring + Tile::kStages * Tile::kWeightBytes) weights = ring;
     if (++tap == kConvTaps) {
       tap = 0;
       ++chunk;
