@@ -77,6 +77,19 @@ double GpuBench::MedianMs(const std::function<void(int)>& op) const {
   return Median(times);
 }
 
+void GpuBench::Save() const {
+  if (json.empty()) return;
+  const nlohmann::ordered_json report{
+      {"context", context.Describe()},  {"smoke", smoke},
+      {"copy_gb_per_s", copy_gb_s},     {"mma_bf16_tflops", bf16_tflops},
+      {"mma_tf32_tflops", tf32_tflops}, {"net_totals", NetTotals(*this)},
+      {"memory_ops", memory_ops},       {"convolutions", convolutions}};
+  std::ofstream file(json);
+  file << report.dump(1) << "\n";
+  file.close();
+  LSEG_CHECK(file.good(), "cannot write " << json);
+}
+
 Tensors::Tensors(GpuBench& bench, const std::vector<TensorSpec>& specs) : specs_(specs.size()) {
   // Four times the largest cache of a GPU of today.
   constexpr int64_t kBytes = int64_t{200} << 20;
@@ -122,14 +135,7 @@ double MatrixPeak(GpuBench& bench, DType dtype) {
   return operations / ms / 1e9;
 }
 
-void WriteJson(const std::string& path, const nlohmann::ordered_json& report) {
-  std::ofstream file(path);
-  file << report.dump(1) << "\n";
-  file.close();
-  LSEG_CHECK(file.good(), "cannot write " << path);
-}
-
-void Run(GpuBench& bench, const std::string& json) {
+void Run(GpuBench& bench) {
   std::printf("%s\n", bench.context.Describe().c_str());
   bench.copy_gb_s = CopyBandwidth(bench);
   bench.bf16_tflops = MatrixPeak(bench, DType::kBF16);
@@ -137,18 +143,9 @@ void Run(GpuBench& bench, const std::string& json) {
   std::printf("copy %.0f GB/s, mma.sync bf16 %.1f TFLOP/s, tf32 %.1f TFLOP/s\n", bench.copy_gb_s,
               bench.bf16_tflops, bench.tf32_tflops);
   BenchMemoryOps(bench);
+  bench.Save();
   BenchConvolutions(bench);
-  const nlohmann::ordered_json totals = NetTotals(bench);
-  std::printf("%s\n", totals.dump(1).c_str());
-  if (json.empty()) return;
-  WriteJson(json, {{"context", bench.context.Describe()},
-                   {"smoke", bench.smoke},
-                   {"copy_gb_per_s", bench.copy_gb_s},
-                   {"mma_bf16_tflops", bench.bf16_tflops},
-                   {"mma_tf32_tflops", bench.tf32_tflops},
-                   {"net_totals", totals},
-                   {"memory_ops", bench.memory_ops},
-                   {"convolutions", bench.convolutions}});
+  std::printf("%s\n", NetTotals(bench).dump(1).c_str());
 }
 
 int Main(int argc, char** argv) {
@@ -168,12 +165,13 @@ int Main(int argc, char** argv) {
   }
   Context context(Device::kCuda);
   GpuBench bench{context};
+  bench.json = parsed["json"].as<std::string>();
   bench.only = parsed["only"].as<std::string>();
   bench.reps = parsed["reps"].as<int>();
   bench.quick = parsed.count("quick") > 0;
   bench.smoke = parsed.count("smoke") > 0;
   LSEG_CHECK(bench.reps > 0, "--reps " << bench.reps << " must be positive");
-  Run(bench, parsed["json"].as<std::string>());
+  Run(bench);
   return 0;
 }
 

@@ -19,7 +19,8 @@ namespace lseg {
 
 struct GpuBench {
   Context& context;
-  std::string only{};    // cases whose name holds this
+  std::string json{};  // file for the figures, may be empty
+  std::string only{};  // cases whose name holds this
   int reps = 7;        // batches of a figure
   bool quick = false;  // the published size alone
   bool smoke = false;  // small enough for a GPU in software: that it runs, no figures
@@ -28,6 +29,8 @@ struct GpuBench {
   nlohmann::ordered_json memory_ops = nlohmann::ordered_json::array();
 
   bool Wanted(const std::string& name) const { return name.find(only) != std::string::npos; }
+  // Writes what is known by now.
+  void Save() const;
   // Milliseconds of one op; op(i) queues the i-th run, each on tensors of its own (Tensors).
   double MedianMs(const std::function<void(int)>& op) const;
 };

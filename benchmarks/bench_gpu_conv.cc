@@ -16,19 +16,37 @@ struct NetConv {
   const char* name;
   int64_t in, out, kernel, shrink;
   int times;
+  bool stage_end = false;  // in inference: pooled map and score map in place of the map
 };
 
+// The ends of stages stand for convolutions that are in the list already: 0 times.
 constexpr NetConv kConvs[] = {
-    {"conv1_1", 3, 64, 3, 1, 1},    {"conv1_2", 64, 64, 3, 1, 1},   {"conv2_1", 64, 128, 3, 2, 1},
-    {"conv2_2", 128, 128, 3, 2, 1}, {"conv3_1", 128, 256, 3, 4, 1}, {"conv3_2", 256, 256, 3, 4, 2},
-    {"conv4_1", 256, 512, 3, 8, 1}, {"conv4_2", 512, 512, 3, 8, 2}, {"conv5_1", 512, 512, 3, 16, 3},
-    {"score1", 64, 4, 1, 1, 1},     {"score2", 128, 4, 1, 2, 1},    {"score3", 256, 4, 1, 4, 1},
-    {"score4", 512, 4, 1, 8, 1},    {"score5", 512, 4, 1, 16, 1},
+    {"conv1_1", 3, 64, 3, 1, 1},
+    {"conv1_2", 64, 64, 3, 1, 1},
+    {"conv2_1", 64, 128, 3, 2, 1},
+    {"conv2_2", 128, 128, 3, 2, 1},
+    {"conv3_1", 128, 256, 3, 4, 1},
+    {"conv3_2", 256, 256, 3, 4, 2},
+    {"conv4_1", 256, 512, 3, 8, 1},
+    {"conv4_2", 512, 512, 3, 8, 2},
+    {"conv5_1", 512, 512, 3, 16, 3},
+    {"score1", 64, 4, 1, 1, 1},
+    {"score2", 128, 4, 1, 2, 1},
+    {"score3", 256, 4, 1, 4, 1},
+    {"score4", 512, 4, 1, 8, 1},
+    {"score5", 512, 4, 1, 16, 1},
+    {"conv1_2 as stage end", 64, 64, 3, 1, 0, true},
+    {"conv2_2 as stage end", 128, 128, 3, 2, 0, true},
+    {"conv3_3 as stage end", 256, 256, 3, 4, 0, true},
+    {"conv4_3 as stage end", 512, 512, 3, 8, 0, true},
+    {"conv5_3 as stage end", 512, 512, 3, 16, 0, true},
 };
 
 struct Size {
   int64_t batch, height, width;
 };
+
+constexpr int64_t kLesions = 4;
 
 enum class Kind { kBF16, kTf32, kF32 };
 constexpr const char* kKindNames[] = {"bf16", "tf32", "f32"};
@@ -41,6 +59,10 @@ ConvParams ParamsOf(const NetConv& conv, const Size& size, Kind kind) {
   params.kernel_h = params.kernel_w = conv.kernel;
   params.pad_h = params.pad_w = conv.kernel / 2;
   params.allow_tf32 = kind == Kind::kTf32;
+  if (conv.stage_end) {
+    params.pooled = conv.shrink < 16;
+    params.score_channels = kLesions;
+  }
   return params;
 }
 
@@ -100,7 +122,12 @@ class Case {
   double DirectMs() const { return bench_.smoke ? 0 : operations_ / 0.3e12 * 1e3; }
 
   int64_t SrcBytes() const { return params_.src.Count() * SizeOf(formats_.src_dtype); }
-  int64_t DstBytes() const { return params_.Dst().Count() * SizeOf(formats_.dst_dtype); }
+  int64_t DstBytes() const {
+    const Shape dst = params_.Dst();
+    if (!conv_.stage_end) return dst.Count() * SizeOf(formats_.dst_dtype);
+    const int64_t pooled = params_.pooled ? params_.Pooled().Count() : 0;
+    return pooled * SizeOf(formats_.dst_dtype) + dst.n * kLesions * dst.h * dst.w * 4;
+  }
   double PeakTflops() const {
     return kind_ == Kind::kBF16   ? bench_.bf16_tflops
            : kind_ == Kind::kTf32 ? bench_.tf32_tflops
@@ -123,14 +150,16 @@ class Case {
         bench_, std::vector<TensorSpec>{{params_.src.Count(), formats_.src_dtype},
                                         {params_.Dst().Count(), formats_.dst_dtype},
                                         {params_.Weight().Count(), DType::kF32, -range, range},
-                                        {params_.out_channels}});
+                                        {params_.out_channels},
+                                        {params_.out_channels * kLesions}});
   }
 
   ConvArgs ArgsOf(int run) const {
     ConvArgs args;
     args.src = args.d_src = tensors_->At(run, 0);
-    args.dst = tensors_->At(run, 1);
+    args.dst = args.pooled = tensors_->At(run, 1);
     args.d_dst = args.dst;
+    args.score_weight = tensors_->At<float>(run, 4);
     args.weight = tensors_->At(run, 2);
     args.d_weight = tensors_->At<float>(run, 2);
     args.d_bias = tensors_->At<float>(run, 3);
@@ -145,6 +174,9 @@ class Case {
     const auto plan = MakeConvPlan(context, params_, direction_, formats_, engine);
     const Buffer workspace(context.device(), plan->WorkspaceBytes(GradMode::kWrite));
     const Buffer packed(context.device(), plan->PackedWeightBytes());
+    const Shape dst = params_.Dst();
+    const Buffer scores(context.device(),
+                        plan->ScorePartials() * dst.n * kLesions * dst.h * dst.w * 4);
     double pack_ms = 0;
     if (packed.bytes() > 0) {
       pack_ms = bench_.MedianMs(
@@ -154,6 +186,7 @@ class Case {
       ConvArgs args = ArgsOf(run);
       if (packed.bytes() > 0) args.weight = packed.data();
       args.workspace = workspace.data();
+      args.score_partials = static_cast<float*>(scores.data());
       plan->Run(context, args);
     });
     Report(engine, ms, pack_ms, workspace.bytes());
@@ -192,14 +225,16 @@ void BenchSize(GpuBench& bench, const Size& size, Kind kind) {
   for (const NetConv& conv : kConvs) {
     // Types beside bf16: where the matrix units are busiest.
     const bool sample = conv.kernel == 3 && conv.shrink <= 4 && conv.in >= 3 && conv.in != 128;
-    if (kind != Kind::kBF16 && !sample && !bench.smoke) continue;
+    if (kind != Kind::kBF16 && (conv.stage_end || (!sample && !bench.smoke))) continue;
     for (const ConvDirection direction :
          {ConvDirection::kForward, ConvDirection::kBackwardData, ConvDirection::kBackwardWeights}) {
       // Nobody wants the gradient of the image.
       if (conv.in == 3 && direction == ConvDirection::kBackwardData) continue;
+      if (conv.stage_end && direction != ConvDirection::kForward) continue;
       Case(bench, conv, size, kind, direction).Run();
     }
   }
+  bench.Save();
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include "kernels/box_copy.h"
 #include "kernels/deconv.h"
 #include "kernels/elementwise.h"
+#include "kernels/fuse_head.h"
 #include "kernels/pool.h"
+#include "kernels/preprocess.h"
 #include "kernels/reorder.h"
 #include "kernels/sigmoid_loss.h"
 #include "kernels/update.h"
@@ -132,6 +134,37 @@ void BenchBoxCopy(GpuBench& bench, const Shape& map, const std::string& at) {
           });
 }
 
+// Five score maps to the fused probabilities, and the photograph's way into the net.
+void BenchInference(GpuBench& bench, const Shape& map, const std::string& at) {
+  FuseHeadParams params;
+  params.dst = map;
+  std::vector<TensorSpec> specs = {{map.Count()}, {map.c * 5}};
+  for (int64_t stride = 1; stride <= 16; stride *= 2) {
+    FuseHeadParams::Level& level = params.level[static_cast<size_t>(params.levels++)];
+    level.height = map.h / stride;
+    level.width = map.w / stride;
+    level.stride = stride;
+    level.offset_h = level.offset_w = stride / 2;
+    specs.push_back({map.n * map.c * level.height * level.width});
+  }
+  Measure(bench, "fused head" + at, specs, BytesOf(specs), [&](const Tensors& t, int run) {
+    FuseHeadArgs args;
+    for (size_t i = 0; i < 5; ++i) args.level[i].score = t.At<float>(run, 2 + i);
+    args.weight = t.At<float>(run, 1);
+    args.probability = t.At<float>(run, 0);
+    FuseHead(bench.context, params, args);
+  });
+  PreprocessParams preprocess;
+  preprocess.src_height = preprocess.height = map.h;
+  preprocess.src_width = preprocess.width = map.w;
+  const int64_t pixels = 3 * map.h * map.w;
+  Measure(bench, "preprocess" + at, {{pixels, DType::kU8, 0, 255}, {pixels}}, 5 * pixels,
+          [&](const Tensors& t, int run) {
+            Preprocess(bench.context, preprocess, t.At<uint8_t>(run, 0), nullptr,
+                       t.At<float>(run, 1));
+          });
+}
+
 void BenchBinLoss(GpuBench& bench, const Shape& map, bool masks, const std::string& at) {
   BinLossParams params;
   params.logits = map;
@@ -253,6 +286,7 @@ void BenchMemoryOps(GpuBench& bench) {
   }
   for (const int64_t stride : {2, 4, 8, 16}) BenchDeconv(bench, map, stride, size);
   BenchBoxCopy(bench, map, size);
+  BenchInference(bench, map, size);
   BenchBinLoss(bench, map, false, size);
   BenchBinLoss(bench, map, true, size);
   BenchSigmoid(bench, map, size);
