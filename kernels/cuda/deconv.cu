@@ -1,9 +1,12 @@
-// Three kernels. Forward, the general case: a thread an output, over the source elements that reach
-// it. Forward where the kernel is twice the stride (bilinear upsampling, as L-Seg has it): an
-// output is reached by 2x2 source pixels of every channel; a thread keeps the weights of its output
-// phase in registers and walks down the column, one new row of source an output. Bound by the
-// writing of the outputs, 4 bytes each. Backward data: a group of lanes a source pixel, along the
-// kernel's columns. Backward weights: a block a weight, in double.
+// Bytes bound it, 4 an element of the larger side, dst or d_dst. Kernels:
+// - forward where the kernel is twice the stride (bilinear upsampling, as L-Seg has it): an output
+//   is reached by 2x2 source pixels of every channel; a thread keeps the weights of its output
+//   phase in registers and walks down the column, one new row of source an output
+// - forward in general: a thread an output, over the source elements that reach it
+// - backward data: a group of lanes a source pixel, along the kernel's columns; d_dst is read from
+//   memory once, from cache (kernel / stride)^2 times
+// - backward weights and bias: a block a sum, in double; weights read d_dst kernel^2 times from
+//   cache, which is dear, and rarely wanted: upsampling is mostly fixed
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
