@@ -173,8 +173,14 @@ std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& sol
   auto net =
       std::make_unique<Net>(options.train ? definition : MakeInferenceNet(definition).definition,
                             BuiltinLayers(), context, std::move(parameters), net_options);
-  net->AttachSource(&batch, batch.Names());
-  net->Fetch(0);
+  if (context.device() == Device::kCpu) {
+    std::vector<void*> inputs;
+    for (const std::string& name : batch.Names()) inputs.push_back(net->Input(name));
+    batch.Fill(0, inputs);
+  } else {  // brought there once: what Input gives is copied at every pass
+    net->AttachSource(&batch, batch.Names());
+    net->Fetch(0);
+  }
   return net;
 }
 
