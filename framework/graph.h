@@ -52,14 +52,17 @@ struct AxisMap {
   double scale = 1, shift = 0;
 };
 
+class EngineCache;
+
 // What ops need in order to get ready: where they will run, and which engines to take.
 struct PrepareContext {
   Context& context;
   // By "<layer> <direction>". Choices found here are obeyed; others are made and entered, so that a
   // resumed run repeats them.
   std::map<std::string, std::string>& engines;
-  bool measure = false;     // choose by timing rather than by the table's order
-  bool allow_tf32 = false;  // convolutions of f32 may multiply in tf32
+  bool measure = false;          // choose by timing rather than by the table's order
+  EngineCache* cache = nullptr;  // of what was timed before; may be null
+  bool allow_tf32 = false;       // convolutions of f32 may multiply in tf32
 };
 
 // Between convolutions activations have the blocked format and the dtype of the trunk; everywhere

@@ -93,7 +93,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);
   }
-  PrepareContext prepare{context, engines_, options.measure_engines,
+  PrepareContext prepare{context, engines_, options.measure_engines, options.engine_cache,
                          options.precision == Precision::kTf32};
   PrepareOps(graph, prepare);
   PackWeights(graph, training);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "framework/data_source.h"
+#include "framework/engine_cache.h"
 #include "framework/layer.h"
 #include "framework/passes/passes.h"
 #include "kernels/runtime/recording.h"
@@ -38,6 +39,8 @@ struct NetOptions {
   std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
+  EngineCache* engine_cache =
+      nullptr;  // where measured choices are looked up and kept; may be null
   Precision precision = Precision::kF32;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fuse_stage_ends", "assign_formats" (everything stays NCHW; no stage ends

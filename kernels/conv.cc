@@ -160,7 +160,10 @@ std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams&
 std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDirection direction,
                               ConvFormats formats) {
   std::vector<std::string> names = EligibleConvEngines(context, params, direction, formats);
-  if (names.size() > 1) std::erase(names, "reference");
+  const auto last_resort = [](const std::string& name) {
+    return name == "reference" || name == "direct";
+  };
+  if (!std::all_of(names.begin(), names.end(), last_resort)) std::erase_if(names, last_resort);
   if (names.size() == 1) return names.front();
 
   const Shape weight_shape = params.Weight();

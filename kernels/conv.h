@@ -125,7 +125,7 @@ std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams&
                                        ConvDirection direction, ConvFormats formats,
                                        const std::string& engine = "");
 
-// Times the eligible engines other than "reference" (one warm-up run, then
+// Times the eligible engines other than "reference" and "direct" (one warm-up run, then
 // the best of three, on zeros in memory of its own) and names the fastest. One eligible: no timing.
 std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDirection direction,
                               ConvFormats formats);

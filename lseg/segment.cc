@@ -27,14 +27,14 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
 
 }  // namespace
 
-Segmenter::Segmenter(const std::string& weights, Context& context, Precision precision)
+Segmenter::Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options)
     : path_(weights),
       weights_(WeightsFile::Read(weights)),
       model_(FromMetadata(weights_.metadata, weights)),
       inference_(
           MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
       context_(context),
-      precision_(precision),
+      options_(options),
       parameters_(std::make_shared<ParameterSet>(context.device())) {}
 
 void Segmenter::LoadWeights(const Net& net) {
@@ -75,7 +75,9 @@ Net& Segmenter::NetOf(int width, int height) {
   while (nets_.size() >= kNetsKept) nets_.pop_back();
   NetOptions options;
   options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
-  options.precision = precision_;
+  options.precision = options_.precision;
+  options.measure_engines = options_.measure_engines;
+  options.engine_cache = options_.cache;
   const auto make = [&] {
     return std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);

@@ -21,11 +21,17 @@
 
 namespace lseg {
 
+struct SegmenterOptions {
+  Precision precision = Precision::kF32;
+  bool measure_engines = false;  // choose the fastest by timing them, once a size
+  EngineCache* cache = nullptr;  // outlives the segmenter; may be null
+};
+
 class Segmenter {
  public:
   // Throws Error where the file cannot be read or its net has no answer (MakeInferenceNet).
   // `context` outlives the segmenter.
-  Segmenter(const std::string& weights, Context& context, Precision precision = Precision::kF32);
+  Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options = {});
 
   const ModelInfo& model() const { return model_; }
 
@@ -60,7 +66,7 @@ class Segmenter {
   ModelInfo model_;
   InferenceNet inference_;
   Context& context_;
-  Precision precision_;
+  SegmenterOptions options_;
   std::shared_ptr<ParameterSet> parameters_;
   std::list<SizedNet> nets_;  // the latest in front
   std::vector<std::string> notes_;

@@ -159,7 +159,7 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
   plan.device = options.device.value_or(plan.device);
   plan.precision = options.precision.value_or(plan.precision);
-  plan.tune = options.tune;
+  plan.tune = options.tune.value_or(false);
   return plan;
 }
 
@@ -195,7 +195,7 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   };
   same_text("net", options.net, plan->net_text);
   same_text("solver", options.solver, plan->solver_text);
-  LSEG_CHECK(!options.tune || plan->tune,
+  LSEG_CHECK(!options.tune || *options.tune == plan->tune,
              "--tune contradicts the training to resume: its engines are chosen already");
   if (options.threads && *options.threads != plan->threads) {
     notes->push_back("--threads " + std::to_string(*options.threads) + " replaces " +

@@ -28,7 +28,7 @@ struct TrainOptions {
   std::optional<int> threads;
   std::optional<std::string> device;     // "cpu" (where not given) or "cuda"
   std::optional<std::string> precision;  // of ParsePrecision; "f32" where not given
-  bool tune = false;                     // choose engines by timing
+  std::optional<bool> tune;              // choose engines by timing
 };
 
 struct TrainPlan {

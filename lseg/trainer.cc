@@ -153,7 +153,9 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   options.stages.assign(state.stage().begin(), state.stage().end());
   options.solver = &solver_param_;
   options.seed = static_cast<uint64_t>(plan_.seed);
+  EngineCache cache(EngineCache::DefaultPath());
   options.measure_engines = plan_.tune;
+  options.engine_cache = &cache;
   options.precision = ParsePrecision(plan_.precision);
   if (checkpoint != nullptr) options.engines = checkpoint->engines;
   if (data_) {
@@ -161,6 +163,7 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
     options.inputs = {{"data", blobs[0]}, {"label", blobs[1]}};
   }
   net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
+  if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
   solver_ = std::make_unique<Solver>(*net_, solver_param_);
   for (const std::string& note : net_->notes()) say_(note);

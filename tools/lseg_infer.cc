@@ -171,6 +171,8 @@ int Body(int argc, char** argv) {
       ("device", "cpu, cuda, or auto: the GPU where there is one", text()->default_value("cpu"),
        "DEVICE")                                                                              //
       ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
+      ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
+       text()->default_value("auto"), "MODE")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
@@ -178,9 +180,13 @@ int Body(int argc, char** argv) {
 
   const PhotoList list = ListPhotos(job.input);
   Context context(DeviceFlag(*flags));
-  const Precision precision = ParsePrecision(PrecisionFlag(*flags));
   if (context.device() == Device::kCuda) Say(context.Describe());
-  Segmenter segmenter(job.weights, context, precision);
+  EngineCache cache(EngineCache::DefaultPath());
+  SegmenterOptions segmenter_options;
+  segmenter_options.precision = ParsePrecision(PrecisionFlag(*flags));
+  segmenter_options.measure_engines = TuneFlag(*flags, context.device());
+  segmenter_options.cache = &cache;
+  Segmenter segmenter(job.weights, context, segmenter_options);
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);
@@ -193,6 +199,7 @@ int Body(int argc, char** argv) {
   }
   const size_t failed = SegmentAll(job, list, segmenter);
   for (const std::string& note : segmenter.notes()) Say(note);
+  if (const std::string reason = cache.Write(); !reason.empty()) Say(reason);
   Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +
       " photographs segmented into " + job.out);
   return failed == 0 ? kExitOk : kExitFailed;

@@ -68,7 +68,8 @@ cxxopts::Options Flags() {
       "val-every", "iterations between validations (the solver's test_interval, else 500)", text,
       "N")("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)",
            text, "N")("threads", "of the processor (all that may be used)", text, "N")(
-      "tune", "choose engines by timing them: may be faster, but another run may choose otherwise");
+      "tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
+      cxxopts::value<std::string>()->default_value("auto"), "MODE");
   return options;
 }
 
@@ -95,13 +96,16 @@ int Body(int argc, char** argv) {
     const FlagSize size = SizeFlag(*flags, "crop", 16, 16384);
     options.crop = {size.width, size.height};
   }
-  options.tune = flags->count("tune") > 0;
+  const bool resume = flags->count("resume") > 0;
+  if (!resume || flags->count("tune")) {
+    const bool on_cpu = options.device.value_or("cpu") == "cpu";
+    options.tune = TuneFlag(*flags, on_cpu ? Device::kCpu : Device::kCuda);
+  }
 
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
-  const std::unique_ptr<Trainer> trainer = flags->count("resume")
-                                               ? Trainer::Resume(options, folder, Say)
-                                               : Trainer::Start(options, folder, Say);
+  const std::unique_ptr<Trainer> trainer =
+      resume ? Trainer::Resume(options, folder, Say) : Trainer::Start(options, folder, Say);
   if (trainer->Run(stop_signal)) {
     Say("done: " + folder + "/final.safetensors");
     return kExitOk;

@@ -157,6 +157,14 @@ Device DeviceFlag(const cxxopts::ParseResult& flags) {
   }
 }
 
+bool TuneFlag(const cxxopts::ParseResult& flags, Device device) {
+  const std::string mode = RequiredFlag(flags, "tune");
+  if (mode != "auto" && mode != "on" && mode != "off") {
+    FailUsage("--tune '" + mode + "' is not there: auto, on and off are");
+  }
+  return mode == "on" || (mode == "auto" && device == Device::kCuda);
+}
+
 std::string PrecisionFlag(const cxxopts::ParseResult& flags) {
   const std::string name = RequiredFlag(flags, "precision");
   if (name != "f32" && name != "tf32" && name != "bf16" && name != "f16") {

@@ -65,6 +65,8 @@ FlagSize SizeFlag(const cxxopts::ParseResult& flags, const std::string& name, in
 // --device: "cpu"; "cuda", whose Context says what is missing; or "auto": the GPU where one can be
 // used, else the CPU, and a line says why.
 Device DeviceFlag(const cxxopts::ParseResult& flags);
+// --tune: "on"; "off"; or "auto", which is on for a GPU.
+bool TuneFlag(const cxxopts::ParseResult& flags, Device device);
 // --precision: f32, tf32, bf16, f16.
 std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 

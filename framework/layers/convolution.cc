@@ -1,7 +1,9 @@
 // Convolution, with its bias and, after the fuse pass, its ReLU. Its plans are made by the engines
 // of kernels/conv.h; which one, is settled in Prepare.
 #include <algorithm>
+#include <sstream>
 
+#include "framework/engine_cache.h"
 #include "framework/filler.h"
 #include "framework/layers/layers.h"
 #include "kernels/conv.h"
@@ -10,22 +12,50 @@
 namespace lseg {
 namespace {
 
+// What of a case decides which engine is the fastest, for the cache.
+std::string CaseName(const ConvParams& p, ConvDirection direction, ConvFormats formats) {
+  std::ostringstream out;
+  out << ToString(direction) << ' ' << ToString(p.src) << ' ' << ToString(formats.src) << ' '
+      << ToString(formats.src_dtype) << " to " << p.out_channels << ' ' << ToString(formats.dst)
+      << ' ' << ToString(formats.dst_dtype) << ", kernel " << p.kernel_h << 'x' << p.kernel_w
+      << " stride " << p.stride_h << 'x' << p.stride_w << " pad " << p.pad_h << 'x' << p.pad_w
+      << " dilation " << p.dilation_h << 'x' << p.dilation_w << " group " << p.group
+      << (p.relu ? " relu" : "") << (p.allow_tf32 ? " tf32" : "") << (p.pooled ? " pooled" : "");
+  if (p.score_channels > 0) out << " scores " << p.score_channels;
+  return out.str();
+}
+
+std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirection direction,
+                    ConvFormats formats) {
+  const std::string device = prepare.context.Describe();
+  const std::string name = CaseName(params, direction, formats);
+  if (prepare.cache != nullptr) {
+    const std::string known = prepare.cache->Find(device, name);
+    const std::vector<std::string> eligible =
+        EligibleConvEngines(prepare.context, params, direction, formats);
+    if (std::find(eligible.begin(), eligible.end(), known) != eligible.end()) return known;
+  }
+  ConvParams sample = params;
+  if (prepare.context.device() == Device::kCpu) {
+    // Fewer rows tell the same story sooner: engines differ by channels, width and cache use. (On a
+    // GPU they differ by how the blocks of all rows fill it.)
+    constexpr int64_t kRows = 64;
+    sample.src.h = std::min(sample.src.h, std::max(kRows, sample.kernel_h * sample.dilation_h));
+    sample.src.n = 1;
+  }
+  const std::string engine = FastestConvEngine(prepare.context, sample, direction, formats);
+  if (prepare.cache != nullptr) prepare.cache->Add(device, name, engine);
+  return engine;
+}
+
 // An engine's name for a case: the one that was chosen before, the fastest, or the first.
 std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const ConvParams& params,
                          ConvDirection direction, ConvFormats formats) {
   const auto known = prepare.engines.find(key);
   if (known != prepare.engines.end()) return known->second;
-  std::string engine;
-  if (prepare.measure) {
-    // Fewer rows tell the same story sooner: engines differ by channels, width and cache use.
-    constexpr int64_t kRows = 64;
-    ConvParams sample = params;
-    sample.src.h = std::min(sample.src.h, std::max(kRows, sample.kernel_h * sample.dilation_h));
-    sample.src.n = 1;
-    engine = FastestConvEngine(prepare.context, sample, direction, formats);
-  } else {
-    engine = EligibleConvEngines(prepare.context, params, direction, formats).front();
-  }
+  const std::string engine =
+      prepare.measure ? Fastest(prepare, params, direction, formats)
+                      : EligibleConvEngines(prepare.context, params, direction, formats).front();
   prepare.engines[key] = engine;
   return engine;
 }

@@ -1,0 +1,63 @@
+// The file of measured choices: what it keeps, and files that are none.
+#include "framework/engine_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "framework/file.h"
+#include "tests/framework/error_of.h"
+
+namespace lseg {
+namespace {
+
+class EngineCacheTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(testing::TempDir()) / "lseg_engine_cache_test";
+    std::filesystem::remove_all(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string Path() const { return (folder_ / "below" / "engines.json").string(); }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(EngineCacheTest, KeepsChoicesOfEachDevice) {
+  EngineCache cache(Path());
+  EXPECT_EQ(cache.Find("one", "case"), "");
+  cache.Add("one", "case", "a");
+  cache.Add("two", "case", "b");
+  cache.Add("two", "case", "c");  // measured anew
+  EXPECT_EQ(cache.Write(), "");
+  const EngineCache again(Path());
+  EXPECT_EQ(again.Find("one", "case"), "a");
+  EXPECT_EQ(again.Find("two", "case"), "c");
+  EXPECT_EQ(again.Find("one", "other"), "");
+}
+
+TEST_F(EngineCacheTest, WritesNothingWhereNothingWasMeasured) {
+  EngineCache cache(Path());
+  EXPECT_EQ(cache.Write(), "");
+  EXPECT_FALSE(std::filesystem::exists(folder_));
+}
+
+TEST_F(EngineCacheTest, ADamagedFileIsNamed) {
+  std::filesystem::create_directories(folder_ / "below");
+  for (const char* text : {"", "{", "[1]", "{\"one\": 1}"}) {
+    WriteFile(Path(), text);
+    EXPECT_NE(ErrorOf([&] { EngineCache cache(Path()); }).find(Path()), std::string::npos) << text;
+  }
+}
+
+TEST_F(EngineCacheTest, SaysWhyItCannotWrite) {
+  std::filesystem::create_directories(folder_);
+  WriteFile((folder_ / "below").string(), "a file where the folder should be");
+  EngineCache cache(Path());
+  cache.Add("one", "case", "a");
+  EXPECT_NE(cache.Write().find("not kept"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lseg
