@@ -126,13 +126,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const 
   WeightCopy<Tile> weight_copy(args, place, ring);
   __syncthreads();  // the table
 
-  for (int pass = 0; pass < Tile::kHaloPasses; ++pass) halo_copy.Pass(pass, halo, true);
-#pragma unroll
-  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
-    for (int pass = 0; pass < Tile::kWeightPasses; ++pass) weight_copy.Pass(pass, true);
-    weight_copy.NextTap();
-    CommitGroup();
-  }
+  CopyFirst(halo_copy, weight_copy, halo);
   float sums[Tile::kFragmentsM][Tile::kFragmentsN][4];
   StartFromBias<Tile>(args, place, sums);
   TapReader<Tile> reader(halo, ring, halos);
@@ -145,18 +139,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const 
   uint32_t next_halo = halo + Tile::kHaloBytes;
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const bool copies_weights = step + Tile::kStages - 1 < steps;
-    const bool copies_halo = chunk + 1 < args.chunks && tap < Tile::kHaloTaps;
     if (tap == 0) halo_copy.NextChunk();
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (int pass = 0; pass < Tile::kWeightPasses / 4; ++pass) {
-        weight_copy.Pass(k * (Tile::kWeightPasses / 4) + pass, copies_weights);
-      }
-      if (k < Tile::kHaloPassesATap) {
-        halo_copy.Pass(tap * Tile::kHaloPassesATap + k, next_halo, copies_halo);
-      }
+      CopyNext(args, k, tap, chunk, halo_copy, weight_copy, next_halo);
       if (k == 3) {  // the next tap has arrived, and everybody is done with the one before this
         weight_copy.NextTap();
         CommitGroup();

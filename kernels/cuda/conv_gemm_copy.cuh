@@ -99,4 +99,34 @@ class WeightCopy {
   uint32_t begin_, to_;
 };
 
+// The first chunk's halo and the weights of the first kStages - 1 taps, each tap a group.
+template <class Tile>
+__device__ void CopyFirst(HaloCopy<Tile>& halo_copy, WeightCopy<Tile>& weight_copy, uint32_t halo) {
+  for (int pass = 0; pass < Tile::kHaloPasses; ++pass) halo_copy.Pass(pass, halo, true);
+#pragma unroll
+  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
+    for (int pass = 0; pass < Tile::kWeightPasses; ++pass) weight_copy.Pass(pass, true);
+    weight_copy.NextTap();
+    CommitGroup();
+  }
+}
+
+// During a tap, quarter by quarter: the weights of the tap kStages - 1 later, and a part of the
+// next chunk's halo, where there are such.
+template <class Tile>
+__device__ void CopyNext(const ConvGemmArgs& args, int quarter, int tap, int chunk,
+                         const HaloCopy<Tile>& halo_copy, const WeightCopy<Tile>& weight_copy,
+                         uint32_t next_halo) {
+  const bool weights = tap + Tile::kStages - 1 < (args.chunks - chunk) * kConvTaps;
+  const bool halo = chunk + 1 < args.chunks && tap < Tile::kHaloTaps;
+  constexpr int kPasses = Tile::kWeightPasses / 4;
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    weight_copy.Pass(quarter * kPasses + pass, weights);
+  }
+  if (quarter < Tile::kHaloPassesATap) {
+    halo_copy.Pass(tap * Tile::kHaloPassesATap + quarter, next_halo, halo);
+  }
+}
+
 }  // namespace lseg::cuda

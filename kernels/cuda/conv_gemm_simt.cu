@@ -105,14 +105,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   WeightCopy<Tile> weight_copy(args, place, SharedAddress(ring));
   __syncthreads();  // the table
 
-  for (int pass = 0; pass < Tile::kHaloPasses; ++pass) {
-    halo_copy.Pass(pass, SharedAddress(shared), true);
-  }
-  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
-    for (int pass = 0; pass < Tile::kWeightPasses; ++pass) weight_copy.Pass(pass, true);
-    weight_copy.NextTap();
-    CommitGroup();
-  }
+  CopyFirst(halo_copy, weight_copy, SharedAddress(shared));
   const ThreadPlace thread = ThreadPlace::Of<Tile>();
   float sums[8][8] = {};
   int tap = 0, chunk = 0;
@@ -123,12 +116,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     if (tap == 0) halo_copy.NextChunk();
     const uint8_t* halo = shared + chunk % 2 * Tile::kHaloBytes;
     const uint8_t* next_halo = shared + (chunk + 1) % 2 * Tile::kHaloBytes;
-    for (int pass = 0; pass < Tile::kWeightPasses; ++pass) {
-      weight_copy.Pass(pass, step + Tile::kStages - 1 < steps);
-    }
-    for (int pass = 0; pass < Tile::kHaloPassesATap; ++pass) {
-      halo_copy.Pass(tap * Tile::kHaloPassesATap + pass, SharedAddress(next_halo),
-                     chunk + 1 < args.chunks && tap < Tile::kHaloTaps);
+#pragma unroll
+    for (int quarter = 0; quarter < 4; ++quarter) {
+      CopyNext(args, quarter, tap, chunk, halo_copy, weight_copy, SharedAddress(next_halo));
     }
     weight_copy.NextTap();
     CommitGroup();

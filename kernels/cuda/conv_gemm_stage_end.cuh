@@ -82,9 +82,9 @@ __device__ void StorePooled(const ConvGemmArgs& args, const ConvGemmPlace& place
                             float4* rows,
                             const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4]) {
   static_assert(Tile::kFragmentsM % 2 == 0);
-  const int lane = threadIdx.x % 32, height = (args.out_height + 1) / 2;
-  const int width = (args.out_width + 1) / 2;
-  const int x = place.x / 2 + lane / 4 % 2 * 4 + lane / 8;  // as WindowMaximum deals them out
+  constexpr int kRows = Tile::kFragmentsM * 4, kLanes = kLanesARow<T>;
+  const int lane = threadIdx.x % 32;
+  const int height = (args.out_height + 1) / 2, width = (args.out_width + 1) / 2;
 #pragma unroll
   for (int part = 0; part < Tile::kFragmentsN / 4; ++part) {
     __syncwarp();
@@ -99,16 +99,17 @@ __device__ void StorePooled(const ConvGemmArgs& args, const ConvGemmPlace& place
       }
     }
     __syncwarp();
-    const int output = FirstOutput<Tile>(place, part * 4) + lane % 4 * 8;
+    const int output = FirstOutput<Tile>(place, part * 4) + lane % kLanes * kVectorWidth<T>;
 #pragma unroll
-    for (int m = 0; m < Tile::kFragmentsM / 2; ++m) {
-      const int y = first_y / 2 + m;
+    for (int row = lane / kLanes; row < kRows; row += 32 / kLanes) {
+      // As WindowMaximum deals them out.
+      const int y = first_y / 2 + row / 8, x = place.x / 2 + row % 2 * 4 + row % 8 / 2;
       if (y >= height || x >= width || output >= args.out_channels) continue;
-      float values[8];
-      ReadStaged(rows, m * 8 + lane / 4, lane % 4, values);
+      float values[kVectorWidth<T>];
+      ReadStaged<T>(rows, row, lane % kLanes, values);
       T* to = static_cast<T*>(args.pooled) +
               ((int64_t{place.image} * height + y) * width + x) * args.out_channels + output;
-      StoreEight(to, values, false, false);
+      StoreVector(to, values, false, false);
     }
   }
 }

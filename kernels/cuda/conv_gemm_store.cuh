@@ -64,39 +64,47 @@ __device__ void Stage(const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][
   }
 }
 
-// 8 channels of a row.
-__device__ inline void ReadStaged(const float4* rows, int row, int eighth, float (&values)[8]) {
-  const int odd = row & 1;  // odd rows are read in the other order, so that banks differ
-  const float4 first = rows[StagedSegment(row, eighth * 2 + odd)];
-  const float4 second = rows[StagedSegment(row, eighth * 2 + 1 - odd)];
-  const float4 low = odd ? second : first, high = odd ? first : second;
-  values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
-  values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+// A lane stores 16 bytes; the lanes that 32 channels take of a row.
+template <class T>
+inline constexpr int kLanesARow = 32 / kVectorWidth<T>;
+
+// The channels of a row that lane `part` of it stores: a segment of floats, or two that become one
+// of a narrower type.
+template <class T>
+__device__ void ReadStaged(const float4* rows, int row, int part,
+                           float (&values)[kVectorWidth<T>]) {
+  if constexpr (kVectorWidth<T> == 4) {
+    const float4 all = rows[StagedSegment(row, part)];
+    values[0] = all.x, values[1] = all.y, values[2] = all.z, values[3] = all.w;
+  } else {
+    const int odd = row & 1;  // odd rows are read in the other order, so that banks differ
+    const float4 first = rows[StagedSegment(row, part * 2 + odd)];
+    const float4 second = rows[StagedSegment(row, part * 2 + 1 - odd)];
+    const float4 low = odd ? second : first, high = odd ? first : second;
+    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+  }
 }
 
 template <class T>
-__device__ void StoreEight(T* to, const float (&values)[8], bool relu, bool add) {
-  constexpr int kWidth = 16 / sizeof(T);
+__device__ void StoreVector(T* to, const float (&values)[kVectorWidth<T>], bool relu, bool add) {
+  Vector<T, kVectorWidth<T>> out;
+  if (add) out = Load<kVectorWidth<T>>(to);
 #pragma unroll
-  for (int i = 0; i < 8; i += kWidth) {
-    Vector<T, kWidth> out;
-    if (add) out = Load<kWidth>(to + i);
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      float value = values[i + j];
-      if (add) value += ToFloat(out.at[j]);
-      if (relu) value = fmaxf(value, 0);
-      out.at[j] = FromFloat<T>(value);
-    }
-    Store(to + i, out);
+  for (int i = 0; i < kVectorWidth<T>; ++i) {
+    float value = values[i];
+    if (add) value += ToFloat(out.at[i]);
+    if (relu) value = fmaxf(value, 0);
+    out.at[i] = FromFloat<T>(value);
   }
+  Store(to, out);
 }
 
 // Writes or adds the block's sums, after the ReLU where wanted; rounded once.
 template <class Tile, class T>
 __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, uint8_t* shared,
                           const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4]) {
-  constexpr int kRows = Tile::kFragmentsM * 16;
+  constexpr int kRows = Tile::kFragmentsM * 16, kLanes = kLanesARow<T>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float4* rows = reinterpret_cast<float4*>(shared) + warp * kRows * 8;
   const int first_y = place.y + warp / Tile::kWarpsN * Tile::kFragmentsM;
@@ -105,18 +113,18 @@ __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, 
     __syncwarp();
     Stage<Tile>(sums, part, rows);
     __syncwarp();
-    const int output = FirstOutput<Tile>(place, part * 4) + lane % 4 * 8;
+    const int output = FirstOutput<Tile>(place, part * 4) + lane % kLanes * kVectorWidth<T>;
 #pragma unroll 4
-    for (int row = lane / 4; row < kRows; row += 8) {
+    for (int row = lane / kLanes; row < kRows; row += 32 / kLanes) {
       const int y = first_y + row / 16, x = place.x + row % 16;
       if (y >= args.out_height || x >= args.out_width || output >= args.out_channels) continue;
-      float values[8];
-      ReadStaged(rows, row, lane % 4, values);
+      float values[kVectorWidth<T>];
+      ReadStaged<T>(rows, row, lane % kLanes, values);
       T* to =
           static_cast<T*>(args.out) +
           ((int64_t{place.image} * args.out_height + y) * args.out_width + x) * args.out_channels +
           output;
-      StoreEight(to, values, args.relu, args.add);
+      StoreVector(to, values, args.relu, args.add);
     }
   }
 }
