@@ -106,7 +106,9 @@ __device__ void StorePixel(const float (&sums)[kFragments][4], int half, int fir
 
 // Blocks a multiprocessor holds: bounds the registers, of which the weights take most.
 template <class T, int kSteps>
-constexpr int kBlocks = sizeof(T) == 2 && kSteps == 2 ? 4 : 3;
+constexpr int kBlocks = sizeof(T) == 2 && kSteps == 2 ? 4
+                        : kSteps == 5                 ? 2
+                                                      : 3;
 
 template <class T, int kSteps>
 __global__ void __launch_bounds__(kFirstThreads, (kBlocks<T, kSteps>))
