@@ -8,12 +8,14 @@
 // kStages buffers. Both are filled by cp.async while the tensor cores work on what came before, one
 // barrier a tap. A k step is 32 bytes of channels, whatever the type: 16 of bf16 and f16, 8 of f32.
 //
-// A version for sm_90a beside this one would keep the table, the patches and the packed weights
-// (128-byte rows with this swizzle are what wgmma calls 128B swizzle, if the key is taken of the
-// address: halo rows then need a pitch of 8 pixels, since wgmma has a matrix start at such a
-// multiple): the weights of a tap by one cp.async.bulk, the halo by one tensor map copy whose
-// out-of-bounds fill is the padding, both on an mbarrier filled by a producer warp, and two
-// consumer warpgroups of m64n128k16 in place of Multiply.
+// A version for sm_90a beside this one can keep the patches, the halos and the packed weights: rows
+// of 128 bytes swizzled like this, from a multiple of 1024 bytes on, are wgmma's 128-byte swizzle.
+// It needs the halo's key taken of the address, not of the column (a pitch of a multiple of 8
+// pixels; a tap's shift along x then goes into the descriptor's base offset); the weights of a tap
+// by one cp.async.bulk and the halo by one tensor map copy, whose fill outside of bounds is the
+// padding, both from a producer warp with an mbarrier a stage; and two warpgroups with wgmma
+// m64n128k16 in place of Load and Multiply. Their accumulators lie as those of mma do, so the
+// stores stay.
 #pragma once
 
 #include "kernels/cuda/conv_gemm_copy.cuh"

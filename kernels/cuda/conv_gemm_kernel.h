@@ -74,11 +74,12 @@ struct ConvGemmTile {
   }
 };
 
-// The tiles, in order of preference where nobody has measured. Per tile: registers a thread (sm_90a),
-// shared memory where there are several chunks (one halo less with one), blocks that an H100's
-// multiprocessor holds, instructions a mma in the main loop. Warps of 64 pixels x 64 channels read
-// 4 KB of shared memory for 32 mma, 51 cycles' worth of mma on an H100 in 32 cycles of shared memory;
-// the narrower warps of the last two tiles are bound by shared memory and are for small images.
+// The tiles, in order of preference where nobody has measured. Per tile: registers a thread
+// (sm_90a), shared memory where there are several chunks (one halo less with one), blocks that an
+// H100's multiprocessor holds, instructions a mma in the main loop. Warps of 64 pixels x 64
+// channels read 4 KB of shared memory for 32 mma, 51 cycles' worth of mma on an H100 in 32 cycles
+// of shared memory; the narrower warps of the last two tiles are bound by shared memory and are for
+// small images.
 //   128x128   236 registers    95 KB   2 blocks   2.5
 //   256x128   236             134      1          2.4
 //   256x64    236             108      2          2.5
