@@ -13,6 +13,7 @@
 #include <iostream>
 
 #include "benchmarks/bench_gpu_peak.h"
+#include "kernels/conv_libraries.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/runtime/recording.h"
 
@@ -155,6 +156,7 @@ int Main(int argc, char** argv) {
       ("json", "file for the figures", cxxopts::value<std::string>()->default_value(""))         //
       ("only", "cases whose name holds this", cxxopts::value<std::string>()->default_value(""))  //
       ("reps", "batches a figure is the median of", cxxopts::value<int>()->default_value("7"))   //
+      ("libraries", "convolutions by cuDNN and cuBLAS, too")                                     //
       ("quick", "1440x960 alone")                                                                //
       ("smoke", "tiny sizes, for a GPU in software")                                             //
       ("help", "this text");
@@ -168,8 +170,13 @@ int Main(int argc, char** argv) {
   bench.json = parsed["json"].as<std::string>();
   bench.only = parsed["only"].as<std::string>();
   bench.reps = parsed["reps"].as<int>();
+  bench.libraries = parsed.count("libraries") > 0;
   bench.quick = parsed.count("quick") > 0;
   bench.smoke = parsed.count("smoke") > 0;
+  if (bench.libraries) {  // says at once where they are missing
+    LibraryConvEngines(context, {.src = {1, 8, 8, 8}, .out_channels = 8}, ConvDirection::kForward,
+                       {});
+  }
   LSEG_CHECK(bench.reps > 0, "--reps " << bench.reps << " must be positive");
   Run(bench);
   return 0;

@@ -19,11 +19,12 @@ namespace lseg {
 
 struct GpuBench {
   Context& context;
-  std::string json{};  // file for the figures, may be empty
-  std::string only{};  // cases whose name holds this
-  int reps = 7;        // batches of a figure
-  bool quick = false;  // the published size alone
-  bool smoke = false;  // small enough for a GPU in software: that it runs, no figures
+  std::string json{};      // file for the figures, may be empty
+  std::string only{};      // cases whose name holds this
+  int reps = 7;            // batches of a figure
+  bool quick = false;      // the published size alone
+  bool libraries = false;  // cuDNN's and cuBLAS's engines, too
+  bool smoke = false;      // small enough for a GPU in software: that it runs, no figures
   double copy_gb_s = 0, bf16_tflops = 0, tf32_tflops = 0;  // the ceilings, measured first
   nlohmann::ordered_json convolutions = nlohmann::ordered_json::array();
   nlohmann::ordered_json memory_ops = nlohmann::ordered_json::array();

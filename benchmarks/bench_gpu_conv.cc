@@ -6,6 +6,7 @@
 
 #include "benchmarks/bench_gpu.h"
 #include "kernels/conv.h"
+#include "kernels/conv_libraries.h"
 
 namespace lseg {
 namespace {
@@ -102,8 +103,13 @@ class Case {
   }
 
   void Run() {
-    for (const std::string& engine :
-         EligibleConvEngines(bench_.context, params_, direction_, formats_)) {
+    std::vector<std::string> engines =
+        EligibleConvEngines(bench_.context, params_, direction_, formats_);
+    if (bench_.libraries) {
+      const auto more = LibraryConvEngines(bench_.context, params_, direction_, formats_);
+      engines.insert(engines.end(), more.begin(), more.end());
+    }
+    for (const std::string& engine : engines) {
       if (!bench_.Wanted(name_ + " " + engine)) continue;
       if (engine == "direct" && DirectMs() > kMostDirectMs) {
         std::printf("%-48s %-24s left out: estimated at %.0f ms\n", name_.c_str(), engine.c_str(),
@@ -263,7 +269,8 @@ nlohmann::ordered_json NetTotals(const GpuBench& bench) {
     const std::string conv = entry["conv"];
     const std::string key = entry["size"].get<std::string>() + " " +
                             entry["dtype"].get<std::string>() + " " +
-                            entry["direction"].get<std::string>();
+                            entry["direction"].get<std::string>() +
+                            (IsLibraryConvEngine(entry["engine"]) ? " by libraries" : "");
     const double ms = entry["ms"];
     times[conv] = entry["times_in_net"];
     const auto [place, added] = least[key].try_emplace(conv, ms);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "kernels/conv_libraries.h"
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/runtime/buffer.h"
 
@@ -139,6 +140,9 @@ std::vector<std::string> EligibleConvEngines(const Context& context, const ConvP
 std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams& params,
                                        ConvDirection direction, ConvFormats formats,
                                        const std::string& engine) {
+  if (IsLibraryConvEngine(engine)) {
+    return MakeLibraryConvPlan(context, params, direction, formats, engine);
+  }
   const std::vector<std::string> eligible =
       EligibleConvEngines(context, params, direction, formats);
   const std::string& chosen = engine.empty() ? eligible.front() : engine;

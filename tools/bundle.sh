@@ -54,6 +54,8 @@ cp "$root"/lseg/*.prototxt "$out/lseg/"
 cp "$root"/benchmarks/bench_torch*.py "$out/benchmarks/"
 cp "$root/tools/gpu_check.sh" "$out/"
 cp "$build/kernels/liblseg_kernels.so" "$out/lib/"
+# Its engines' cuDNN and cuBLAS are the machine's own.
+[[ ! -e "$build/kernels/liblseg_cudnn.so" ]] || cp "$build/kernels/liblseg_cudnn.so" "$out/lib/"
 
 # The C library and the loader are the machine's own; libcuda comes with the driver.
 system='^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|cuda))\.so'

@@ -48,14 +48,16 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
   return engine;
 }
 
-// An engine's name for a case: the one that was chosen before, the fastest, or the first.
-std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const ConvParams& params,
-                         ConvDirection direction, ConvFormats formats) {
+// An engine's name for a case: the one that was chosen before, the one that the layer asks for, the
+// fastest, or the first.
+std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const std::string& asked,
+                         const ConvParams& params, ConvDirection direction, ConvFormats formats) {
   const auto known = prepare.engines.find(key);
   if (known != prepare.engines.end()) return known->second;
   const std::string engine =
-      prepare.measure ? Fastest(prepare, params, direction, formats)
-                      : EligibleConvEngines(prepare.context, params, direction, formats).front();
+      !asked.empty()    ? asked
+      : prepare.measure ? Fastest(prepare, params, direction, formats)
+                        : EligibleConvEngines(prepare.context, params, direction, formats).front();
   prepare.engines[key] = engine;
   return engine;
 }
@@ -63,8 +65,13 @@ std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const 
 // What the three directions share.
 class ConvOpBase : public Op {
  public:
-  ConvOpBase(std::string layer, const ConvParams& params, ConvDirection direction)
-      : layer_(std::move(layer)), params_(params), direction_(direction) {}
+  // engine: where the layer asks for one by name, else "".
+  ConvOpBase(std::string layer, const ConvParams& params, ConvDirection direction,
+             std::string engine)
+      : layer_(std::move(layer)),
+        params_(params),
+        direction_(direction),
+        engine_(std::move(engine)) {}
   std::string Name() const override { return "conv_" + ToString(direction_); }
   int64_t WorkspaceBytes() const override { return plan_->WorkspaceBytes(); }
 
@@ -74,20 +81,21 @@ class ConvOpBase : public Op {
     params_.allow_tf32 = prepare.allow_tf32;
     const std::string key = layer_ + " " + ToString(direction_);
     plan_ = MakeConvPlan(prepare.context, params_, direction_, formats,
-                         ChooseEngine(prepare, key, params_, direction_, formats));
+                         ChooseEngine(prepare, key, engine_, params_, direction_, formats));
   }
 
   std::string layer_;
   ConvParams params_;
   ConvDirection direction_;
+  std::string engine_;
   std::unique_ptr<ConvPlan> plan_;
 };
 
 // Inputs: d_dst, weight. Output: d_src.
 class ConvBackwardDataOp : public ConvOpBase {
  public:
-  ConvBackwardDataOp(std::string layer, const ConvParams& params)
-      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardData) {}
+  ConvBackwardDataOp(std::string layer, const ConvParams& params, std::string engine)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardData, std::move(engine)) {}
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
     MakePlan(prepare, out[0], in[0]);
@@ -112,8 +120,8 @@ class ConvBackwardDataOp : public ConvOpBase {
 // Inputs: src, d_dst. Outputs: d_weight, then d_bias where the layer has a bias.
 class ConvBackwardWeightsOp : public ConvOpBase {
  public:
-  ConvBackwardWeightsOp(std::string layer, const ConvParams& params)
-      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardWeights) {}
+  ConvBackwardWeightsOp(std::string layer, const ConvParams& params, std::string engine)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kBackwardWeights, std::move(engine)) {}
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     MakePlan(prepare, in[0], in[1]);
@@ -152,9 +160,10 @@ class FusedReluBackwardOp : public Op {
 // Inputs: src, weight, bias (where the layer has one). Output: dst.
 class ConvForwardOp : public ConvOpBase {
  public:
-  ConvForwardOp(std::string layer, const ConvParams& params)
-      : ConvOpBase(std::move(layer), params, ConvDirection::kForward) {}
-  const ConvParams* AsConv() const override { return &params_; }
+  ConvForwardOp(std::string layer, const ConvParams& params, std::string engine)
+      : ConvOpBase(std::move(layer), params, ConvDirection::kForward, std::move(engine)) {}
+  // One whose engine is asked for is nothing that passes may replace.
+  const ConvParams* AsConv() const override { return engine_.empty() ? &params_ : nullptr; }
 
   // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
   // few of a score map leave plainly; other channel counts and groups stay plain on both sides.
@@ -213,12 +222,12 @@ class ConvForwardOp : public ConvOpBase {
                  "layer '" << layer_
                            << "': weight and bias learn together or not at all "
                               "(lr_mult 0 on one of them only)");
-      builder.AddGradientNode(std::make_unique<ConvBackwardWeightsOp>(layer_, plain),
+      builder.AddGradientNode(std::make_unique<ConvBackwardWeightsOp>(layer_, plain, engine_),
                               {builder.input(0), d_dst},
                               params_.bias ? std::vector<int>{1, 2} : std::vector<int>{1});
     }
     if (builder.Wanted(0)) {
-      builder.AddGradientNode(std::make_unique<ConvBackwardDataOp>(layer_, plain),
+      builder.AddGradientNode(std::make_unique<ConvBackwardDataOp>(layer_, plain, engine_),
                               {d_dst, builder.input(1)}, {0});
     }
   }
@@ -238,7 +247,7 @@ class ConvForwardOp : public ConvOpBase {
 class ConvStageEndOp : public ConvOpBase {
  public:
   ConvStageEndOp(std::string layer, const ConvParams& params)
-      : ConvOpBase(std::move(layer), params, ConvDirection::kForward) {}
+      : ConvOpBase(std::move(layer), params, ConvDirection::kForward, "") {}
   std::string Name() const override { return "conv_stage_end"; }
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
@@ -285,14 +294,22 @@ std::unique_ptr<Op> MakeConvStageEndOp(std::string layer, const ConvParams& para
 void BuildConvolution(LayerBuilder& builder) {
   const caffe::ConvolutionParameter& param = builder.param().convolution_param();
   const ConvParams conv = ReadConvolutionParam<ConvParams>(builder);
+  std::string engine;
+  if (param.engine() == caffe::ConvolutionParameter::CUDNN) {
+    if (builder.context().device() == Device::kCuda) {
+      engine = "cudnn";
+    } else {
+      builder.Note("engine: CUDNN is ignored: it is for device cuda");
+    }
+  }
   std::vector<TensorId> inputs = {builder.Bottom(0)};
   inputs.push_back(builder.AddParam(0, "weight", conv.Weight(), [&](float* data, Random& random) {
     Fill(param.weight_filler(), conv.Weight(), data, random);
   }));
   AddBias(builder, inputs);
   const TensorId top = builder.AddTop(0, conv.Dst());
-  builder.AddNode(std::make_unique<ConvForwardOp>(builder.param().name(), conv), std::move(inputs),
-                  {top});
+  builder.AddNode(std::make_unique<ConvForwardOp>(builder.param().name(), conv, engine),
+                  std::move(inputs), {top});
 }
 
 }  // namespace lseg
