@@ -34,6 +34,7 @@ struct Options {
   bool train = false;
   Device device = Device::kCpu;
   Precision precision = Precision::kF32;
+  std::string library;
   int64_t batch = 1, width = 1440, height = 960;
   int threads = 0, repeat = 3, warmup = 1;
   bool layers = false, measure = false;
@@ -164,6 +165,7 @@ std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& sol
   NetOptions net_options;
   net_options.measure_engines = options.measure;
   net_options.precision = options.precision;
+  net_options.library = options.library;
   const std::vector<TensorDesc> blobs = batch.Blobs();
   for (size_t i = 0; i < blobs.size(); ++i) net_options.inputs[batch.Names()[i]] = blobs[i];
   if (options.train) {
@@ -230,6 +232,7 @@ void Run(const Options& options) {
   nlohmann::ordered_json report{{"mode", options.train ? "train" : "forward"},
                                 {"device", ToString(options.device)},
                                 {"precision", ToString(options.precision)},
+                                {"library", options.library},
                                 {"batch", options.batch},
                                 {"width", options.width},
                                 {"height", options.height},
@@ -264,6 +267,8 @@ int Main(int argc, char** argv) {
       ("mode", "forward: one inference; train: one training step",
        cxxopts::value<std::string>())                                                 //
       ("device", "cpu or cuda", cxxopts::value<std::string>()->default_value("cpu"))  //
+      ("library", "cudnn or cublas: for the convolutions that it does",
+       cxxopts::value<std::string>()->default_value(""))  //
       ("precision", "f32; on a GPU also tf32, bf16, f16",
        cxxopts::value<std::string>()->default_value("f32"))                        //
       ("batch", "images", cxxopts::value<int64_t>()->default_value("1"))           //
@@ -290,6 +295,7 @@ int Main(int argc, char** argv) {
   LSEG_CHECK(device == "cpu" || device == "cuda", "--device '" << device << "': cpu or cuda");
   options.device = device == "cuda" ? Device::kCuda : Device::kCpu;
   options.precision = ParsePrecision(parsed["precision"].as<std::string>());
+  options.library = parsed["library"].as<std::string>();
   options.batch = parsed["batch"].as<int64_t>();
   options.width = parsed["width"].as<int64_t>();
   options.height = parsed["height"].as<int64_t>();

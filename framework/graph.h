@@ -63,6 +63,7 @@ struct PrepareContext {
   bool measure = false;          // choose by timing rather than by the table's order
   EngineCache* cache = nullptr;  // of what was timed before; may be null
   bool allow_tf32 = false;       // convolutions of f32 may multiply in tf32
+  std::string library;           // engine of a library for all cases that it supports; "": none
 };
 
 // Between convolutions activations have the blocked format and the dtype of the trunk; everywhere

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/conv_libraries.h"
 #include "kernels/reorder.h"
 #include "kernels/update.h"
 
@@ -85,7 +86,10 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   const auto runs = [&](const char* pass) { return options.without_passes.count(pass) == 0; };
   if (!training && runs("fold_head")) FoldHeadOf(filtered);
   if (runs("fuse_conv_relu")) FuseConvRelu(graph);
-  if (!training && runs("fuse_stage_ends") && runs("assign_formats")) {
+  LSEG_CHECK(options.library.empty() || IsLibraryConvEngine(options.library),
+             "no library has a convolution engine '" << options.library
+                                                     << "': cudnn and cublas are known");
+  if (!training && options.library.empty() && runs("fuse_stage_ends") && runs("assign_formats")) {
     FuseStageEnds(graph, context, policy);
   }
   if (runs("assign_formats")) AssignFormats(graph, policy);
@@ -93,8 +97,12 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);
   }
-  PrepareContext prepare{context, engines_, options.measure_engines, options.engine_cache,
-                         options.precision == Precision::kTf32};
+  PrepareContext prepare{context,
+                         engines_,
+                         options.measure_engines,
+                         options.engine_cache,
+                         options.precision == Precision::kTf32,
+                         options.library};
   PrepareOps(graph, prepare);
   PackWeights(graph, training);
   plan_ = PlanMemory(graph);

@@ -41,6 +41,9 @@ struct NetOptions {
   bool measure_engines = false;
   EngineCache* engine_cache =
       nullptr;  // where measured choices are looked up and kept; may be null
+  // "cudnn" or "cublas" (kernels/conv_libraries.h): runs the convolutions that it supports, none of
+  // them merged with what follows at a stage's end. "": own kernels, but where a layer asks for it.
+  std::string library;
   Precision precision = Precision::kF32;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fuse_stage_ends", "assign_formats" (everything stays NCHW; no stage ends

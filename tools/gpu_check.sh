@@ -105,12 +105,6 @@ have_cudnn() {
 
 run_bench() {
   step bench_gpu 120 bin/bench_gpu --json "$out/bench_gpu.json"
-  if [[ -e lib/liblseg_cudnn.so ]] && have_cudnn; then
-    step bench_libraries 60 bin/bench_gpu --libraries --quick --only bf16 \
-      --json "$out/bench_libraries.json"
-  else
-    echo "no cuDNN: its engines are not timed"
-  fi
   local batch
   for batch in 1 4 8; do
     step "net_forward_n$batch" 40 bin/bench_net forward --device cuda --precision bf16 \
@@ -122,6 +116,17 @@ run_bench() {
     --layers
   step net_train_720x480_n4 60 bin/bench_net train --device cuda --precision bf16 --batch 4 \
     --width 720 --height 480 --repeat 10 --warmup 4 --layers
+  local mode
+  if [[ -e lib/liblseg_cudnn.so ]] && have_cudnn; then
+    step bench_libraries 60 bin/bench_gpu --libraries --quick --only bf16 \
+      --json "$out/bench_libraries.json"
+    for mode in forward train; do
+      step "net_${mode}_cudnn" 40 bin/bench_net "$mode" --device cuda --precision bf16 \
+        --library cudnn --repeat 10 --warmup 4
+    done
+  else
+    echo "no cuDNN: its engines are not timed"
+  fi
 }
 
 run_torch() {

@@ -7,6 +7,7 @@
 #include "framework/filler.h"
 #include "framework/layers/layers.h"
 #include "kernels/conv.h"
+#include "kernels/conv_libraries.h"
 #include "kernels/elementwise.h"
 
 namespace lseg {
@@ -49,14 +50,20 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
 }
 
 // An engine's name for a case: the one that was chosen before, the one that the layer asks for, the
-// fastest, or the first.
+// one asked for wherever it fits, the fastest, or the first.
 std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const std::string& asked,
                          const ConvParams& params, ConvDirection direction, ConvFormats formats) {
   const auto known = prepare.engines.find(key);
   if (known != prepare.engines.end()) return known->second;
+  std::vector<std::string> of_libraries;
+  if (asked.empty() && !prepare.library.empty()) {
+    of_libraries = LibraryConvEngines(prepare.context, params, direction, formats);
+  }
+  const auto library = std::find(of_libraries.begin(), of_libraries.end(), prepare.library);
   const std::string engine =
-      !asked.empty()    ? asked
-      : prepare.measure ? Fastest(prepare, params, direction, formats)
+      !asked.empty()                  ? asked
+      : library != of_libraries.end() ? *library
+      : prepare.measure               ? Fastest(prepare, params, direction, formats)
                         : EligibleConvEngines(prepare.context, params, direction, formats).front();
   prepare.engines[key] = engine;
   return engine;

@@ -61,11 +61,17 @@ TEST(EngineField, CudaTakesCudnnOrSaysWhatIsMissing) {
   make("engine: CAFFE");
   EXPECT_THAT(engines, testing::Not(Contains(testing::Pair(testing::_, "cudnn"))));
   const std::string error = ErrorOf([&] { make("engine: CUDNN"); });
+  options.library = "cublas";  // asks the library what it supports
+  EXPECT_EQ(ErrorOf([&] { make(""); }), error);
+  options.library = "mkl";
+  EXPECT_THAT(ErrorOf([&] { make(""); }), HasSubstr("no library has a convolution engine 'mkl'"));
   if (context.Describe().starts_with("softgpu")) {
     EXPECT_THAT(error, HasSubstr("the device is softgpu"));
     return;
   }
   if (!error.empty()) GTEST_SKIP() << error;
+  options.library.clear();
+  make("engine: CUDNN");
   EXPECT_THAT(engines, Contains(testing::Pair("c forward", "cudnn")));
   EXPECT_THAT(engines, Contains(testing::Pair("c backward weights", "cudnn")));
 }
