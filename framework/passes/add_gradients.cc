@@ -6,6 +6,11 @@
 namespace lseg {
 namespace {
 
+// Labels and indices carry no gradient.
+bool IsFloat(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
 // Tensors through which something that learns is reached.
 std::vector<bool> WantedTensors(const Graph& graph, const std::vector<NetParam>& params,
                                 bool inputs_too) {
@@ -23,8 +28,7 @@ std::vector<bool> WantedTensors(const Graph& graph, const std::vector<NetParam>&
     bool any = false;
     for (TensorId input : node.inputs) any = any || wanted[input];
     for (TensorId output : node.outputs) {
-      // Labels and indices carry no gradient.
-      if (any && graph.tensors[output].desc.dtype == DType::kF32) wanted[output] = true;
+      if (any && IsFloat(graph.tensors[output].desc.dtype)) wanted[output] = true;
     }
   }
   return wanted;

@@ -9,6 +9,7 @@ const std::vector<ConvEngine>& ConvEngines() {
     std::vector<ConvEngine> engines = {
         {"first_layer", SupportsConvFirst, MakeConvFirst},
         {"score", SupportsConvScore, MakeConvScore},
+        {"planes", SupportsConvPlanes, MakeConvPlanes},
         {"implicit_gemm_weights", SupportsConvWeights, MakeConvWeights},
     };
     for (const ConvEngine& engine : ConvGemmEngines()) engines.push_back(engine);

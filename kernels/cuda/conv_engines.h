@@ -21,6 +21,11 @@ bool SupportsConvScore(const Context&, const ConvParams&, ConvDirection, ConvFor
 std::unique_ptr<ConvPlan> MakeConvScore(const Context&, const ConvParams&, ConvDirection,
                                         ConvFormats);
 
+// 1x1 between at most 8 and at most 8 channels, NCHW f32: conv_planes.cu.
+bool SupportsConvPlanes(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvPlanes(const Context&, const ConvParams&, ConvDirection,
+                                         ConvFormats);
+
 // Backward weights of 3x3 with stride 1 in NHWC, on the tensor cores: conv_weights.cu.
 bool SupportsConvWeights(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvWeights(const Context&, const ConvParams&, ConvDirection,

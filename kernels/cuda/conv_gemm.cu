@@ -249,8 +249,10 @@ std::unique_ptr<ConvPlan> Make(const Context&, const ConvParams& params, ConvDir
 }  // namespace
 
 std::vector<ConvEngine> ConvGemmEngines() {
-  return {{kTileNames[0], Supports<0>, Make<0>, true}, {kTileNames[1], Supports<1>, Make<1>, true},
-          {kTileNames[2], Supports<2>, Make<2>, true}, {kTileNames[3], Supports<3>, Make<3>, true},
+  // First the tile that nobody is far behind with: of the others 128x128 gains 4 % where there are
+  // 128 outputs or more, and takes twice the time for 64.
+  return {{kTileNames[2], Supports<2>, Make<2>, true}, {kTileNames[0], Supports<0>, Make<0>, true},
+          {kTileNames[1], Supports<1>, Make<1>, true}, {kTileNames[3], Supports<3>, Make<3>, true},
           {kTileNames[4], Supports<4>, Make<4>, true}, {kTileNames[5], Supports<5>, Make<5>},
           {kTileNames[6], Supports<6>, Make<6>}};
 }

@@ -144,6 +144,27 @@ TEST(ConvScore, MatchesTheOracle) {
   }
 }
 
+// Few planes to few: every count that the kernels unroll, images that begin within a block, more
+// pixels than the grid has threads.
+TEST(ConvPlanes, MatchesTheOracle) {
+  int count = 0;
+  for (const Shape& src : {Shape{2, 5, 5, 7}, {1, 1, 30, 31}, {3, 4, 3, 11}, {1, 8, 20, 25}}) {
+    for (const int64_t outputs : {1, 4, 7}) {
+      for (const ConvDirection direction : kDirections) {
+        ConvCheck check{{.src = src, .out_channels = outputs, .bias = count % 3 != 1},
+                        direction,
+                        {},
+                        GradMode::kWrite,
+                        "planes"};
+        check.device = Device::kCuda;
+        if (direction == ConvDirection::kForward) check.params.relu = count % 2 == 0;
+        if (direction != ConvDirection::kForward && count++ % 2 == 0) check.mode = GradMode::kAdd;
+        ExpectConvExact(check);
+      }
+    }
+  }
+}
+
 // Strips and segments cut short, several parts, tiles of channels cut short.
 TEST(ConvWeights, MatchesTheOracle) {
   int count = 0;
@@ -231,6 +252,10 @@ TEST(ConvCuda, BlocksGoOnToFurtherTiles) {
   const ConvParams wide = {.src = {1, 136, 128, 125}, .out_channels = 1};
   ExpectConvExact(OnTheGpu(wide, ConvDirection::kBackwardData, kExactScoreFormats, "score"));
   ExpectConvExact(OnTheGpu(wide, ConvDirection::kBackwardWeights, kExactScoreFormats, "score"));
+  const ConvParams planes = {.src = {1, 1, 600, 250}, .out_channels = 1};
+  for (const ConvDirection direction : kDirections) {
+    ExpectConvExact(OnTheGpu(planes, direction, {}, "planes"));
+  }
 }
 
 TEST(ConvCuda, GradientsOfWeightsRepeatBitForBit) {
@@ -240,6 +265,7 @@ TEST(ConvCuda, GradientsOfWeightsRepeatBitForBit) {
         OnTheGpu({.src = {2, 24, 37, 31}, .out_channels = 4}, kWeights, kScoreFormats, "score"),
         OnTheGpu(Conv3x3({2, 16, 17, 35}, 16), kWeights, kNarrowFormats, "implicit_gemm_weights"),
         OnTheGpu(Conv3x3({2, 16, 17, 35}, 16), kWeights, kExactFormats, "simt_weights"),
+        OnTheGpu({.src = {2, 5, 37, 31}, .out_channels = 2}, kWeights, {}, "planes"),
         OnTheGpu(Conv3x3({1, 4, 17, 35}, 4), kWeights, kExactFormats, "direct")}) {
     EXPECT_EQ(RunConv(check), RunConv(check)) << Describe(check);
   }
@@ -261,6 +287,9 @@ TEST(ConvCuda, PrefersTheMostSpecialEngine) {
   for (const ConvDirection direction : kDirections) {
     EXPECT_EQ(engine(score, direction, kScoreFormats), "score");
     EXPECT_EQ(engine(score, direction, kExactScoreFormats), "score");
+  }
+  for (const ConvDirection direction : kDirections) {
+    EXPECT_EQ(engine({.src = {1, 5, 33, 29}, .out_channels = 1}, direction, {}), "planes");
   }
   EXPECT_EQ(engine(middle, kWeights, kNarrowFormats), "implicit_gemm_weights");
   EXPECT_EQ(engine(middle, kWeights, kExactFormats), "simt_weights");

@@ -127,7 +127,10 @@ double UlpsOff(float actual, double expected) {
   return std::fabs(actual - expected) / std::ldexp(1.0, std::max(exponent - 24, -149));
 }
 
-TEST_P(SigmoidTest, WithinTwoUlpsEverywhere) {
+// Of the exponential 1 ulp on the CPU and 2 on a GPU (CUDA's bound of expf), of the sum and the
+// quotient half a one each.
+TEST_P(SigmoidTest, WithinTwoUlpsEverywhereOnAGpuThree) {
+  const double bound = GetParam() == Device::kCpu ? 2 : 3;
   Context context(GetParam());
   std::vector<float> src;
   for (double z = -110; z <= 110; z += 0.00371) src.push_back(static_cast<float>(z));
@@ -141,7 +144,7 @@ TEST_P(SigmoidTest, WithinTwoUlpsEverywhere) {
   for (size_t i = 0; i < src.size(); ++i) {
     const double z = src[i];
     const double expected = z < 0 ? std::exp(z) / (1 + std::exp(z)) : 1 / (1 + std::exp(-z));
-    ASSERT_LE(UlpsOff(dst[i], expected), 2) << "sigmoid(" << z << ")";
+    ASSERT_LE(UlpsOff(dst[i], expected), bound) << "sigmoid(" << z << ")";
   }
 }
 
