@@ -76,11 +76,12 @@ Cost Sectors(const Access& access) {
 
 // Where all words are different ones.
 uint32_t PassesInOrder(const Access& access, uint32_t lanes, int shift, uint32_t places) {
-  uint8_t count[kBanks] = {};
+  uint32_t count[kBanks] = {}, most = 1;
   for (uint32_t m = lanes; m; m &= m - 1) {
-    ++count[static_cast<uint32_t>(access.address[std::countr_zero(m)] >> shift) & (places - 1)];
+    const auto word = static_cast<uint32_t>(access.address[std::countr_zero(m)] >> shift);
+    most = std::max(most, ++count[word & (places - 1)]);
   }
-  return *std::max_element(count, count + places);
+  return most;
 }
 
 // Passes that these lanes need together: the most distinct words that one bank is asked for. Wider

@@ -73,6 +73,12 @@ void CollectSymbols(const ptx::Operand& operand, std::set<std::string>& names) {
   for (const ptx::Operand& element : operand.elements) CollectSymbols(element, names);
 }
 
+void MarkRegisters(const ptx::Operand& operand, std::vector<bool>& used) {
+  if (operand.kind == ptx::Operand::Kind::kRegister)
+    used[static_cast<size_t>(operand.index)] = true;
+  for (const ptx::Operand& element : operand.elements) MarkRegisters(element, used);
+}
+
 bool IsIndirectCall(const ptx::Instruction& instruction) {
   if (instruction.words[0] != "call") return false;
   return std::any_of(instruction.operands.begin(), instruction.operands.end(),
@@ -103,15 +109,21 @@ int SharedAccessBytes(const ptx::Instruction& instruction) {
 
 }  // namespace
 
+// Only those that instructions name: nvcc declares many more, and a frame is better small.
 void FrameLayout::AddRegisters(const ptx::Function& function) {
-  registers.resize(function.registers.size());
+  registers.assign(function.registers.size(), kNoRef);
+  std::vector<bool> used(function.registers.size(), false);
+  for (const ptx::Instruction& instruction : function.instructions) {
+    if (instruction.guard >= 0) used[static_cast<size_t>(instruction.guard)] = true;
+    for (const ptx::Operand& operand : instruction.operands) MarkRegisters(operand, used);
+  }
   // Predicates first: they are small, and slots are aligned for vectors.
   for (size_t i = 0; i < registers.size(); ++i) {
-    if (function.registers[i].bits == 1) registers[i] = Add(0);
+    if (used[i] && function.registers[i].bits == 1) registers[i] = Add(0);
   }
   for (size_t i = 0; i < registers.size(); ++i) {
     const int bits = function.registers[i].bits;
-    if (bits != 1) registers[i] = Add(bits <= 16 ? 2 : bits / 8);
+    if (used[i] && bits != 1) registers[i] = Add(bits <= 16 ? 2 : bits / 8);
   }
 }
 

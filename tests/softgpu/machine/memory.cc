@@ -26,6 +26,15 @@ void* Map(uint64_t bytes, int protection) {
   return p;
 }
 
+// What is used densely: large pages, where the system has them, as look-ups of addresses are what
+// scattered accesses wait for.
+template <class T>
+T* MapDense(uint64_t bytes) {
+  void* const p = Map(bytes, PROT_READ | PROT_WRITE);
+  madvise(p, bytes, MADV_HUGEPAGE);  // a hint: without, all works as well
+  return static_cast<T*>(p);
+}
+
 // Zeroes a range and gives its whole pages back to the system.
 void Discard(uint8_t* begin, uint64_t bytes) {
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -50,14 +59,10 @@ void Discard(uint8_t* begin, uint64_t bytes) {
 DeviceMemory::DeviceMemory(uint64_t capacity) : span_(capacity * kSpanFactor), capacity_(capacity) {
   reserved_ = Map(span_ + kMargin, PROT_NONE);
   base_ = reinterpret_cast<uint64_t>(reserved_);
-  data_ = static_cast<uint8_t*>(Map(span_ + kMargin, PROT_READ | PROT_WRITE));
-  state_ = static_cast<uint8_t*>(Map(span_ + kMargin, PROT_READ | PROT_WRITE));
-  const auto map_entries = [this](uint64_t of_entry) {
-    return static_cast<uint64_t*>(
-        Map(RaceBytes(span_ + kMargin, of_entry), PROT_READ | PROT_WRITE));
-  };
-  chunks_ = map_entries(16);
-  granules_ = map_entries(4);
+  data_ = MapDense<uint8_t>(span_ + kMargin);
+  state_ = MapDense<uint8_t>(span_ + kMargin);
+  chunks_ = MapDense<uint64_t>(RaceBytes(span_ + kMargin, 16));
+  granules_ = static_cast<uint64_t*>(Map(RaceBytes(span_ + kMargin, 4), PROT_READ | PROT_WRITE));
   next_ = base_ + kAlignment;
 }
 

@@ -110,11 +110,11 @@ void FindPattern(Access& access) {
 // Where the lanes' bytes and states are, from those of an address on; whether all are written.
 template <class Word>
 bool PlaceWords(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
-  Word unlike{};
+  Word all = AllWritten<Word>();  // whose bit no other state has
   const auto look = [&](int lane) {
     Word word;
     std::memcpy(&word, r.state[lane], sizeof(word));
-    unlike |= word ^ AllWritten<Word>();
+    all &= word;
   };
   if (access.mask == kAllLanes) {
     for (int l = 0; l < kLanes; ++l) {
@@ -122,6 +122,7 @@ bool PlaceWords(const Access& access, uint8_t* data, uint8_t* state, uint64_t fr
       r.data[l] = data + at;
       r.state[l] = state + at;
     }
+#pragma GCC unroll 8
     for (int l = 0; l < kLanes; ++l) look(l);
   } else {
     ForLanes(access.mask, [&](int lane) {
@@ -131,7 +132,7 @@ bool PlaceWords(const Access& access, uint8_t* data, uint8_t* state, uint64_t fr
       look(lane);
     });
   }
-  return IsZero(unlike);
+  return IsZero(all ^ AllWritten<Word>());
 }
 bool PlaceLanes(const Access& access, uint8_t* data, uint8_t* state, uint64_t from, Reached& r) {
   const auto place = access.bytes == 1   ? PlaceWords<uint8_t>
@@ -142,18 +143,19 @@ bool PlaceLanes(const Access& access, uint8_t* data, uint8_t* state, uint64_t fr
   return place(access, data, state, from, r);
 }
 
-// Bytes that one request of DeviceMemory::Prefetch is for.
-constexpr uint64_t kRow = 64;
-// What the lanes will touch, which is seldom near: all requests before the first use.
-void PrefetchRows(const DeviceMemory& memory, const Access& access) {
+// What the lanes will touch, which is seldom near: all requests before the first use. A request is
+// for 64 bytes.
+void Prefetch(const DeviceMemory& memory, const Access& access) {
   if (access.mask != kAllLanes) {
     ForLanes(access.mask, [&](int lane) { memory.Prefetch(access.address[lane]); });
     return;
   }
-  for (int l = 0; l < kLanes; l += 4) {
+  // Neighbours often share one.
+  const int step = access.pattern == Pattern::kUnitStride ? 64 / static_cast<int>(access.bytes) : 4;
+  for (int l = 0; l < kLanes; l += step) {
     const uint64_t* const a = access.address + l;
     memory.Prefetch(a[0]);
-    if ((a[0] ^ a[3]) / kRow == 0) continue;  // neighbours often share it
+    if (access.pattern == Pattern::kUnitStride || (a[0] ^ a[3]) / 64 == 0) continue;
     for (int k = 1; k < 4; ++k) memory.Prefetch(a[k]);
   }
 }
@@ -188,7 +190,7 @@ void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
   if (access.pattern == Pattern::kUnitStride) {
     const uint64_t a0 = access.address[0];
     if (memory.Contains(a0) && (a0 & (access.bytes - 1)) == 0) {
-      for (uint64_t at = 0; at < kLanes * access.bytes; at += kRow) memory.Prefetch(a0 + at);
+      Prefetch(memory, access);
       uint8_t* const state = memory.State(a0);
       const uint8_t least = LeastState(state, kLanes * access.bytes);
       if (least != kNoMemory) {
@@ -209,7 +211,7 @@ void ReachGlobal(Warp& w, const Inst& i, Reached& r) {
   const Extent extent = ExtentOf(access);
   if ((extent.bits & (access.bytes - 1)) == 0 && memory.Contains(extent.low) &&
       memory.Contains(extent.high)) {
-    PrefetchRows(memory, access);
+    Prefetch(memory, access);
     if (PlaceLanes(access, memory.Data(extent.low), memory.State(extent.low), extent.low, r)) {
       return;
     }

@@ -77,6 +77,22 @@ softgpu_program(runtime_compressed unusable.cu
 softgpu_program(runtime_machine_code unusable.cu
   -cudart shared -gencode arch=compute_80,code=sm_80)
 softgpu_program(runtime_static unusable.cu)
+# CUTLASS's headers come with PyPI's nvidia-cutlass; found where python3 finds its packages.
+set(cutlass_hint "")
+find_program(SOFTGPU_PYTHON python3)
+if(SOFTGPU_PYTHON AND NOT LSEG_CUTLASS_INCLUDE)
+  execute_process(
+    COMMAND "${SOFTGPU_PYTHON}" -c "import importlib.util as u; \
+s = u.find_spec('cutlass_library'); print(s.submodule_search_locations[0] if s else '', end='')"
+    OUTPUT_VARIABLE cutlass_hint ERROR_QUIET)
+endif()
+find_path(LSEG_CUTLASS_INCLUDE cutlass/gemm/device/gemm.h
+  HINTS "${cutlass_hint}/source/include" NO_DEFAULT_PATH
+  DOC "Directory with CUTLASS's headers, for a test of softgpu")
+if(LSEG_CUTLASS_INCLUDE)
+  softgpu_program(runtime_cutlass cutlass.cu ${SOFTGPU_NVCC_FLAGS}
+    --expt-relaxed-constexpr -isystem "${LSEG_CUTLASS_INCLUDE}")
+endif()
 add_custom_target(softgpu_programs ALL DEPENDS ${softgpu_programs})
 
 lseg_test(softgpu_runtime_test
@@ -92,4 +108,5 @@ target_compile_definitions(softgpu_runtime_test PRIVATE
   SOFTGPU_PROGRAMS_DIR="${SOFTGPU_PROGRAMS_DIR}"
   SOFTGPU_CUDART_DIR="${SOFTGPU_CUDART_DIR}"
   SOFTGPU_TOOLKIT_CUDART="${SOFTGPU_TOOLKIT_CUDART}"
+  SOFTGPU_HAS_CUTLASS=$<BOOL:${LSEG_CUTLASS_INCLUDE}>
   SOFTGPU_HOST_FAULTS="${CMAKE_CURRENT_SOURCE_DIR}/tests/programs/host_faults.cu")

@@ -17,8 +17,12 @@ using testing::HasSubstr;
 class Program : public testing::TestWithParam<const char*> {};
 
 TEST_P(Program, RightForEverySeed) {
-  // Faults that the program makes on purpose, to see the error.
   const std::string name = GetParam();
+  if (name == "runtime_cutlass" && !SOFTGPU_HAS_CUTLASS) {
+    GTEST_SKIP() << "no headers of CUTLASS; pip install nvidia-cutlass, or "
+                    "-DLSEG_CUTLASS_INCLUDE=DIR";
+  }
+  // Faults that the program makes on purpose, to see the error.
   const std::string flags = name == "runtime_launches" ? "--off launch,assert,leak" : "";
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const Outcome outcome = RunProgram(seed, flags, name);
@@ -27,9 +31,9 @@ TEST_P(Program, RightForEverySeed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runtime, Program,
-                         testing::Values("runtime_cub", "runtime_samples", "runtime_memory",
-                                         "runtime_streams", "runtime_graphs", "runtime_symbols",
-                                         "runtime_launches"),
+                         testing::Values("runtime_cub", "runtime_cutlass", "runtime_samples",
+                                         "runtime_memory", "runtime_streams", "runtime_graphs",
+                                         "runtime_symbols", "runtime_launches"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Program, LimitsOfTheOtherDevice) {
