@@ -15,7 +15,10 @@ namespace {
 class EngineCacheTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "lseg_engine_cache_test";
+    // Tests run at the same time, each in a process of its own.
+    folder_ =
+        std::filesystem::path(testing::TempDir()) /
+        (std::string("lseg_") + testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove_all(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
