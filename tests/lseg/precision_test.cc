@@ -10,7 +10,6 @@
 #include "framework/net.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/random.h"
-#include "tests/device.h"
 
 namespace lseg {
 namespace {
@@ -57,7 +56,6 @@ INSTANTIATE_TEST_SUITE_P(In, PrecisionTest,
 // angle between the gradients stays below 0.2 (cosine .98), in bf16 below 0.64 (cosine .8). Wrong
 // taps or gradients of another layer leave a random angle, a cosine of 0.1 and less.
 TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
-  LSEG_SKIP_WITHOUT(Device::kCuda);
   Training exact(Precision::kF32), rounded(GetParam());
   EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
   const double cosine = GetParam() == Precision::kBF16 ? 0.8 : 0.98;
