@@ -14,7 +14,7 @@
 namespace lseg::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256, kBlocks = 4;  // a multiprocessor; more would take registers away
 constexpr int kMostPlanes = 8;
 
 struct PlanesArgs {
@@ -35,7 +35,7 @@ __device__ int64_t FirstPlane(const PlanesArgs& args, int64_t pixel, int channel
 // dst[o] = bias[o] + sum over i of weight[o][i] src[i]; transposed: weight[i][o], as backward data
 // wants it.
 template <int kIn, bool kTransposed>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     PlanesProduct(PlanesArgs args, Weights weights, const float* __restrict__ src,
                   float* __restrict__ dst, bool relu, bool add) {
   const int64_t step = int64_t{gridDim.x} * kThreads;
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads)
 // partials[block]: [out][in], then [out] of the bias. One output at a time, so that the sums of a
 // thread are few; d_dst is read once, src once an output, from the L2 cache but for the first.
 template <int kIn>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     PlanesWeights(PlanesArgs args, const float* __restrict__ src, const float* __restrict__ d_dst,
                   float* __restrict__ partials) {
   float* to = partials + int64_t{blockIdx.x} * args.out * (args.in + 1);
@@ -116,7 +116,7 @@ class PlanesConv : public ConvPlan {
     const Shape& src = params.src;
     args_ = {src.n * src.h * src.w, src.h * src.w, static_cast<int>(src.c),
              static_cast<int>(params.out_channels)};
-    grid_ = GridFor(context, args_.pixels, kThreads * 4, 4);
+    grid_ = GridFor(context, args_.pixels, kThreads * 4, kBlocks);
   }
   int64_t WorkspaceBytes(GradMode) const override {
     if (direction_ != ConvDirection::kBackwardWeights) return 0;
