@@ -11,6 +11,17 @@ namespace lseg::cuda {
 constexpr int kPartialElements = 64;  // a block of SumPartials
 constexpr int kPartialSlices = 8;     // at most; each adds up every such part, then they are added
 
+// A target for sums that are the weights' gradients and, behind them, the bias' (null: not wanted).
+struct WeightsThenBias {
+  __device__ float* operator()(int64_t index) const {
+    if (index < weights) return d_weight + index;
+    return d_bias == nullptr ? nullptr : d_bias + index - weights;
+  }
+  int64_t weights;
+  float* d_weight;
+  float* d_bias;
+};
+
 // partials: [parts][count]. target(i): where sum i goes, null for padding.
 template <class Target>
 __global__ void SumPartials(const float* __restrict__ partials, int parts, int64_t count,

@@ -90,16 +90,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-struct WeightsTarget {
-  __device__ float* operator()(int64_t index) const {
-    if (index < weights) return d_weight + index;
-    return d_bias == nullptr ? nullptr : d_bias + index - weights;
-  }
-  int64_t weights;
-  float* d_weight;
-  float* d_bias;
-};
-
 // f(how many planes the kernel unrolls): 1, 4, 5 (L-Seg's sides) or 8.
 template <class F>
 void WithPlanes(int planes, F f) {
@@ -163,7 +153,7 @@ class PlanesConv : public ConvPlan {
           args_, args.f32_src(), args.f32_d_dst(), partials);
     });
     CheckLaunch("PlanesWeights");
-    const WeightsTarget target = {int64_t{args_.out} * args_.in, args.d_weight,
+    const WeightsThenBias target = {int64_t{args_.out} * args_.in, args.d_weight,
                                   p_.bias ? args.d_bias : nullptr};
     RunSumPartials(context, partials, static_cast<int>(grid_), PartialElements(), target,
                    args.d_weight_mode == GradMode::kAdd);

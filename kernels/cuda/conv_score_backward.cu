@@ -145,16 +145,6 @@ __global__ void __launch_bounds__(kScoreThreads)
   }
 }
 
-struct ScoreTarget {
-  __device__ float* operator()(int64_t index) const {
-    if (index < weights) return d_weight + index;
-    return d_bias == nullptr ? nullptr : d_bias + index - weights;
-  }
-  int64_t weights;
-  float* d_weight;
-  float* d_bias;
-};
-
 template <class T>
 unsigned WeightsGrid(const Context& context, const ScoreArgs& args) {
   constexpr int kGroups = 8;  // at least, if there are as many: a block's end costs as much
@@ -200,7 +190,7 @@ void RunScoreWeights(Context& context, const ConvParams& params, DType dtype, co
           args, Layout<T>(args), static_cast<const T*>(run.src), run.f32_d_dst(), partials);
     });
     CheckLaunch("ScoreBackwardWeights");
-    const ScoreTarget target = {int64_t{args.outputs} * args.channels, run.d_weight,
+    const WeightsThenBias target = {int64_t{args.outputs} * args.channels, run.d_weight,
                                 params.bias ? run.d_bias : nullptr};
     RunSumPartials(context, partials, static_cast<int>(grid), PartialElements(args), target,
                    run.d_weight_mode == GradMode::kAdd);
