@@ -228,7 +228,7 @@ void BlockRaces::State::Tell(Warp& warp, const Inst& inst, const Access& access,
   if (!same_block) {
     text += ": blocks are ordered by fences around strong accesses only";
   } else if (conflict.other_warp == warp.index) {
-    text += ": no __syncwarp in between";
+    text += ": no barrier or __syncwarp in between";
   } else {
     text += ": no barrier in between";
   }
