@@ -110,7 +110,8 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
   LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
-      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3},
+      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, true},
+      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, true},
       {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
       {"reference", SupportsConvReference, MakeConvReference},

@@ -60,6 +60,15 @@ struct ConvFormats {
   bool AllF32() const { return src_dtype == DType::kF32 && dst_dtype == DType::kF32; }
 };
 
+// A part of a forward run's rows, for engines that can (ConvEngine::rows). The parts of an image
+// give the bits that one run of the whole gives.
+struct ConvRows {
+  static constexpr int64_t kGrid = 4;  // parts of dst begin and end on multiples, or at its end
+  RowRange dst;                        // to compute
+  RowRange src_held;  // rows of src that lie in memory, which is as large as they are
+  RowRange dst_held;  // the same of dst, or of the pooled map; scores lie there whole
+};
+
 // Pointers of one run, on the context's device. Those a direction does not name stay null. src,
 // dst and their gradients have the types of ConvFormats; weight, bias and their gradients are f32.
 //   forward:          src, weight, bias -> dst (written)
@@ -84,6 +93,7 @@ struct ConvArgs {
   void* pooled = nullptr;
   const float* score_weight = nullptr;
   float* score_partials = nullptr;
+  const ConvRows* rows = nullptr;  // null: all of them
 
   const float* f32_src() const { return static_cast<const float*>(src); }
   float* f32_dst() const { return static_cast<float*>(dst); }
@@ -106,10 +116,11 @@ class ConvPlan {
 };
 
 struct ConvEngine {
-  std::string name;  // "pointwise", "onednn", "onednn_winograd", "winograd4x3", "reference"
+  std::string name;  // "pointwise", "first_layer", "onednn", "onednn_winograd", "winograd4x3", "reference"
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then
+  bool rows = false;       // knows ConvArgs::rows, forward
 };
 
 // All engines of a device in order of preference.

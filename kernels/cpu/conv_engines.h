@@ -15,6 +15,11 @@ bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, Con
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,
                                             ConvFormats);
 
+// 3x3 of an image's few planes to a blocked format, forward: the first layer of a net.
+bool SupportsConvFirstLayer(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvFirstLayer(const Context&, const ConvParams&, ConvDirection,
+                                             ConvFormats);
+
 // oneDNN's direct or GEMM-based algorithms, as it sees fit, but not its reference.
 bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,

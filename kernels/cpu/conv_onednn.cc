@@ -29,19 +29,29 @@ Tag ToTag(Format format) {
   LSEG_FAIL("oneDNN: no tag for format " << ToString(format));
 }
 
-memory::desc Activation(const Shape& s, Format format) {
-  return {{s.n, s.c, s.h, s.w}, memory::data_type::f32, ToTag(format)};
+memory::data_type ToType(DType dtype) {
+  LSEG_CHECK(dtype == DType::kF32 || dtype == DType::kBF16,
+             "oneDNN: convolutions of " << ToString(dtype) << " are not made here");
+  return dtype == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-// Weights in the library's own layout (Tag::any) or as this project stores them.
-memory::desc Weights(const ConvParams& p, bool plain) {
+memory::desc Activation(const Shape& s, Format format, DType dtype) {
+  return {{s.n, s.c, s.h, s.w}, ToType(dtype), ToTag(format)};
+}
+
+memory::dims WeightDims(const ConvParams& p) {
   const Shape w = p.Weight();
-  if (p.group == 1) {
-    return {{w.n, w.c, w.h, w.w}, memory::data_type::f32, plain ? Tag::oihw : Tag::any};
-  }
-  return {{p.group, w.n / p.group, w.c, w.h, w.w},
-          memory::data_type::f32,
-          plain ? Tag::goihw : Tag::any};
+  if (p.group == 1) return {w.n, w.c, w.h, w.w};
+  return {p.group, w.n / p.group, w.c, w.h, w.w};
+}
+
+// Weights as this project stores them, and in the library's own layout.
+memory::desc PlainWeights(const ConvParams& p) {
+  return {WeightDims(p), memory::data_type::f32, p.group == 1 ? Tag::oihw : Tag::goihw};
+}
+
+memory::desc PackedWeights(const ConvParams& p, DType dtype) {
+  return {WeightDims(p), ToType(dtype), Tag::any};
 }
 
 onednn::ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvFormats formats,
@@ -49,9 +59,12 @@ onednn::ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvForm
   const Shape dst = p.Dst();
   onednn::ConvCase c;
   c.algorithm = algorithm;
-  c.src = Activation(p.src, formats.src);
-  c.dst = Activation(dst, formats.dst);
-  c.weight = Weights(p, /*plain=*/false);
+  c.src = Activation(p.src, formats.src, formats.src_dtype);
+  c.dst = Activation(dst, formats.dst, formats.dst_dtype);
+  const DType products = formats.AllF32() ? DType::kF32 : DType::kBF16;
+  const bool backward_weights = direction == ConvDirection::kBackwardWeights;
+  c.weight = PackedWeights(p, backward_weights ? DType::kF32 : products);
+  c.forward_weight = PackedWeights(p, products);
   if (p.bias && direction != ConvDirection::kBackwardData) {
     c.bias = {{p.out_channels}, memory::data_type::f32, Tag::x};
   }
@@ -72,6 +85,18 @@ float* At(void* workspace, int64_t offset) {
 void Add(int64_t count, const float* from, float* to) {
 #pragma omp parallel for simd
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+void Add(int64_t count, DType dtype, const void* from, void* to) {
+  if (dtype == DType::kF32) {
+    return Add(count, static_cast<const float*>(from), static_cast<float*>(to));
+  }
+  const auto* addend = static_cast<const uint16_t*>(from);
+  auto* sum = static_cast<uint16_t*>(to);
+#pragma omp parallel for
+  for (int64_t i = 0; i < count; ++i) {
+    sum[i] = F32ToBF16(BF16ToF32(sum[i]) + BF16ToF32(addend[i]));
+  }
 }
 
 // A primitive with the memory objects it reads and writes. Pointers are set before Execute.
@@ -108,7 +133,7 @@ class OnednnConv : public ConvPlan {
         direction_(direction),
         engine_(dnnl::engine::kind::cpu, 0),
         stream_(engine_),
-        plain_(Weights(params, /*plain=*/true)) {}
+        plain_(PlainWeights(params)) {}
 
   int64_t PackedWeightBytes() const override {
     const bool reads_weights = direction_ != ConvDirection::kBackwardWeights;
@@ -126,8 +151,6 @@ class OnednnConv : public ConvPlan {
  protected:
   Bound MakeReorder(const memory::desc& from, const memory::desc& to, bool add) const {
     const auto pd = onednn::Reorder(engine_, from, to, add);
-    LSEG_CHECK(pd.scratchpad_desc().get_size() == 0,
-               "oneDNN: reordering weights wants a scratchpad, which no release did so far");
     return Bound(engine_, dnnl::reorder(pd), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   }
 
@@ -157,10 +180,10 @@ class OnednnForward : public OnednnConv {
 
   void Run(Context&, const ConvArgs& args) const override {
     CheckConvArgs(p_, direction_, args);
-    conv_.Set(DNNL_ARG_SRC, args.f32_src());
+    conv_.Set(DNNL_ARG_SRC, args.src);
     conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
     conv_.Set(DNNL_ARG_BIAS, args.bias);
-    conv_.Set(DNNL_ARG_DST, args.f32_dst());
+    conv_.Set(DNNL_ARG_DST, args.dst);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
   }
@@ -170,11 +193,12 @@ class OnednnForward : public OnednnConv {
   int64_t scratch_bytes_ = 0;
 };
 
-// oneDNN writes d_src; where it is to be added, it goes through the workspace.
+// oneDNN writes d_src; where it is to be added, it goes through the workspace (and in bf16 is
+// rounded before and after the addition).
 class OnednnBackwardData : public OnednnConv {
  public:
-  OnednnBackwardData(const ConvParams& params, const onednn::ConvCase& c)
-      : OnednnConv(params, ConvDirection::kBackwardData) {
+  OnednnBackwardData(const ConvParams& params, const onednn::ConvCase& c, DType dtype)
+      : OnednnConv(params, ConvDirection::kBackwardData), dtype_(dtype) {
     const auto pd = onednn::BackwardData(engine_, c);
     weight_ = pd.weights_desc();
     scratch_bytes_ = Align(pd.scratchpad_desc().get_size());
@@ -194,16 +218,17 @@ class OnednnBackwardData : public OnednnConv {
     if (args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
     const bool add = args.d_src_mode == GradMode::kAdd;
-    float* written = add ? At(args.workspace, scratch_bytes_) : args.f32_d_src();
-    conv_.Set(DNNL_ARG_DIFF_DST, args.f32_d_dst());
+    void* written = add ? At(args.workspace, scratch_bytes_) : args.d_src;
+    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
     conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
     conv_.Set(DNNL_ARG_DIFF_SRC, written);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
-    if (add) Add(d_src_bytes_ / 4, written, args.f32_d_src());
+    if (add) Add(d_src_bytes_ / SizeOf(dtype_), dtype_, written, args.d_src);
   }
 
  private:
+  DType dtype_;
   mutable Bound conv_;
   int64_t scratch_bytes_ = 0, d_src_bytes_ = 0;
 };
@@ -236,8 +261,8 @@ class OnednnBackwardWeights : public OnednnConv {
     float* d_bias = add ? At(args.workspace, bias_at_) : args.d_bias;
     const bool direct = !add && weight_ == plain_;
     float* d_weight = direct ? args.d_weight : At(args.workspace, weight_at_);
-    conv_.Set(DNNL_ARG_SRC, args.f32_src());
-    conv_.Set(DNNL_ARG_DIFF_DST, args.f32_d_dst());
+    conv_.Set(DNNL_ARG_SRC, args.src);
+    conv_.Set(DNNL_ARG_DIFF_DST, args.d_dst);
     conv_.Set(DNNL_ARG_DIFF_WEIGHTS, d_weight);
     conv_.Set(DNNL_ARG_DIFF_BIAS, d_bias);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
@@ -264,7 +289,9 @@ bool IsUsable(const Descriptor& descriptor) {
 
 bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats formats,
               dnnl::algorithm algorithm) {
-  if (!formats.AllF32()) return false;
+  for (const DType dtype : {formats.src_dtype, formats.dst_dtype}) {
+    if (dtype != DType::kF32 && dtype != DType::kBF16) return false;
+  }
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
   switch (direction) {
@@ -285,7 +312,7 @@ std::unique_ptr<ConvPlan> Make(const ConvParams& params, ConvDirection direction
     case ConvDirection::kForward:
       return std::make_unique<OnednnForward>(params, c);
     case ConvDirection::kBackwardData:
-      return std::make_unique<OnednnBackwardData>(params, c);
+      return std::make_unique<OnednnBackwardData>(params, c, formats.src_dtype);
     case ConvDirection::kBackwardWeights:
       return std::make_unique<OnednnBackwardWeights>(params, c);
   }

@@ -15,7 +15,12 @@ void CheckConvArgs(const ConvParams& params, ConvDirection direction, const Conv
     need(args.src, "src");
     need(args.weight, "weight");
     if (params.bias) need(args.bias, "bias");
-    need(args.dst, "dst");
+    if (params.pooled) need(args.pooled, "pooled");
+    if (params.score_channels > 0) {
+      need(args.score_weight, "score_weight");
+      need(args.score_partials, "score_partials");
+    }
+    if (!params.HasStageEnd()) need(args.dst, "dst");
   } else if (direction == ConvDirection::kBackwardData) {
     need(args.d_dst, "d_dst");
     need(args.weight, "weight");

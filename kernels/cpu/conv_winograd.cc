@@ -41,7 +41,7 @@ class WinogradConv : public ConvPlan {
               .width = params.src.w,
               .in = forward ? params.src.c : params.out_channels,
               .out = forward ? params.out_channels : params.src.c};
-    Divide();
+    most_tiles_ = MostTiles();
   }
 
   int64_t PackedWeightBytes() const override { return WinogradPackedCount(shape_) * 4; }
@@ -56,72 +56,107 @@ class WinogradConv : public ConvPlan {
   }
 
   int64_t WorkspaceBytes(GradMode) const override { return threads_ * ScratchCount() * 4; }
+  int64_t ScorePartials() const override { return p_.score_channels > 0 ? shape_.Chunks() : 0; }
 
   void Run(Context&, const ConvArgs& args) const override {
-    WinogradArgs a = {};
-    if (direction_ == ConvDirection::kBackwardData) {
-      if (args.d_src_mode == GradMode::kSkip) return;
-      a.src = args.f32_d_dst();
-      a.dst = args.f32_d_src();
-      a.add = args.d_src_mode == GradMode::kAdd;
-    } else {
-      a.src = args.f32_src();
-      a.dst = args.f32_dst();
-      a.bias = p_.bias ? args.bias : nullptr;
-      a.relu = p_.relu;
-    }
+    if (direction_ == ConvDirection::kBackwardData && args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
-    a.packed = static_cast<const float*>(args.weight);
-    auto* scratch = static_cast<float*>(args.workspace);
-    const int64_t tiles = shape_.Tiles(), chunks = Chunks();
-    const int64_t blocks = (tiles + tiles_ - 1) / tiles_, groups = (chunks + chunks_ - 1) / chunks_;
-#pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
-    for (int64_t block = 0; block < blocks; ++block) {
-      for (int64_t group = 0; group < groups; ++group) {
-        const WinogradJob job = {.tile = block * tiles_,
-                                 .tiles = std::min(tiles_, tiles - block * tiles_),
-                                 .chunk = group * chunks_,
-                                 .chunk_end = std::min((group + 1) * chunks_, chunks),
-                                 .scratch = scratch + omp_get_thread_num() * ScratchCount()};
-        WinogradConvolve(shape_, a, job);
-      }
+    const WinogradArgs a = ArgsOf(args);
+    if (args.rows == nullptr) return RunTiles(a, 0, shape_.Tiles(), args.workspace);
+    constexpr int64_t kGrid = ConvRows::kGrid;
+    const RowRange rows = args.rows->dst;
+    LSEG_CHECK(rows.begin % kGrid == 0 && (rows.end % kGrid == 0 || rows.end == shape_.height),
+               "convolution of rows " << rows.begin << " to " << rows.end << " of " << shape_.height
+                                      << ": not on the grid of " << kGrid);
+    for (int64_t n = 0; n < shape_.batch; ++n) {
+      const auto tile = [&](int64_t y) { return (n * shape_.TilesY() + y) * shape_.TilesX(); };
+      RunTiles(a, tile(rows.begin / kGrid), tile((rows.end + kGrid - 1) / kGrid), args.workspace);
     }
   }
 
  private:
-  int64_t Chunks() const { return (shape_.out + kWinogradChunk - 1) / kWinogradChunk; }
   // Whole cache lines, so that threads do not write into each other's.
-  int64_t ScratchCount() const { return RoundUp(WinogradScratchCount(shape_, tiles_), 16); }
+  int64_t ScratchCount() const { return RoundUp(WinogradScratchCount(shape_, most_tiles_), 16); }
 
-  // Sets tiles_ and chunks_ of a job. The transformed source of a job should take half the L2
-  // cache, but every job reads all weights, at two operations a tile for each of them: weights too
-  // many for a share of the L3 cache come from memory, which keeps up only if many tiles use them.
-  void Divide() {
-    const int64_t tiles = shape_.Tiles(), rows = WinogradTileRows();
+  WinogradArgs ArgsOf(const ConvArgs& args) const {
+    WinogradArgs a = {};
+    a.packed = static_cast<const float*>(args.weight);
+    a.src_held = a.dst_held = {0, shape_.height};
+    if (direction_ == ConvDirection::kBackwardData) {
+      a.src = args.f32_d_dst();
+      a.dst = args.f32_d_src();
+      a.add = args.d_src_mode == GradMode::kAdd;
+      return a;
+    }
+    a.src = args.f32_src();
+    a.bias = p_.bias ? args.bias : nullptr;
+    a.relu = p_.relu;
+    if (p_.HasStageEnd()) {
+      a.pooled = p_.pooled ? static_cast<float*>(args.pooled) : nullptr;
+      a.score_channels = p_.score_channels;
+      a.score_weight = args.score_weight;
+      a.score_partials = args.score_partials;
+      a.dst_held = {0, p_.Pooled().h};
+    } else {
+      a.dst = args.f32_dst();
+    }
+    if (args.rows != nullptr) {
+      a.src_held = args.rows->src_held;
+      a.dst_held = args.rows->dst_held;
+    }
+    return a;
+  }
+
+  // Tiles [begin, end), in jobs. The transformed source of a job should take half the L2 cache, but
+  // every job reads all weights, at two operations a tile for each of them: weights too many for a
+  // share of the L3 cache come from memory, which keeps up only if many tiles use them.
+  void RunTiles(const WinogradArgs& args, int64_t begin, int64_t end, void* workspace) const {
+    auto* scratch = static_cast<float*>(workspace);
+    const int64_t tiles = end - begin, chunks = shape_.Chunks();
+    const int64_t wanted = (tiles + most_tiles_ - 1) / most_tiles_;
+    const int64_t size = RoundUp((tiles + wanted - 1) / wanted, WinogradTileRows());
+    const int64_t blocks = (tiles + size - 1) / size;
+    // At least four jobs a thread, as far as there are chunks to divide.
+    const int64_t most = std::clamp<int64_t>((4 * threads_ + blocks - 1) / blocks, 1, chunks);
+    const int64_t depth = (chunks + most - 1) / most, groups = (chunks + depth - 1) / depth;
+#pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
+    for (int64_t block = 0; block < blocks; ++block) {
+      for (int64_t group = 0; group < groups; ++group) {
+        const int64_t tile = begin + block * size;
+        const WinogradJob job = {.tile = tile,
+                                 .tiles = std::min(size, end - tile),
+                                 .chunk = group * depth,
+                                 .chunk_end = std::min((group + 1) * depth, chunks),
+                                 .scratch = scratch + omp_get_thread_num() * ScratchCount()};
+        WinogradConvolve(shape_, args, job);
+      }
+    }
+  }
+
+  // Of a job, rounded up to what is multiplied together.
+  int64_t MostTiles() const {
     const int64_t tile_bytes = 36 * shape_.InBlocks() * shape_.block * 4;
     const int64_t least = PackedWeightBytes() > (int64_t{4} << 20) ? 96 : 24;
-    const int64_t wanted = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
-    const int64_t blocks = (tiles + wanted - 1) / wanted;
-    tiles_ = RoundUp((tiles + blocks - 1) / blocks, rows);
-    // At least four jobs a thread, as far as there are chunks to divide.
-    const int64_t groups = std::clamp<int64_t>((4 * threads_ + blocks - 1) / blocks, 1, Chunks());
-    chunks_ = (Chunks() + groups - 1) / groups;
+    const int64_t most = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
+    return RoundUp(std::min(most, shape_.Tiles()), WinogradTileRows());
   }
 
   ConvParams p_;
   ConvDirection direction_;
   int threads_;
   WinogradShape shape_;
-  int64_t tiles_ = 0, chunks_ = 0;
+  int64_t most_tiles_ = 0;
 };
 
 }  // namespace
 
-bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection,
+bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection direction,
                              ConvFormats formats) {
+  const bool fits_stage_end = direction == ConvDirection::kForward &&
+                              p.out_channels % ChannelBlock(formats.dst, p.out_channels) == 0;
   return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
          p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1 &&
-         formats.src == formats.dst && formats.AllF32() &&
+         formats.src == formats.dst && formats.AllF32() && (!p.HasStageEnd() || fits_stage_end) &&
          (formats.src == Format::kNChw8c || formats.src == Format::kNChw16c);
 }
 

@@ -62,16 +62,22 @@ dnnl::convolution_forward::primitive_desc MakeForward(const dnnl::engine& engine
 
 #endif
 
+// Backward descriptors want a forward one as a hint, though it may be of another implementation.
+dnnl::convolution_forward::primitive_desc MakeHint(const dnnl::engine& engine, const ConvCase& c) {
+  ConvCase forward = c;
+  forward.weight = c.forward_weight;
+  return MakeForward(engine, prop_kind::forward_training, forward);
+}
+
 }  // namespace
 
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c) {
   return MakeForward(engine, prop_kind::forward_inference, c);
 }
 
-// Backward descriptors want a forward one as a hint, though it may be of another implementation.
 dnnl::convolution_backward_data::primitive_desc BackwardData(const dnnl::engine& engine,
                                                              const ConvCase& c) {
-  const auto hint = MakeForward(engine, prop_kind::forward_training, c);
+  const auto hint = MakeHint(engine, c);
   if (!hint) return {};
 #if DNNL_VERSION_MAJOR >= 3
   return {engine,    c.algorithm, c.src,   c.weight, c.dst,        c.strides,
@@ -85,7 +91,7 @@ dnnl::convolution_backward_data::primitive_desc BackwardData(const dnnl::engine&
 
 dnnl::convolution_backward_weights::primitive_desc BackwardWeights(const dnnl::engine& engine,
                                                                    const ConvCase& c) {
-  const auto hint = MakeForward(engine, prop_kind::forward_training, c);
+  const auto hint = MakeHint(engine, c);
   if (!hint) return {};
 #if DNNL_VERSION_MAJOR >= 3
   return {engine,
@@ -110,7 +116,7 @@ dnnl::convolution_backward_weights::primitive_desc BackwardWeights(const dnnl::e
 
 dnnl::reorder::primitive_desc Reorder(const dnnl::engine& engine, const dnnl::memory::desc& from,
                                       const dnnl::memory::desc& to, bool add) {
-  dnnl::primitive_attr attr = Attributes();
+  dnnl::primitive_attr attr;  // its scratchpad, where it wants one, is the library's: it is small
   if (add) {
     dnnl::post_ops ops;
     ops.append_sum(1.f);

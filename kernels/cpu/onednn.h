@@ -12,11 +12,12 @@ namespace lseg::onednn {
 struct ConvCase {
   dnnl::algorithm algorithm = dnnl::algorithm::convolution_direct;
   dnnl::memory::desc src, weight, bias, dst;
+  dnnl::memory::desc forward_weight;  // of the forward pass; weight's gradient may be wider
   dnnl::memory::dims strides, dilates, pad_l, pad_r;
   bool relu = false;  // forward only, as a post-op
 };
 
-// Descriptors of f32 primitives whose scratchpad the caller provides. Empty (their operator bool is
+// Descriptors of primitives whose scratchpad the caller provides. Empty (their operator bool is
 // false) where the library has no implementation for the case on this processor.
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c);
 dnnl::convolution_backward_data::primitive_desc BackwardData(const dnnl::engine& engine,

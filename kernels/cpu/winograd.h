@@ -13,6 +13,8 @@
 
 #include <cstdint>
 
+#include "kernels/runtime/shape.h"
+
 namespace lseg {
 
 // A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format.
@@ -26,6 +28,7 @@ struct WinogradShape {
   int64_t TilesX() const { return (width + 3) / 4; }
   int64_t TilesY() const { return (height + 3) / 4; }
   int64_t Tiles() const { return batch * TilesY() * TilesX(); }
+  int64_t Chunks() const;  // of output channels
 };
 
 // Floats from one of the 36 positions to the next in transformed tensors, whose layout is
@@ -38,6 +41,8 @@ inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t
 // Output channels are worked on in chunks of this many, so that their products stay in the cache
 // until they are transformed.
 constexpr int64_t kWinogradChunk = 64;
+
+inline int64_t WinogradShape::Chunks() const { return (out + kWinogradChunk - 1) / kWinogradChunk; }
 
 // What one thread works on: tiles [tile, tile + tiles), chunks [chunk, chunk_end) of outputs, and
 // its own memory of WinogradScratchCount(shape, tiles) floats. Values do not depend on the
@@ -71,6 +76,15 @@ struct WinogradArgs {
   const float* bias;  // may be null
   bool relu, add;     // add: dst += instead of dst =
   float* dst;
+  // Rows that lie in memory: of src, and of dst or pooled.
+  RowRange src_held, dst_held;
+  // Where dst is null, the end of a stage (kernels/conv.h): pooled may be null, or there are no
+  // scores. Output channels fill their blocks then, and add is false. A chunk's channels make one
+  // partial sum of the scores.
+  float* pooled;
+  int64_t score_channels;
+  const float* score_weight;
+  float* score_partials;
 };
 void WinogradConvolve(const WinogradShape& shape, const WinogradArgs& args, const WinogradJob& job);
 

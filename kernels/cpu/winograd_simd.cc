@@ -134,45 +134,145 @@ void MultiplyChunk(const WinogradShape& s, const float* packed, const WinogradJo
 
 // ---- Destination ----
 
+// Where a tile's products lie, and the bias of their block of channels.
+struct TileProducts {
+  const float* products;  // the tile's in the first position
+  int64_t plane;
+  const float* bias;
+};
+
+// The first of the two passes over a tile: 6x6 products of one vector of channels to 4x6.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void HalfTransform(D d, const TileProducts& tile, int64_t k, V* half) {
+  for (int j = 0; j < 6; ++j) {
+    V column[6];
+    for (int i = 0; i < 6; ++i) {
+      column[i] = hn::LoadU(d, tile.products + (i * 6 + j) * tile.plane + k);
+    }
+    TransformOutput(d, column, half + j, 6);
+  }
+}
+
+// Outputs of one block of a tile to dst, those inside the image.
+template <int kBlock>
+HWY_INLINE void StoreTile(const WinogradArgs& args, const TileProducts& tile, int64_t rows,
+                          int64_t columns, int64_t row_stride, float* to) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
+    V half[24];
+    HalfTransform(d, tile, k, half);
+    const V offset = hn::LoadU(d, tile.bias + k);
+    for (int64_t i = 0; i < rows; ++i) {
+      V row[4];
+      TransformOutput(d, half + i * 6, row, 1);
+      float* out = to + i * row_stride + k;
+      for (int64_t j = 0; j < columns; ++j) {
+        V value = hn::Add(row[j], offset);
+        if (args.add) value = hn::Add(value, hn::LoadU(d, out + j * kBlock));
+        if (args.relu) value = hn::Max(value, hn::Zero(d));
+        hn::StoreU(value, d, out + j * kBlock);
+      }
+    }
+  }
+}
+
+// Bias of a block, zero in channels beyond the last.
+template <int kBlock>
+HWY_INLINE void LoadBias(const WinogradShape& s, const float* from, int64_t b, float* bias) {
+  std::fill_n(bias, kBlock, 0.0f);
+  if (from == nullptr) return;
+  std::copy_n(from + b * kBlock, std::min<int64_t>(kBlock, s.out - b * kBlock), bias);
+}
+
 template <int kBlock>
 void TransformDst(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job,
                   int64_t first_block, int64_t end_block, const float* products) {
-  const Tag<kBlock> d;
-  using V = hn::Vec<Tag<kBlock>>;
-  constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
-  const int64_t plane = ProductPlane(s, job.tiles), image = s.height * s.width * kBlock;
+  const int64_t plane = ProductPlane(s, job.tiles), row = s.width * kBlock;
+  const int64_t held = args.dst_held.end - args.dst_held.begin;
   for (int64_t b = first_block; b < end_block; ++b) {
-    HWY_ALIGN float bias[kBlock] = {};
-    if (args.bias) {
-      std::copy_n(args.bias + b * kBlock, std::min<int64_t>(kBlock, s.out - b * kBlock), bias);
-    }
+    HWY_ALIGN float bias[kBlock];
+    LoadBias<kBlock>(s, args.bias, b, bias);
     for (int64_t t = 0; t < job.tiles; ++t) {
       const TileAt at(s, job.tile + t);
-      const int64_t rows = std::min<int64_t>(4, s.height - at.y);
-      const int64_t columns = std::min<int64_t>(4, s.width - at.x);
       const float* from = products + ((b - first_block) * job.tiles + t) * kBlock;
-      float* to = args.dst + (at.n * s.OutBlocks() + b) * image + (at.y * s.width + at.x) * kBlock;
-      for (int64_t k = 0; k < kBlock; k += kLanes) {
-        V half[24];
-        for (int j = 0; j < 6; ++j) {
-          V column[6];
-          for (int i = 0; i < 6; ++i) {
-            column[i] = hn::LoadU(d, from + (i * 6 + j) * plane + k);
-          }
-          TransformOutput(d, column, half + j, 6);
+      const int64_t y = (at.n * s.OutBlocks() + b) * held + at.y - args.dst_held.begin;
+      StoreTile<kBlock>(args, {from, plane, bias}, std::min<int64_t>(4, s.height - at.y),
+                        std::min<int64_t>(4, s.width - at.x), row,
+                        args.dst + y * row + at.x * kBlock);
+    }
+  }
+}
+
+// ---- The end of a stage ----
+
+constexpr int kMaxScores = 8;
+
+// The two by two maxima of a tile's outputs, those inside the image, to the pooled map.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void PoolTile(D d, const V* values, int64_t rows, int64_t columns, int64_t row_stride,
+                         int64_t block, float* to) {
+  for (int64_t y = 0; y < rows; y += 2) {
+    for (int64_t x = 0; x < columns; x += 2) {
+      const V* corner = values + y * 4 + x;
+      V most = corner[0];
+      if (x + 1 < columns) most = hn::Max(most, corner[1]);
+      if (y + 1 < rows) most = hn::Max(most, corner[4]);
+      if (y + 1 < rows && x + 1 < columns) most = hn::Max(most, corner[5]);
+      hn::StoreU(most, d, to + y / 2 * row_stride + x / 2 * block);
+    }
+  }
+}
+
+// One tile, all channels of a chunk: each vector of them is transformed, pooled, and multiplied
+// into the sums of the scores, whose lanes are added up at the end.
+template <int kBlock>
+void EndTile(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job,
+             int64_t chunk, int64_t t, const float* products) {
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  const TileAt at(s, job.tile + t);
+  const int64_t rows = std::min<int64_t>(4, s.height - at.y);
+  const int64_t columns = std::min<int64_t>(4, s.width - at.x);
+  const int64_t first = chunk * kChunk / kBlock;
+  const int64_t end = std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks());
+  const int64_t plane = ProductPlane(s, job.tiles), pooled_row = (s.width + 1) / 2 * kBlock;
+  const int64_t held = args.dst_held.end - args.dst_held.begin;
+  V sums[kMaxScores * 16];
+  for (int64_t i = 0; i < args.score_channels * 16; ++i) sums[i] = hn::Zero(d);
+  for (int64_t b = first; b < end; ++b) {
+    HWY_ALIGN float bias[kBlock];
+    LoadBias<kBlock>(s, args.bias, b, bias);
+    const TileProducts tile = {products + ((b - first) * job.tiles + t) * kBlock, plane, bias};
+    const int64_t y = (at.n * s.OutBlocks() + b) * held + at.y / 2 - args.dst_held.begin;
+    for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
+      V half[24], values[16];
+      HalfTransform(d, tile, k, half);
+      const V offset = hn::LoadU(d, bias + k);
+      for (int i = 0; i < 4; ++i) TransformOutput(d, half + i * 6, values + i * 4, 1);
+      for (V& value : values) {
+        value = hn::Add(value, offset);
+        if (args.relu) value = hn::Max(value, hn::Zero(d));
+      }
+      if (args.pooled != nullptr) {
+        PoolTile(d, values, rows, columns, pooled_row, kBlock,
+                 args.pooled + y * pooled_row + at.x / 2 * kBlock + k);
+      }
+      for (int64_t c = 0; c < args.score_channels; ++c) {
+        const V weight = hn::LoadU(d, args.score_weight + c * s.out + b * kBlock + k);
+        for (int i = 0; i < 16; ++i) {
+          sums[c * 16 + i] = hn::MulAdd(weight, values[i], sums[c * 16 + i]);
         }
-        const V offset = hn::LoadU(d, bias + k);
-        for (int64_t i = 0; i < rows; ++i) {
-          V row[4];
-          TransformOutput(d, half + i * 6, row, 1);
-          float* out = to + i * s.width * kBlock + k;
-          for (int64_t j = 0; j < columns; ++j) {
-            V value = hn::Add(row[j], offset);
-            if (args.add) value = hn::Add(value, hn::LoadU(d, out + j * kBlock));
-            if (args.relu) value = hn::Max(value, hn::Zero(d));
-            hn::StoreU(value, d, out + j * kBlock);
-          }
-        }
+      }
+    }
+  }
+  for (int64_t c = 0; c < args.score_channels; ++c) {
+    float* to = args.score_partials +
+                (((chunk * s.batch + at.n) * args.score_channels + c) * s.height + at.y) * s.width +
+                at.x;
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        to[i * s.width + j] = hn::GetLane(hn::SumOfLanes(d, sums[c * 16 + i * 4 + j]));
       }
     }
   }
@@ -183,13 +283,17 @@ void ConvolveBlock(const WinogradShape& s, const WinogradArgs& args, const Winog
   float* src = job.scratch;
   float* products = src + 36 * SrcPlane(s, job.tiles);
   for (int64_t b = 0; b < s.InBlocks(); ++b) {
-    TransformSrcBlock<kBlock>(s, args.src, b, job.tile, job.tiles, src + b * job.tiles * kBlock,
-                              SrcPlane(s, job.tiles));
+    TransformSrcBlock<kBlock>(s, args.src, args.src_held, b, job.tile, job.tiles,
+                              src + b * job.tiles * kBlock, SrcPlane(s, job.tiles));
   }
   for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
     MultiplyChunk<kBlock>(s, args.packed, job, chunk, src, products);
-    TransformDst<kBlock>(s, args, job, chunk * kChunk / kBlock,
-                         std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
+    if (args.dst == nullptr) {
+      for (int64_t t = 0; t < job.tiles; ++t) EndTile<kBlock>(s, args, job, chunk, t, products);
+    } else {
+      TransformDst<kBlock>(s, args, job, chunk * kChunk / kBlock,
+                           std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
+    }
   }
 }
 

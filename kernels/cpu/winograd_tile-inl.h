@@ -86,7 +86,8 @@ HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
   out[5 * stride] = in[2];
 }
 
-// A square of kSize x kSize pixels from (y, x) on, with zeros for what lies outside the image.
+// A square of kSize x kSize pixels from (y, x) on, with zeros for what lies outside the image,
+// whose row 0 would lie at `image`.
 template <int kBlock, int kSize>
 void CopyPatch(const WinogradShape& s, const float* image, int64_t top, int64_t left,
                float* patch) {
@@ -122,18 +123,18 @@ void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t
   }
 }
 
-// Block `b` of the source's channels, tiles [tile, tile + tiles), to `out`, the place of the first
-// of them in the first plane.
+// Block `b` of the source's channels, of which the rows `held` lie in memory, tiles [tile, tile +
+// tiles), to `out`, the place of the first of them in the first plane.
 template <int kBlock>
-void TransformSrcBlock(const WinogradShape& s, const float* src, int64_t b, int64_t tile,
-                       int64_t tiles, float* out, int64_t plane) {
+void TransformSrcBlock(const WinogradShape& s, const float* src, RowRange held, int64_t b,
+                       int64_t tile, int64_t tiles, float* out, int64_t plane) {
   HWY_ALIGN float patch[36 * kBlock];
+  const int64_t row = s.width * kBlock, rows = held.end - held.begin;
   for (int64_t t = tile; t < tile + tiles; ++t, out += kBlock) {
     const TileAt at(s, t);
-    const float* image = src + (at.n * s.InBlocks() + b) * s.height * s.width * kBlock;
+    const float* image = src + ((at.n * s.InBlocks() + b) * rows - held.begin) * row;
     if (at.y > 0 && at.x > 0 && at.y + 5 <= s.height && at.x + 5 <= s.width) {
-      TransformSrcTile<kBlock>(image + ((at.y - 1) * s.width + at.x - 1) * kBlock, s.width * kBlock,
-                               out, plane);
+      TransformSrcTile<kBlock>(image + (at.y - 1) * row + (at.x - 1) * kBlock, row, out, plane);
     } else {
       CopyPatch<kBlock, 6>(s, image, at.y - 1, at.x - 1, patch);
       TransformSrcTile<kBlock>(patch, 6 * kBlock, out, plane);

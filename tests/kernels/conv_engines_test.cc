@@ -72,6 +72,17 @@ std::vector<ConvParams> Cases() {
   return cases;
 }
 
+// None where no engine takes the case.
+std::vector<std::string> EngineNames(const Context& context, const ConvCheck& check) {
+  std::vector<std::string> names;
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (engine.supports(context, check.params, check.direction, check.formats)) {
+      names.push_back(engine.name);
+    }
+  }
+  return names;
+}
+
 class ConvEngineTest : public ::testing::TestWithParam<const char*> {
  protected:
   // Calls check(ConvCheck) for all that the engine supports.
@@ -144,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(Cpu, ConvEngineTest, ::testing::Values("pointwise", "on
                          [](const auto& info) { return std::string(info.param); });
 
 // The formats the net runs in must not fall back to the reference.
-TEST(ConvEngines, OnednnTakesTheFormatsOfTheNet) {
+TEST(ConvEngines, TheFormatsOfTheNetAreTaken) {
   const Context context;
   const Format blocked = context.blocked_format();
   const ConvParams first = {.src = {1, 3, 33, 29},
@@ -160,8 +171,39 @@ TEST(ConvEngines, OnednnTakesTheFormatsOfTheNet) {
               "winograd4x3");
     if (direction == ConvDirection::kBackwardData) continue;  // nobody wants the image's gradient
     EXPECT_EQ(EligibleConvEngines(context, first, direction, {Format::kNCHW, blocked}).front(),
-              "onednn");
+              direction == ConvDirection::kForward ? "first_layer" : "onednn");
   }
+}
+
+// Products of bf16 are exact in f32, in which oneDNN sums them, on every processor that it has code
+// for.
+TEST(ConvOnednn, TakesBf16) {
+  const Context context;
+  const Format blocked = context.blocked_format();
+  const ConvFormats formats = {blocked, blocked, DType::kBF16, DType::kBF16};
+  int count = 0;
+  for (const ConvParams& params : {Case({2, 64, 13, 17}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                                   Case({1, 32, 9, 7}, 96, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1)}) {
+    for (const ConvDirection direction : kDirections) {
+      for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
+        ConvCheck check{params, direction, formats, mode, "onednn"};
+        check.products = DType::kBF16;
+        if (direction == ConvDirection::kForward) check.params.relu = mode == GradMode::kAdd;
+        const auto names = EngineNames(context, check);
+        if (std::find(names.begin(), names.end(), check.engine) == names.end()) continue;
+        if (direction == ConvDirection::kBackwardData && mode == GradMode::kAdd) {
+          // Rounded once more, before it is added: by 2^-9 of itself, which the products bound.
+          const ConvError error = RunConvCheck(check);
+          EXPECT_LE(error.units, error.products + 3 + 0x1p15) << Describe(check);
+        } else {
+          ExpectConvExact(check);
+        }
+        ++count;
+      }
+    }
+  }
+  if (count == 0) GTEST_SKIP() << "oneDNN has no bf16 convolutions for this processor";
+  EXPECT_EQ(count, 12);
 }
 
 TEST(ConvPointwise, DoesNotDependOnTheNumberOfThreads) {

@@ -49,6 +49,28 @@ TEST(ConvTargets, Winograd4x3) {
   });
 }
 
+TEST(ConvTargets, FirstLayer) {
+  ForEachTarget([] {
+    for (const Format format : {Format::kNChw8c, Format::kNChw16c}) {
+      for (const int64_t channels : {1, 3, 4}) {
+        for (const bool relu : {false, true}) {
+          ExpectConvExact({.params = {.src = {2, channels, 9, 31},
+                                      .out_channels = 48,
+                                      .kernel_h = 3,
+                                      .kernel_w = 3,
+                                      .pad_h = 1,
+                                      .pad_w = 1,
+                                      .bias = channels != 1,
+                                      .relu = relu},
+                           .formats = {Format::kNCHW, format},
+                           .engine = "first_layer",
+                           .threads = 2});
+        }
+      }
+    }
+  });
+}
+
 TEST(ConvTargets, Pointwise) {
   ForEachTarget([] {
     for (const ConvDirection direction : kDirections) {

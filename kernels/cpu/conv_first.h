@@ -1,0 +1,27 @@
+// The inner loop of the "first_layer" engine: one row of 3x3 outputs from the few planes of an
+// image.
+#pragma once
+
+#include <cstdint>
+
+namespace lseg {
+
+struct FirstLayerShape {
+  int64_t channels, width;  // of the source
+  int64_t out, block;       // output channels, a multiple of the block of their format
+  int64_t dst_block;        // floats from one block of output channels to the next
+};
+
+// Floats of a source line in memory: a zero, the row, and zeros to where the last vectors read.
+int64_t FirstLayerLine(const FirstLayerShape& shape);
+
+int64_t FirstLayerPackedCount(const FirstLayerShape& shape);
+// weight: (out, channels, 3, 3).
+void FirstLayerPack(const FirstLayerShape& shape, const float* weight, float* packed);
+
+// lines: (channels, 3) lines, the rows above, at and below the output's (zeros outside the image).
+// bias may be null. dst: the row in the first block of channels.
+void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
+                   const float* bias, bool relu, float* dst);
+
+}  // namespace lseg

@@ -1,0 +1,164 @@
+// Convolutions of a part of the rows, whose sources and destinations lie in memory in part: put
+// together they give the bits of one run over the whole, on every instruction set.
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/conv.h"
+#include "kernels/runtime/buffer.h"
+#include "kernels/runtime/random.h"
+
+namespace lseg {
+namespace {
+
+using Floats = std::vector<float>;
+
+constexpr float kUnset = std::numeric_limits<float>::quiet_NaN();
+
+struct Case {
+  std::string engine;
+  ConvParams params;
+  ConvFormats formats;
+};
+
+Floats Draw(uint64_t stream, int64_t count) {
+  Random random(1, stream);
+  Floats values(count);
+  for (float& value : values) value = random.Uniform(-1, 1);
+  return values;
+}
+
+// Rows [rows.begin, rows.end) of a tensor, cut out of memory in which all of them lie; or put back.
+Floats CutRows(const Shape& s, Format format, const Floats& whole, RowRange rows) {
+  const int64_t row = s.w * ChannelBlock(format, s.c);
+  const int64_t planes = static_cast<int64_t>(whole.size()) / (row * s.h);
+  Floats part;
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    const auto from = whole.begin() + (plane * s.h + rows.begin) * row;
+    part.insert(part.end(), from, from + (rows.end - rows.begin) * row);
+  }
+  return part;
+}
+
+void PutRows(const Shape& s, Format format, const Floats& part, RowRange rows, Floats* whole) {
+  const int64_t row = s.w * ChannelBlock(format, s.c), count = (rows.end - rows.begin) * row;
+  const int64_t planes = static_cast<int64_t>(whole->size()) / (row * s.h);
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    std::copy_n(part.begin() + plane * count, count,
+                whole->begin() + (plane * s.h + rows.begin) * row);
+  }
+}
+
+struct Result {
+  Floats map, scores;
+};
+
+// Where to cut: row numbers of dst, from 0 to its height.
+Result RunInParts(const Case& c, const std::vector<int64_t>& cuts) {
+  Context context(Device::kCpu, 2);
+  const ConvParams& p = c.params;
+  const auto plan = MakeConvPlan(context, p, ConvDirection::kForward, c.formats, c.engine);
+  const Shape map = p.pooled ? p.Pooled() : p.Dst();
+  const Floats src = Draw(1, StorageCount(p.src, c.formats.src));
+  const Floats weight = Draw(2, p.Weight().Count()), bias = Draw(3, p.out_channels);
+  const Floats score_weight = Draw(4, p.score_channels * p.out_channels);
+  Floats packed(plan->PackedWeightBytes() / 4), workspace(plan->WorkspaceBytes() / 4 + 16);
+  plan->PackWeights(context, weight.data(), packed.data());
+  Result result;
+  result.map.assign(StorageCount(map, c.formats.dst), kUnset);
+  result.scores.assign(plan->ScorePartials() * p.src.n * p.score_channels * p.src.h * p.src.w,
+                       kUnset);
+  for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+    ConvRows rows;
+    rows.dst = {cuts[i], cuts[i + 1]};
+    rows.src_held = p.SrcRows(rows.dst);
+    rows.dst_held = p.pooled ? RowRange{rows.dst.begin / 2, (rows.dst.end + 1) / 2} : rows.dst;
+    const Floats part = CutRows(p.src, c.formats.src, src, rows.src_held);
+    Floats out = CutRows(map, c.formats.dst, result.map, rows.dst_held);
+    ConvArgs args;
+    args.src = part.data();
+    args.weight = packed.data();
+    args.bias = bias.data();
+    args.workspace = workspace.data();
+    if (p.HasStageEnd()) {
+      args.pooled = p.pooled ? out.data() : nullptr;
+      args.score_weight = score_weight.data();
+      args.score_partials = result.scores.data();
+    } else {
+      args.dst = out.data();
+    }
+    args.rows = cuts.size() > 2 ? &rows : nullptr;
+    plan->Run(context, args);
+    PutRows(map, c.formats.dst, out, rows.dst_held, &result.map);
+  }
+  return result;
+}
+
+std::vector<Case> Cases() {
+  ConvParams first = {.src = {2, 3, 22, 19},
+                      .out_channels = 48,
+                      .kernel_h = 3,
+                      .kernel_w = 3,
+                      .pad_h = 1,
+                      .pad_w = 1,
+                      .relu = true};
+  ConvParams inner = first, end = first, scores = first;
+  inner.src = {2, 32, 22, 19};
+  inner.out_channels = 80;
+  end.src = {1, 48, 21, 26};
+  end.out_channels = 144;
+  end.pooled = true;
+  end.score_channels = 4;
+  scores.src = {1, 16, 23, 13};
+  scores.score_channels = 3;
+  std::vector<Case> cases;
+  for (const Format format : {Format::kNChw8c, Format::kNChw16c}) {
+    cases.push_back({"first_layer", first, {Format::kNCHW, format}});
+    for (const ConvParams& p : {inner, end, scores}) {
+      cases.push_back({"winograd4x3", p, {format, format}});
+    }
+  }
+  return cases;
+}
+
+bool SameBits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](float x, float y) {
+           return x == y;  // which what was never written is not
+         });
+}
+
+TEST(ConvRows, PartsMakeTheWhole) {
+  hwy::SetSupportedTargetsForTest(0);
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t target = 1; target <= supported && target > 0; target <<= 1) {
+    if ((supported & target) == 0) continue;
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    for (const Case& c : Cases()) {
+      SCOPED_TRACE(c.engine + " " + ToString(c.params.src) + " " + ToString(c.formats.dst));
+      const int64_t height = c.params.src.h;
+      const Result whole = RunInParts(c, {0, height});
+      for (const std::vector<int64_t>& cuts :
+           {std::vector<int64_t>{0, 4, 8, 12, 16, 20, height}, std::vector<int64_t>{0, 12, height},
+            std::vector<int64_t>{0, 8, 20, height}}) {
+        const Result parts = RunInParts(c, cuts);
+        if (c.params.pooled || !c.params.HasStageEnd()) {
+          EXPECT_TRUE(SameBits(parts.map, whole.map));
+        }
+        EXPECT_TRUE(SameBits(parts.scores, whole.scores));
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
+
+TEST(ConvRows, OffTheGridIsRefused) {
+  const Case c = Cases()[1];
+  ASSERT_EQ(c.engine, "winograd4x3");
+  EXPECT_THROW(RunInParts(c, {0, 6, c.params.src.h}), Error);
+}
+
+}  // namespace
+}  // namespace lseg
