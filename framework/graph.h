@@ -97,7 +97,8 @@ class Op {
   virtual int64_t WorkspaceBytes() const { return 0; }
   // Bytes of the packed form in which the op takes an input (a weight); 0: plain. PackOp runs Pack.
   virtual int64_t PackedBytes(int /*input*/) const { return 0; }
-  virtual void Pack(Context& /*context*/, const void* /*plain*/, void* /*packed*/) const {}
+  virtual void Pack(Context& /*context*/, int /*input*/, const void* /*plain*/,
+                    void* /*packed*/) const {}
   // True where output may lie in the memory of input, whose value the op is the last to need.
   virtual bool InPlace(int /*output*/, int /*input*/) const { return false; }
   // Fuses a ReLU that follows; false where the op cannot.

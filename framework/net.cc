@@ -93,6 +93,9 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
     FuseStageEnds(graph, context, policy);
   }
   if (runs("assign_formats")) AssignFormats(graph, policy);
+  if (!training && options.library.empty() && runs("chain_convs")) {
+    ChainConvs(graph, context, engines_, options.chain);
+  }
   if (training) {
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     update_ = AddUpdate(graph, parts_.params, *options.solver);

@@ -45,9 +45,10 @@ struct NetOptions {
   // them merged with what follows at a stage's end. "": own kernels, but where a layer asks for it.
   std::string library;
   Precision precision = Precision::kF32;
+  ChainOptions chain;  // of convolutions, in inference
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fuse_stage_ends", "assign_formats" (everything stays NCHW; no stage ends
-  // then).
+  // then), "chain_convs".
   std::set<std::string> without_passes;
 };
 

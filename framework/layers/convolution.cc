@@ -110,7 +110,7 @@ class ConvBackwardDataOp : public ConvOpBase {
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
   }
-  void Pack(Context& context, const void* plain, void* packed) const override {
+  void Pack(Context& context, int, const void* plain, void* packed) const override {
     plan_->PackWeights(context, static_cast<const float*>(plain), packed);
   }
   void Run(Context& context, const OpArgs& args) const override {
@@ -196,7 +196,7 @@ class ConvForwardOp : public ConvOpBase {
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
   }
-  void Pack(Context& context, const void* plain, void* packed) const override {
+  void Pack(Context& context, int, const void* plain, void* packed) const override {
     plan_->PackWeights(context, static_cast<const float*>(plain), packed);
   }
   bool AbsorbRelu() override {
@@ -256,6 +256,7 @@ class ConvStageEndOp : public ConvOpBase {
   ConvStageEndOp(std::string layer, const ConvParams& params)
       : ConvOpBase(std::move(layer), params, ConvDirection::kForward, "") {}
   std::string Name() const override { return "conv_stage_end"; }
+  const ConvParams* AsConv() const override { return &params_; }
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
     in[0].format = policy.blocked;
@@ -274,7 +275,7 @@ class ConvStageEndOp : public ConvOpBase {
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
   }
-  void Pack(Context& context, const void* plain, void* packed) const override {
+  void Pack(Context& context, int, const void* plain, void* packed) const override {
     plan_->PackWeights(context, static_cast<const float*>(plain), packed);
   }
   void Run(Context& context, const OpArgs& args) const override {

@@ -42,7 +42,9 @@ std::vector<size_t> Readers(const Graph& graph, TensorId id) {
 
 std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   const Node& node = graph.nodes[conv];
-  if (node.op->AsConv() == nullptr || graph.tensors[node.outputs[0]].keep) return std::nullopt;
+  const ConvParams* params = node.op->AsConv();
+  if (params == nullptr || params->HasStageEnd()) return std::nullopt;
+  if (graph.tensors[node.outputs[0]].keep) return std::nullopt;
   StageEnd end;
   end.conv = conv;
   bool scored = false;

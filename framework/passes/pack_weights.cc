@@ -7,14 +7,15 @@ namespace {
 
 class PackOp : public Op {
  public:
-  explicit PackOp(const Op* user) : user_(user) {}
+  PackOp(const Op* user, int input) : user_(user), input_(input) {}
   std::string Name() const override { return "pack_weights"; }
   void Run(Context& context, const OpArgs& args) const override {
-    user_->Pack(context, args.in[0], args.out[0]);
+    user_->Pack(context, input_, args.in[0], args.out[0]);
   }
 
  private:
   const Op* user_;  // lives in the same graph
+  int input_;
 };
 
 }  // namespace
@@ -42,7 +43,7 @@ void PackWeights(Graph& graph, bool training) {
           graph.AddTensor({"packed " + plain.name,
                            {plain.desc.shape, plain.desc.dtype, Format::kOpaque, bytes},
                            training ? TensorKind::kActivation : TensorKind::kState});
-      Node pack{node.layer,         std::make_unique<PackOp>(node.op.get()),
+      Node pack{node.layer,         std::make_unique<PackOp>(node.op.get(), static_cast<int>(i)),
                 {node.inputs[i]},   {packed},
                 {GradMode::kWrite}, training ? node.stage : Stage::kPack};
       (training ? nodes : packs).push_back(std::move(pack));

@@ -39,6 +39,19 @@ struct FoldedHeadInputs {
 // device can do so. Sums of scores are taken in another order: they differ by rounding.
 void FuseStageEnds(Graph& graph, const Context& context, const FormatPolicy& policy);
 
+// How convolutions are chained.
+struct ChainOptions {
+  int stages = 1;              // of a chain: it ends behind so many pooled maps
+  int64_t strip_tiles = 1024;  // of 4x4 outputs of its last convolution, at least, a strip
+};
+
+// Convolutions of which each reads the one before as one op that runs in strips of rows
+// (framework/layers/conv_chain.h), for inference, where the device has engines that can. engines:
+// choices by "<layer> forward"; a convolution that was given another engine stays alone. After
+// AssignFormats. Bits stay what they are.
+void ChainConvs(Graph& graph, const Context& context,
+                const std::map<std::string, std::string>& engines, const ChainOptions& options);
+
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
 // inputs_too), last layer first. A gradient has the format of what it is the gradient of.
 void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,

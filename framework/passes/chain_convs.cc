@@ -1,0 +1,97 @@
+// conv -> conv -> ... as one op that runs in strips of rows. How many convolutions a chain has and
+// how many rows a strip is the caller's choice: longer chains and lower strips need less memory.
+#include <algorithm>
+#include <optional>
+
+#include "framework/layers/conv_chain.h"
+#include "framework/passes/passes.h"
+
+namespace lseg {
+namespace {
+
+// An engine of the device that can run the convolution of a node by rows, in the formats that are
+// settled; nothing where there is none, or another was chosen.
+std::optional<ConvChainLink> LinkOf(const Graph& graph, const Node& node, const Context& context,
+                                    const std::map<std::string, std::string>& engines) {
+  const ConvParams* params = node.op->AsConv();
+  if (params == nullptr || node.stage != Stage::kForward) return std::nullopt;
+  const TensorDesc& src = graph.tensors[node.inputs[0]].desc;
+  const TensorDesc& dst = graph.tensors[node.outputs[0]].desc;
+  ConvFormats formats = {src.format, dst.format, src.dtype, dst.dtype};
+  if (params->HasStageEnd() && !params->pooled) formats.dst = formats.src;
+  const auto chosen = engines.find(node.layer + " forward");
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (!engine.rows || (params->HasStageEnd() && !engine.stage_end)) continue;
+    if (chosen != engines.end() && chosen->second != engine.name) continue;
+    if (!engine.supports(context, *params, ConvDirection::kForward, formats)) continue;
+    return ConvChainLink{node.layer, *params, formats.src, formats.dst, engine.name};
+  }
+  return std::nullopt;
+}
+
+// The map that a link hands on; kNoTensor where only its scores are wanted.
+TensorId MapOf(const Node& node) {
+  const ConvParams& p = *node.op->AsConv();
+  return p.HasStageEnd() && !p.pooled ? kNoTensor : node.outputs[0];
+}
+
+bool ReadOnlyBy(const Graph& graph, TensorId id, const Node& reader) {
+  int reads = 0;
+  for (const Node& node : graph.nodes) {
+    reads += static_cast<int>(std::count(node.inputs.begin(), node.inputs.end(), id));
+  }
+  return reads == 1 && reader.inputs[0] == id && !graph.tensors[id].keep;
+}
+
+// Strips so high that all threads have work, and so many tiles use the weights that are read.
+int64_t StripRows(const ConvParams& last, int64_t tiles) {
+  const int64_t across = (last.src.w + ConvRows::kGrid - 1) / ConvRows::kGrid * last.src.n;
+  return ConvRows::kGrid * std::max<int64_t>((tiles + across - 1) / across, 1);
+}
+
+Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t strip_tiles) {
+  Node chain;
+  chain.layer = links.front().layer + " to " + links.back().layer;
+  chain.inputs.push_back(graph.nodes[begin].inputs[0]);
+  for (size_t i = 0; i < links.size(); ++i) {
+    const Node& node = graph.nodes[begin + i];
+    chain.inputs.insert(chain.inputs.end(), node.inputs.begin() + 1, node.inputs.end());
+    if (links[i].params.score_channels > 0) chain.outputs.push_back(node.outputs.back());
+  }
+  const TensorId map = MapOf(graph.nodes[begin + links.size() - 1]);
+  if (map != kNoTensor) chain.outputs.push_back(map);
+  chain.modes.assign(chain.outputs.size(), GradMode::kWrite);
+  const int64_t rows = StripRows(links.back().params, strip_tiles);
+  chain.op = MakeConvChainOp(std::move(links), rows);
+  return chain;
+}
+
+}  // namespace
+
+void ChainConvs(Graph& graph, const Context& context,
+                const std::map<std::string, std::string>& engines, const ChainOptions& options) {
+  std::vector<Node> nodes;
+  for (size_t begin = 0; begin < graph.nodes.size();) {
+    std::vector<ConvChainLink> links;
+    size_t end = begin;
+    for (int stages = 0; end < graph.nodes.size(); ++end) {
+      std::optional<ConvChainLink> link = LinkOf(graph, graph.nodes[end], context, engines);
+      if (!link) break;
+      if (end > begin) {
+        const TensorId map = MapOf(graph.nodes[end - 1]);
+        if (map == kNoTensor || !ReadOnlyBy(graph, map, graph.nodes[end])) break;
+        if (links.back().params.pooled && ++stages == options.stages) break;
+      }
+      links.push_back(std::move(*link));
+    }
+    if (links.size() > 1) {
+      nodes.push_back(Chain(graph, begin, std::move(links), options.strip_tiles));
+      begin = end;
+    } else {
+      nodes.push_back(std::move(graph.nodes[begin++]));
+    }
+  }
+  graph.nodes = std::move(nodes);
+}
+
+}  // namespace lseg

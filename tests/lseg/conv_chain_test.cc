@@ -1,0 +1,160 @@
+// Convolutions in strips: the rows that a plan has are there when they are read, and L-Seg gives
+// the same bits whether its convolutions are chained or not.
+#include "framework/layers/conv_chain.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/net.h"
+#include "kernels/runtime/random.h"
+#include "lseg/model.h"
+
+namespace lseg {
+namespace {
+
+ConvChainLink Link(int64_t height, bool pooled) {
+  ConvParams p = {.src = {1, 16, height, 9},
+                  .out_channels = 16,
+                  .kernel_h = 3,
+                  .kernel_w = 3,
+                  .pad_h = 1,
+                  .pad_w = 1};
+  p.pooled = pooled;
+  return {"conv", p, Format::kNChw8c, Format::kNChw8c, "winograd4x3"};
+}
+
+// Two stages of two convolutions, and one convolution more.
+std::vector<ConvChainLink> Links(int64_t height) {
+  const int64_t half = (height + 1) / 2, quarter = (half + 1) / 2;
+  return {Link(height, false), Link(height, true), Link(half, false), Link(half, true),
+          Link(quarter, false)};
+}
+
+void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& plan) {
+  for (size_t i = 0; i < links.size(); ++i) {
+    const ConvParams& p = links[i].params;
+    int64_t done = 0;
+    for (size_t s = 0; s < plan.strips().size(); ++s) {
+      const RowRange rows = plan.strips()[s][i];
+      ASSERT_EQ(rows.begin, done) << "a row is skipped or computed twice";
+      ASSERT_GE(rows.end, rows.begin);
+      ASSERT_TRUE(rows.end % ConvRows::kGrid == 0 || rows.end == p.src.h);
+      done = rows.end;
+      if (i == 0 || rows.begin == rows.end) continue;
+      const RowRange reads = p.SrcRows(rows);
+      ASSERT_LE(plan.HeldFrom(s, i), reads.begin) << "a row was thrown away too early";
+      ASSERT_GE(plan.Produced(s, i), reads.end) << "a row is read before it is there";
+      ASSERT_LE(plan.Produced(s, i) - plan.HeldFrom(s, i), plan.HeldRows(i));
+    }
+    ASSERT_EQ(done, p.src.h) << "rows are missing";
+  }
+}
+
+TEST(ConvChainPlan, EveryRowOnceAndInTime) {
+  for (const int64_t height : {1, 4, 5, 16, 37, 38, 63, 200}) {
+    for (const int64_t strip : {1, 4, 8, 20, 1000}) {
+      SCOPED_TRACE(std::to_string(height) + " rows, strips of " + std::to_string(strip));
+      const std::vector<ConvChainLink> links = Links(height);
+      ExpectSound(links, ConvChainPlan(links, strip));
+    }
+  }
+}
+
+TEST(ConvChainPlan, LowStripsNeedLittle) {
+  const std::vector<ConvChainLink> links = Links(4000);
+  const ConvChainPlan low(links, 4), whole(links, 4000);
+  EXPECT_EQ(whole.strips().size(), 1);
+  // A link's rows, the one above and what the grid rounds up: two grids for the last links, more
+  // for the first, whose rows are four times as many.
+  EXPECT_LE(low.HeldRows(4), 8);
+  EXPECT_LE(low.HeldRows(1), 4 * 8 + 8);
+  EXPECT_LT(low.Bytes(), whole.Bytes() / 50);
+}
+
+class ConvChainTest : public testing::Test {
+ protected:
+  static constexpr int64_t kHeight = 83, kWidth = 70;  // no multiples of anything
+
+  ConvChainTest()
+      : parameters_(std::make_shared<ParameterSet>()),
+        inference_(MakeInferenceNet(
+            NetDefinition::FromFile(std::string(LSEG_SOURCE_DIR) + "/lseg/lseg_net.prototxt"))) {}
+
+  std::unique_ptr<Net> Make(NetOptions options, int64_t height = kHeight) {
+    options.inputs[inference_.input] = TensorDesc{{1, 3, height, kWidth}};
+    return std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
+                                 options);
+  }
+
+  std::vector<float> Run(Net& net) {
+    Random random(7, 1);
+    float* data = net.InputF32(inference_.input);
+    for (int64_t i = 0; i < 3 * kHeight * kWidth; ++i) data[i] = random.Uniform(-100, 100);
+    net.Forward();
+    return net.Read(inference_.answer);
+  }
+
+  static int Count(const Net& net, const std::string& op) {
+    int count = 0;
+    for (const Node& node : net.graph().nodes) count += node.op->Name() == op;
+    return count;
+  }
+
+  Context context_;
+  std::shared_ptr<ParameterSet> parameters_;
+  InferenceNet inference_;
+};
+
+TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOne) {
+  NetOptions apart;
+  apart.without_passes = {"chain_convs"};
+  const std::unique_ptr<Net> plain = Make(apart);
+  EXPECT_EQ(Count(*plain, "conv_chain"), 0);
+  EXPECT_EQ(Count(*plain, "conv_stage_end"), 5);
+  const std::vector<float> want = Run(*plain);
+  EXPECT_NE(want.front(), want.back()) << "the case tells nothing apart";
+  for (const ChainOptions& chain :
+       {ChainOptions{1, 1024}, ChainOptions{1, 1}, ChainOptions{2, 40}, ChainOptions{5, 1}}) {
+    SCOPED_TRACE(std::to_string(chain.stages) + " stages, " + std::to_string(chain.strip_tiles) +
+                 " tiles");
+    NetOptions options;
+    options.chain = chain;
+    const std::unique_ptr<Net> chained = Make(options);
+    EXPECT_EQ(Count(*chained, "conv_chain"), (5 + chain.stages - 1) / chain.stages);
+    EXPECT_EQ(Count(*chained, "conv_forward") + Count(*chained, "conv_stage_end"), 0);
+    EXPECT_EQ(Run(*chained), want);
+  }
+}
+
+TEST_F(ConvChainTest, NeedsLessMemoryTheLongerItIsAndTheLowerItsStrips) {
+  const auto bytes = [&](const NetOptions& options) {
+    const MemoryPlan plan = Make(options, 1000)->memory();
+    return plan.arena + plan.workspace;
+  };
+  NetOptions apart, chained, low, long_and_low;
+  apart.without_passes = {"chain_convs"};
+  low.chain = {1, 1};
+  long_and_low.chain = {2, 1};
+  EXPECT_LT(bytes(chained), bytes(apart));
+  EXPECT_LT(bytes(low), bytes(chained));
+  EXPECT_LT(bytes(long_and_low), bytes(low));
+}
+
+TEST_F(ConvChainTest, AnotherEngineStaysAlone) {
+  NetOptions options;
+  options.engines = {{"conv3_2 forward", "reference"}};
+  options.without_passes = {"fuse_stage_ends"};
+  const std::unique_ptr<Net> net = Make(options);
+  for (const Node& node : net->graph().nodes) {
+    if (node.op->Name() == "conv_chain") {
+      EXPECT_EQ(node.layer.find("conv3_2"), std::string::npos) << node.layer;
+    }
+  }
+  EXPECT_EQ(net->engines().at("conv3_2 forward"), "reference");
+}
+
+}  // namespace
+}  // namespace lseg
