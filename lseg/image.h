@@ -1,8 +1,9 @@
 // Images in memory, and reading and writing them. Every decoder, resampler and encoder that any
 // tool uses is declared here, so that preparation, training and inference see the same pixels.
 //
-// One decoder a format: JPEG and BMP by stb, PNG by libpng (palette indices and 16 bits,
-// checksums), TIFF by libtiff. Any function may be called from several threads at once.
+// One decoder a format: JPEG by libjpeg-turbo, or by stb where the build lacks it, PNG by libpng
+// (palette indices and 16 bits, checksums), TIFF by libtiff, BMP by stb. Any function may be called
+// from several threads at once.
 #pragma once
 
 #include <array>
@@ -36,10 +37,25 @@ inline constexpr int64_t kMaxPixels = 200'000'000;
 // Gray becomes three equal channels; 16-bit samples are rounded to 8; alpha is dropped where it is
 // opaque everywhere and an Error where it is not; the orientation that EXIF (JPEG) or the tag
 // (TIFF) states is applied. An Error names the file and what is wrong with it: missing, empty,
-// truncated, damaged, no image, DICOM, camera RAW or another format that is not read, more than
-// max_pixels. Damage inside a JPEG's compressed data shows only if it breaks the code: the format
-// has no sums.
+// truncated, damaged, no image, DICOM, camera RAW, CMYK or another format that is not read, more
+// than max_pixels. Damage inside a JPEG's compressed data shows only if it breaks the code: the
+// format has no sums.
 Image ReadPhoto(const std::string& path, int64_t max_pixels = kMaxPixels);
+
+// What decodes JPEGs in this build: "libjpeg-turbo 2.1.5" or "stb_image". Their samples differ by
+// rounding: a few levels where colours change, tests/lseg/jpeg_test.cc has the bounds.
+std::string JpegDecoder();
+
+// For a photograph that will be shrunk to width x height: a JPEG may come at 1/2, 1/4 or 1/8 of its
+// size, no smaller than that, which saves most of the decoding; it is not quite what Resize makes
+// of the whole. Other formats, and builds where ReducesJpegs() is false, give the whole.
+struct ReducedPhoto {
+  Image image;
+  int width = 0, height = 0;  // of the whole, as turned
+};
+ReducedPhoto ReadPhotoReduced(const std::string& path, int width, int height,
+                              int64_t max_pixels = kMaxPixels);
+bool ReducesJpegs();
 
 // Reads a class map, PNG or TIFF: palette indices or gray values of up to 8 bits are classes, as
 // they are. Anything else (colour, alpha, 16 bit, JPEG) is an Error.

@@ -2,6 +2,7 @@
 // memory and throw Error without naming the file: the caller does.
 #pragma once
 
+#include <limits>
 #include <string_view>
 
 #include "lseg/image.h"
@@ -19,10 +20,33 @@ void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels);
 
 // Pixels as colours: 1 (gray), 2 (gray and alpha), 3 or 4 (RGBA) channels of 8 bits, palettes
 // looked up, 16 bits rounded, turned as the file says.
-Image DecodeJpeg(std::string_view bytes, int64_t max_pixels);
 Image DecodeBmp(std::string_view bytes, int64_t max_pixels);
 Image DecodePng(std::string_view bytes, int64_t max_pixels);
 Image DecodeTiff(std::string_view bytes, int64_t max_pixels);
+
+// JPEG by JpegDecoder(): at its own size, or at 1/2, 1/4 or 1/8 of it (sides rounded up), the
+// smallest that is at least min_width x min_height as turned; at its own where !ReducesJpegs().
+constexpr int kOwnSize = std::numeric_limits<int>::max();
+ReducedPhoto DecodeJpeg(std::string_view bytes, int64_t max_pixels, int min_width = kOwnSize,
+                        int min_height = kOwnSize);
+
+// What DecodeJpeg is made of. The frame header: sides as stored, 1 or 3 components.
+struct JpegFrame {
+  int width = 0, height = 0, components = 0;
+};
+// Throws where there is none, or it says what is not read: too many pixels for the limit or for the
+// file's bytes, CMYK.
+JpegFrame ReadJpegFrame(std::string_view bytes, int64_t max_pixels);
+// Throws where a decoder took another header for the file's.
+void CheckSameFrame(const JpegFrame& frame, int64_t width, int64_t height, int components);
+// The largest of 1, 2, 4, 8 by which sides of width x height, divided and rounded up, are no less
+// than the others.
+int JpegReduction(int width, int height, int min_width, int min_height);
+// One channel or RGB, as stored. By libjpeg-turbo (an Error where the build lacks it), at
+// 1/reduction, and by stb.
+Image DecodeJpegByTurbo(std::string_view bytes, const JpegFrame& frame, int reduction);
+Image DecodeJpegByStb(std::string_view bytes, const JpegFrame& frame);
+const char* JpegTurboName();  // with its version; only where the build has it
 
 // Pixels as numbers, for class maps and masks.
 struct Samples {

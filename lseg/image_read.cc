@@ -1,14 +1,9 @@
-// The three readers, and the decoders of JPEG and BMP.
-#include <stb/stb_image.h>
-
+// The readers: a file, its format, its decoder, and what is made of the samples.
 #include <algorithm>
 #include <filesystem>
 #include <limits>
-#include <memory>
-#include <type_traits>
 #include <utility>
 
-#include "lseg/exif.h"
 #include "lseg/image_decode.h"
 
 namespace lseg {
@@ -46,33 +41,8 @@ auto DecodeFile(const std::string& path, const Decode& decode) {
   }
 }
 
-Image DecodeByStb(std::string_view bytes, int64_t max_pixels, const char* format) {
-  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
-  const int size = static_cast<int>(bytes.size());
-  int width = 0, height = 0, channels = 0;
-  LSEG_CHECK(stbi_info_from_memory(data, size, &width, &height, &channels),
-             "is truncated or damaged: no " << format << " header is found ("
-                                            << stbi_failure_reason() << ")");
-  CheckImageSize(width, height, max_pixels);
-  // Every 8x8 block of a JPEG's finest component takes at least one bit; BMP takes far more.
-  LSEG_CHECK(
-      static_cast<int64_t>(width) * height / 512 <= size,
-      "is truncated: " << size << " bytes cannot hold " << width << "x" << height << " pixels");
-  const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
-      stbi_load_from_memory(data, size, &width, &height, &channels, 0), stbi_image_free);
-  LSEG_CHECK(decoded,
-             "is truncated or damaged (" << format << ": " << stbi_failure_reason() << ")");
-  Image image;
-  image.width = width;
-  image.height = height;
-  image.channels = channels;
-  image.pixels.assign(decoded.get(),
-                      decoded.get() + static_cast<size_t>(width) * height * channels);
-  return image;
-}
-
 // Without an alpha channel, which must be opaque, and with three channels.
-Image ToRgb(const Image& image) {
+Image ToRgb(Image image) {
   if (image.channels == 3) return image;
   const int channels = image.channels;
   const bool has_alpha = channels == 2 || channels == 4;
@@ -136,43 +106,31 @@ Image MaskOf(const Samples& samples) {
 
 }  // namespace
 
-Image DecodeJpeg(std::string_view bytes, int64_t max_pixels) {
-  return Orient(DecodeByStb(bytes, max_pixels, "JPEG"), ExifOrientation(bytes));
-}
-
-Image DecodeBmp(std::string_view bytes, int64_t max_pixels) {
-  const auto number = [&](size_t at, int size) {
-    uint32_t value = 0;
-    for (int i = 0; i < size; ++i) {
-      if (at + i < bytes.size()) value |= uint32_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
-    }
-    return static_cast<int32_t>(value);
-  };
-  // stb reads zeros beyond the end, so what is missing must be found here.
-  const bool old_header = number(14, 4) == 12;
-  const int64_t width = old_header ? number(18, 2) : number(18, 4);
-  const int64_t height = std::abs(int64_t{old_header ? number(20, 2) : number(22, 4)});
-  const int64_t bits = old_header ? number(24, 2) : number(28, 2);
-  CheckImageSize(width, height, max_pixels);
-  const int64_t wanted = number(10, 4) + (width * bits + 31) / 32 * 4 * height;
-  LSEG_CHECK(static_cast<int64_t>(bytes.size()) >= wanted,
-             "is truncated: it has " << bytes.size() << " of " << wanted << " bytes");
-  return DecodeByStb(bytes, max_pixels, "BMP");
-}
-
 Image ReadPhoto(const std::string& path, int64_t max_pixels) {
+  return ReadPhotoReduced(path, kOwnSize, kOwnSize, max_pixels).image;
+}
+
+ReducedPhoto ReadPhotoReduced(const std::string& path, int width, int height, int64_t max_pixels) {
   return DecodeFile(path, [&](const std::string& bytes) {
+    ReducedPhoto photo;
     switch (SniffImageFormat(path, bytes)) {
       case ImageFormat::kJpeg:
-        return ToRgb(DecodeJpeg(bytes, max_pixels));
+        photo = DecodeJpeg(bytes, max_pixels, width, height);
+        photo.image = ToRgb(std::move(photo.image));
+        return photo;
       case ImageFormat::kPng:
-        return ToRgb(DecodePng(bytes, max_pixels));
+        photo.image = ToRgb(DecodePng(bytes, max_pixels));
+        break;
       case ImageFormat::kTiff:
-        return ToRgb(DecodeTiff(bytes, max_pixels));
+        photo.image = ToRgb(DecodeTiff(bytes, max_pixels));
+        break;
       case ImageFormat::kBmp:
-        return ToRgb(DecodeBmp(bytes, max_pixels));
+        photo.image = ToRgb(DecodeBmp(bytes, max_pixels));
+        break;
     }
-    LSEG_FAIL("is of an unknown format");
+    photo.width = photo.image.width;
+    photo.height = photo.image.height;
+    return photo;
   });
 }
 

@@ -21,7 +21,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/script_lib.sh"
 
 packages=(g++ cmake ninja-build libdnnl-dev libhwy-dev libprotobuf-dev protobuf-compiler libpng-dev
-  libtiff-dev libstb-dev libcxxopts-dev nlohmann-json3-dev)
+  libtiff-dev libjpeg-dev libstb-dev libcxxopts-dev nlohmann-json3-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev)
 # By which cuda_toolkit.sh fetches CUDA's compiler for the tests, where there is none.
 if ! command -v nvcc >/dev/null; then test_packages+=(python3-pip); fi

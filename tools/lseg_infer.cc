@@ -38,6 +38,8 @@ Examples:
   lseg_infer --weights run/best.safetensors --input eye.jpg --out maps --threshold 0.5,0.5,0.3,0.5
 )";
 
+std::string HelpEnd() { return kHelpEnd + ("\nJPEGs are decoded by " + JpegDecoder()) + ".\n"; }
+
 struct Job {
   std::string weights, input, out;
   bool native = false;
@@ -174,7 +176,7 @@ int Body(int argc, char** argv) {
       ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
        text()->default_value("auto"), "MODE")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
-  const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
+  const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
   Job job = ParseJob(*flags);
 

@@ -1,0 +1,74 @@
+// JPEG and BMP by stb: JPEG where the build has no libjpeg-turbo, and for tests of the one against
+// the other.
+#include <stb/stb_image.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "lseg/image_decode.h"
+
+namespace lseg {
+namespace {
+
+Image Load(std::string_view bytes, const char* format) {
+  int width = 0, height = 0, channels = 0;
+  const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
+      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
+                            static_cast<int>(bytes.size()), &width, &height, &channels, 0),
+      stbi_image_free);
+  LSEG_CHECK(decoded,
+             "is truncated or damaged (" << format << ": " << stbi_failure_reason() << ")");
+  Image image;
+  image.width = width;
+  image.height = height;
+  image.channels = channels;
+  image.pixels.assign(decoded.get(),
+                      decoded.get() + static_cast<size_t>(width) * height * channels);
+  return image;
+}
+
+// Of a header that stb accepts.
+struct Info {
+  int width = 0, height = 0, channels = 0;
+};
+Info InfoOf(std::string_view bytes, const char* format) {
+  Info info;
+  LSEG_CHECK(stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
+                                   static_cast<int>(bytes.size()), &info.width, &info.height,
+                                   &info.channels),
+             "is truncated or damaged: no " << format << " header is found ("
+                                            << stbi_failure_reason() << ")");
+  return info;
+}
+
+}  // namespace
+
+Image DecodeJpegByStb(std::string_view bytes, const JpegFrame& frame) {
+  const Info info = InfoOf(bytes, "JPEG");
+  CheckSameFrame(frame, info.width, info.height, info.channels);
+  return Load(bytes, "JPEG");
+}
+
+Image DecodeBmp(std::string_view bytes, int64_t max_pixels) {
+  const auto number = [&](size_t at, int size) {
+    uint32_t value = 0;
+    for (int i = 0; i < size; ++i) {
+      if (at + i < bytes.size()) value |= uint32_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
+    }
+    return static_cast<int32_t>(value);
+  };
+  // stb reads zeros beyond the end, so what is missing must be found here.
+  const bool old_header = number(14, 4) == 12;
+  const int64_t width = old_header ? number(18, 2) : number(18, 4);
+  const int64_t height = std::abs(int64_t{old_header ? number(20, 2) : number(22, 4)});
+  const int64_t bits = old_header ? number(24, 2) : number(28, 2);
+  CheckImageSize(width, height, max_pixels);
+  const int64_t wanted = number(10, 4) + (width * bits + 31) / 32 * 4 * height;
+  LSEG_CHECK(static_cast<int64_t>(bytes.size()) >= wanted,
+             "is truncated: it has " << bytes.size() << " of " << wanted << " bytes");
+  const Info info = InfoOf(bytes, "BMP");
+  CheckImageSize(info.width, info.height, max_pixels);
+  return Load(bytes, "BMP");
+}
+
+}  // namespace lseg
