@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,8 @@ std::string JpegDecoder();
 
 // For a photograph that will be shrunk to width x height: a JPEG may come at 1/2, 1/4 or 1/8 of its
 // size, no smaller than that, which saves most of the decoding; it is not quite what Resize makes
-// of the whole. Other formats, and builds where ReducesJpegs() is false, give the whole.
+// of the whole. Other formats, builds where ReducesJpegs() is false, and kWhole give the whole.
+inline constexpr int kWhole = std::numeric_limits<int>::max();
 struct ReducedPhoto {
   Image image;
   int width = 0, height = 0;  // of the whole, as turned

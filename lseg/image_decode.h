@@ -2,7 +2,6 @@
 // memory and throw Error without naming the file: the caller does.
 #pragma once
 
-#include <limits>
 #include <string_view>
 
 #include "lseg/image.h"
@@ -26,9 +25,8 @@ Image DecodeTiff(std::string_view bytes, int64_t max_pixels);
 
 // JPEG by JpegDecoder(): at its own size, or at 1/2, 1/4 or 1/8 of it (sides rounded up), the
 // smallest that is at least min_width x min_height as turned; at its own where !ReducesJpegs().
-constexpr int kOwnSize = std::numeric_limits<int>::max();
-ReducedPhoto DecodeJpeg(std::string_view bytes, int64_t max_pixels, int min_width = kOwnSize,
-                        int min_height = kOwnSize);
+ReducedPhoto DecodeJpeg(std::string_view bytes, int64_t max_pixels, int min_width = kWhole,
+                        int min_height = kWhole);
 
 // What DecodeJpeg is made of. The frame header: sides as stored, 1 or 3 components.
 struct JpegFrame {

@@ -107,7 +107,7 @@ Image MaskOf(const Samples& samples) {
 }  // namespace
 
 Image ReadPhoto(const std::string& path, int64_t max_pixels) {
-  return ReadPhotoReduced(path, kOwnSize, kOwnSize, max_pixels).image;
+  return ReadPhotoReduced(path, kWhole, kWhole, max_pixels).image;
 }
 
 ReducedPhoto ReadPhotoReduced(const std::string& path, int width, int height, int64_t max_pixels) {

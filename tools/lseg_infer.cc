@@ -1,14 +1,12 @@
-// lseg_infer: photographs to lesion maps. Flags and messages; the work is in lseg/segment.h and its
-// neighbours.
-#include <chrono>
+// lseg_infer: photographs to lesion maps. Flags and messages; the work is in lseg/segment_stream.h
+// and its neighbours.
 #include <cstdio>
 #include <filesystem>
 #include <set>
 #include <sstream>
 
 #include "lseg/photo_list.h"
-#include "lseg/segment.h"
-#include "lseg/segment_output.h"
+#include "lseg/segment_stream.h"
 #include "tools/tool.h"
 
 namespace lseg {
@@ -30,7 +28,8 @@ the lesions whose probability reaches their threshold, the one with the largest 
 
 The photograph is resampled to the size that the net was trained for, unless it has that size
 already; the maps are brought back to the photograph's own size. JPEG, PNG, TIFF and BMP are read.
-A photograph that cannot be read is named on stderr and skipped; the others are done.
+A photograph that cannot be read is named on stderr and skipped; the others are done. While the net
+sees one, the next is read and the one before is written; the seconds are those from line to line.
 
 Examples:
   lseg_infer --weights run/best.safetensors --input photos --out maps
@@ -40,12 +39,8 @@ Examples:
 
 std::string HelpEnd() { return kHelpEnd + ("\nJPEGs are decoded by " + JpegDecoder()) + ".\n"; }
 
-struct Job {
-  std::string weights, input, out;
-  bool native = false;
-  int width = 0, height = 0;  // 0: the weights'
-  bool output_working = false;
-  SegmentOutputs outputs;
+struct Job : SegmentJob {
+  std::string weights, input;
 };
 
 std::vector<std::string> SplitCommas(const std::string& text) {
@@ -78,6 +73,13 @@ void TakeSize(const cxxopts::ParseResult& flags, Job* job) {
     throw UsageError("--output-size '" + output + "' is neither own nor working");
   }
   job->output_working = output == "working";
+  job->reduce_jpegs = flags.count("scaled-decoding") > 0;
+  if (job->reduce_jpegs && (job->native || !job->output_working)) {
+    throw UsageError("--scaled-decoding needs --output-size working and no --native");
+  }
+  if (job->reduce_jpegs && !ReducesJpegs()) {
+    throw UsageError("--scaled-decoding needs libjpeg-turbo, which this build lacks");
+  }
 }
 
 Job ParseJob(const cxxopts::ParseResult& flags) {
@@ -124,37 +126,19 @@ std::string Size(int width, int height) {
   return std::to_string(width) + "x" + std::to_string(height);
 }
 
-// Returns what to tell of it.
-std::string SegmentOne(const Job& job, const PhotoFile& file, Segmenter& segmenter) {
-  const auto start = std::chrono::steady_clock::now();
-  const Image photo = ReadPhoto(file.path);
-  const Image input = job.native ? photo : Resize(photo, job.width, job.height);
-  const Image& shown = job.output_working ? input : photo;
-  const Probabilities probabilities =
-      ResizeProbabilities(segmenter.Run(input), shown.width, shown.height);
-  WriteSegmentation(job.out + "/" + file.name, shown, probabilities, job.outputs);
-  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-  char seconds[32];
-  std::snprintf(seconds, sizeof(seconds), "%.1f s", passed.count());
-  return file.path + " (" + Size(photo.width, photo.height) + ") -> " + file.name + ".label.png, " +
-         seconds;
-}
-
-// The number of photographs that failed.
-size_t SegmentAll(const Job& job, const PhotoList& list, Segmenter& segmenter) {
-  size_t failed = 0;
-  for (size_t i = 0; i < list.photos.size(); ++i) {
-    const std::string& path = list.photos[i].path;
-    try {
-      const std::string done = SegmentOne(job, list.photos[i], segmenter);
-      Say("[" + std::to_string(i + 1) + "/" + std::to_string(list.photos.size()) + "] " + done);
-    } catch (const std::exception& error) {
-      ++failed;
-      const std::string what = error.what();
-      Complain((what.find(path) == std::string::npos ? path + ": " : "") + what + "; skipped");
-    }
+// One line for each photograph, in their order.
+void Tell(const PhotoList& list, const SegmentReport& report) {
+  const PhotoFile& photo = list.photos[report.index];
+  if (!report.error.empty()) {
+    const bool named = report.error.find(photo.path) != std::string::npos;
+    Complain((named ? "" : photo.path + ": ") + report.error + "; skipped");
+    return;
   }
-  return failed;
+  char seconds[32];
+  std::snprintf(seconds, sizeof(seconds), "%.1f s", report.seconds);
+  Say("[" + std::to_string(report.index + 1) + "/" + std::to_string(list.photos.size()) + "] " +
+      photo.path + " (" + Size(report.width, report.height) + ") -> " + photo.name +
+      ".label.png, " + seconds);
 }
 
 int Body(int argc, char** argv) {
@@ -168,8 +152,10 @@ int Body(int argc, char** argv) {
       ("height", "likewise", text(), "H")                                                       //
       ("native", "the net sees each photograph at its own size")                                //
       ("output-size", "size of the maps: the photograph's own, or the net's working size",
-       text()->default_value("own"), "own|working")                               //
-      ("prob", "write probabilities too: npy, png, or npy,png", text(), "KINDS")  //
+       text()->default_value("own"), "own|working")  //
+      ("scaled-decoding",
+       "decode JPEGs at 1/2, 1/4 or 1/8 where that is no less than the net's size")  //
+      ("prob", "write probabilities too: npy, png, or npy,png", text(), "KINDS")     //
       ("device", "cpu, cuda, or auto: the GPU where there is one", text()->default_value("cpu"),
        "DEVICE")                                                                              //
       ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
@@ -199,7 +185,8 @@ int Body(int argc, char** argv) {
     Say("net at " + Size(job.width, job.height) + ": " +
         std::to_string(memory.Total() / 1'000'000) + " MB");
   }
-  const size_t failed = SegmentAll(job, list, segmenter);
+  const size_t failed = SegmentPhotos(job, list.photos, segmenter,
+                                      [&](const SegmentReport& report) { Tell(list, report); });
   for (const std::string& note : segmenter.notes()) Say(note);
   if (const std::string reason = cache.Write(); !reason.empty()) Say(reason);
   Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +

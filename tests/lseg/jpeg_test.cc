@@ -68,7 +68,7 @@ TEST(JpegReduction, IsTheLargestThatLeavesTheSizeAskedFor) {
   EXPECT_EQ(JpegReduction(1441, 961, 721, 481), 2);  // sides are rounded up
   EXPECT_EQ(JpegReduction(1441, 961, 722, 481), 1);
   EXPECT_EQ(JpegReduction(100, 100, 1, 1), 8);
-  EXPECT_EQ(JpegReduction(100, 100, kOwnSize, kOwnSize), 1);
+  EXPECT_EQ(JpegReduction(100, 100, kWhole, kWhole), 1);
 }
 
 #if LSEG_WITH_JPEG_TURBO

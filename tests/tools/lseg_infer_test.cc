@@ -165,6 +165,7 @@ TEST_F(LsegInferTest, WrongCommandLinesDoNothing) {
                                              {"--threshold", "0"},
                                              {"--threshold", "half"},
                                              {"--output-size", "big"},
+                                             {"--scaled-decoding"},
                                              {"--whatever"}}) {
     const ProgramResult result = Infer(flags);
     EXPECT_EQ(result.code, 2) << flags[0];

@@ -1,0 +1,159 @@
+// The threads beside the net's run their OpenMP loops alone: a pool of their own each would take
+// the processors from the net's, whose threads wait for one another at the end of every loop.
+#include "lseg/segment_stream.h"
+
+#include <omp.h>
+
+#include <chrono>
+#include <exception>
+#include <thread>
+#include <utility>
+
+#include "lseg/hand_over.h"
+
+namespace lseg {
+namespace {
+
+// A photograph on its way.
+struct Work {
+  SegmentReport report;
+  Image shown;  // at the size of the maps
+  Image input;  // at the net's size; empty where that is `shown`
+  Probabilities probabilities;
+
+  const Image& Input() const { return input.pixels.empty() ? shown : input; }
+};
+
+// Runs a step; what it throws becomes the photograph's error, and its memory is freed.
+template <class Step>
+void Try(Work& work, const Step& step) {
+  if (!work.report.error.empty()) return;
+  try {
+    step();
+  } catch (const std::exception& error) {
+    work.report.error = error.what();
+    if (work.report.error.empty()) work.report.error = "unknown error";
+    work.shown = work.input = Image();
+    work.probabilities = Probabilities();
+  }
+}
+
+Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t index) {
+  Work work;
+  work.report.index = index;
+  Try(work, [&] {
+    ReducedPhoto photo = ReadPhotoReduced(photos[index].path, job.reduce_jpegs ? job.width : kWhole,
+                                          job.reduce_jpegs ? job.height : kWhole);
+    work.report.width = photo.width;
+    work.report.height = photo.height;
+    work.shown = std::move(photo.image);
+    if (job.native || (work.shown.width == job.width && work.shown.height == job.height)) return;
+    work.input = Resize(work.shown, job.width, job.height);
+    if (job.output_working) work.shown = std::exchange(work.input, Image());
+  });
+  return work;
+}
+
+void Segment(Segmenter& segmenter, Work& work) {
+  Try(work, [&] {
+    work.probabilities = segmenter.Run(work.Input());
+    work.input = Image();
+  });
+}
+
+void Write(const SegmentJob& job, const std::vector<PhotoFile>& photos, Work& work) {
+  Try(work, [&] {
+    const Image& shown = work.shown;
+    if (work.probabilities.width != shown.width || work.probabilities.height != shown.height) {
+      work.probabilities = ResizeProbabilities(work.probabilities, shown.width, shown.height);
+    }
+    WriteSegmentation(job.out + "/" + photos[work.report.index].name, shown, work.probabilities,
+                      job.outputs);
+  });
+}
+
+// Numbers reports and their failures.
+class Reporter {
+ public:
+  explicit Reporter(const std::function<void(const SegmentReport&)>& report) : report_(report) {}
+
+  void operator()(SegmentReport report) {
+    const auto now = std::chrono::steady_clock::now();
+    report.seconds = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    if (!report.error.empty()) ++failed_;
+    report_(report);
+  }
+  size_t failed() const { return failed_; }
+
+ private:
+  const std::function<void(const SegmentReport&)>& report_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  size_t failed_ = 0;
+};
+
+void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmenter& segmenter,
+             Reporter& reporter) {
+  HandOver<Work> read, segmented;
+  std::exception_ptr stopped_by;  // what a report threw
+  std::jthread reader, writer;    // joined when this function ends, and before that let go:
+  const struct Closer {
+    HandOver<Work>&read, &segmented;
+    ~Closer() {
+      read.Close();
+      segmented.Close();
+    }
+  } closer{read, segmented};
+  reader = std::jthread([&] {
+    omp_set_num_threads(1);
+    for (size_t i = 0; i < photos.size() && read.Give(Read(job, photos, i)); ++i) {
+    }
+    read.Close();
+  });
+  writer = std::jthread([&] {
+    omp_set_num_threads(1);
+    try {
+      while (std::optional<Work> work = segmented.Take()) {
+        Write(job, photos, *work);
+        reporter(std::move(work->report));
+      }
+    } catch (...) {
+      stopped_by = std::current_exception();
+    }
+    segmented.Close();
+  });
+  while (std::optional<Work> work = read.Take()) {
+    Segment(segmenter, *work);
+    if (!segmented.Give(std::move(*work))) break;
+  }
+  segmented.Close();
+  writer.join();
+  if (stopped_by) std::rethrow_exception(stopped_by);
+}
+
+}  // namespace
+
+size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos,
+                     Segmenter& segmenter,
+                     const std::function<void(const SegmentReport&)>& report) {
+  LSEG_CHECK(job.native || (job.width > 0 && job.height > 0),
+             "photographs cannot be segmented at " << job.width << "x" << job.height);
+  LSEG_CHECK(
+      !job.reduce_jpegs || (job.output_working && !job.native),
+      "JPEGs are decoded at a fraction of their size only where neither the net nor the maps "
+      "have their own size");
+  Reporter reporter(report);
+  if (job.overlap) {
+    Overlap(job, photos, segmenter, reporter);
+  } else {
+    for (size_t i = 0; i < photos.size(); ++i) {
+      Work work = Read(job, photos, i);
+      Segment(segmenter, work);
+      Write(job, photos, work);
+      reporter(std::move(work.report));
+    }
+  }
+  return reporter.failed();
+}
+
+}  // namespace lseg

@@ -1,0 +1,41 @@
+// Photographs segmented one after the other, reading, net and writing overlapping: one thread reads
+// and resamples the next photograph, the calling thread runs the net, one thread brings the maps of
+// the photograph before back to size and writes them. Each of the three holds one photograph and
+// waits for the other to take it: three are in memory, however many there are and however large.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lseg/photo_list.h"
+#include "lseg/segment.h"
+#include "lseg/segment_output.h"
+
+namespace lseg {
+
+struct SegmentJob {
+  std::string out;              // folder of the maps, which is there
+  bool native = false;          // the net sees photographs at their own size,
+  int width = 0, height = 0;    // else at this
+  bool output_working = false;  // maps at the net's size, else at the photograph's own
+  bool reduce_jpegs = false;    // ReadPhotoReduced; with output_working and not native only
+  bool overlap = true;          // false: step by step on the calling thread, one photograph held
+  SegmentOutputs outputs;
+};
+
+struct SegmentReport {
+  size_t index = 0;           // in the list
+  int width = 0, height = 0;  // the photograph's own; 0 where it could not be read
+  double seconds = 0;         // since the report before, or the start
+  std::string error;          // empty: its maps are written
+};
+
+// Segments `photos` into job.out. Calls `report` once a photograph, in the list's order, from one
+// thread, not always the calling one; what fails for one photograph is reported and ends nothing.
+// What is written is bit for bit the same with and without overlap. Returns the number that failed.
+// Throws Error for a job that contradicts itself, and what `report` throws, which ends the work.
+size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos,
+                     Segmenter& segmenter, const std::function<void(const SegmentReport&)>& report);
+
+}  // namespace lseg
