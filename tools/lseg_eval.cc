@@ -154,9 +154,11 @@ int Body(int argc, char** argv) {
   add("json", "write all scores", text(), "FILE");
   add("csv", "write the scores of each image", text(), "FILE");
   add("curves", "draw the precision-recall curves", text(), "FILE.svg");
+  add("threads", "lesions at once (default: the processors that may be used)", text(), "N");
   const auto flags = ParseFlags(command, argc, argv, kHelp);
   if (!flags) return kExitOk;
   const EvaluationOptions options = OptionsOf(*flags);
+  ThreadsFlag(*flags);
 
   const Evaluation evaluation = Evaluate(options);
   const std::string table = TableText(evaluation);

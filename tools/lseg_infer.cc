@@ -161,14 +161,18 @@ int Body(int argc, char** argv) {
       ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
       ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
        text()->default_value("auto"), "MODE")  //
+      ("threads",
+       "of the net (default: the processors that may be used); reading and writing have one each",
+       text(), "N")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
   Job job = ParseJob(*flags);
 
   const PhotoList list = ListPhotos(job.input);
-  Context context(DeviceFlag(*flags));
-  if (context.device() == Device::kCuda) Say(context.Describe());
+  const Device device = DeviceFlag(*flags);
+  Context context(device, ThreadsFlag(*flags));
+  Say(context.Describe());
   EngineCache cache(EngineCache::DefaultPath());
   SegmenterOptions segmenter_options;
   segmenter_options.precision = ParsePrecision(PrecisionFlag(*flags));

@@ -1,6 +1,5 @@
 // lseg_prep: brings a dataset into the form in which the other programs read it, or makes one up.
 #include <cstdio>
-#include <thread>
 
 #include "datasets/synth.h"
 #include "lseg/prepare.h"
@@ -61,7 +60,9 @@ int Build(int argc, char** argv) {
       "W")("height", "working height in pixels",
            cxxopts::value<std::string>()->default_value("960"),
            "H")("split", "file of stems, one a line, that go from train.txt to val.txt",
-                cxxopts::value<std::string>(), "FILE");
+                cxxopts::value<std::string>(),
+                "FILE")("threads", "images at once (default: the processors that may be used)",
+                        cxxopts::value<std::string>(), "N");
   const auto flags = ParseFlags(options, argc, argv, BuildHelp());
   if (!flags) return kExitOk;
   const std::string from = RequiredFlag(*flags, "from");
@@ -74,7 +75,7 @@ int Build(int argc, char** argv) {
   prepare.out = RequiredFlag(*flags, "out");
   const std::vector<IdridImage> images = FindIdrid(RequiredFlag(*flags, "root"));
   if (flags->count("split")) prepare.validation = ReadSplit(RequiredFlag(*flags, "split"));
-  prepare.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  prepare.threads = ThreadsFlag(*flags);
   size_t done = 0;
   const PrepareReport report = Prepare(images, prepare, [&](const std::string& stem) {
     ++done;

@@ -67,7 +67,8 @@ cxxopts::Options Flags() {
       "seed", "of all random numbers (the solver's random_seed, else 1)", text, "S")(
       "val-every", "iterations between validations (the solver's test_interval, else 500)", text,
       "N")("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)",
-           text, "N")("threads", "of the processor (all that may be used)", text, "N")(
+           text,
+           "N")("threads", "of the net (default: the processors that may be used)", text, "N")(
       "tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
       cxxopts::value<std::string>()->default_value("auto"), "MODE");
   return options;

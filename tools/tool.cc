@@ -1,10 +1,14 @@
 #include "tools/tool.h"
 
+#include <omp.h>
+
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <new>
+
+#include "kernels/runtime/cpus.h"
 
 namespace lseg {
 namespace {
@@ -163,6 +167,14 @@ bool TuneFlag(const cxxopts::ParseResult& flags, Device device) {
     FailUsage("--tune '" + mode + "' is not there: auto, on and off are");
   }
   return mode == "on" || (mode == "auto" && device == Device::kCuda);
+}
+
+int ThreadsFlag(const cxxopts::ParseResult& flags) {
+  const int threads = flags.count("threads") > 0
+                          ? static_cast<int>(IntegerFlag(flags, "threads", 1, 1024))
+                          : DefaultThreads();
+  omp_set_num_threads(threads);
+  return threads;
 }
 
 std::string PrecisionFlag(const cxxopts::ParseResult& flags) {

@@ -67,6 +67,9 @@ FlagSize SizeFlag(const cxxopts::ParseResult& flags, const std::string& name, in
 Device DeviceFlag(const cxxopts::ParseResult& flags);
 // --tune: "on"; "off"; or "auto", which is on for a GPU.
 bool TuneFlag(const cxxopts::ParseResult& flags, Device device);
+// --threads, 1 to 1024; where it is not given, DefaultThreads() (kernels/runtime/cpus.h). OpenMP's
+// loops of the calling thread get it, too.
+int ThreadsFlag(const cxxopts::ParseResult& flags);
 // --precision: f32, tf32, bf16, f16.
 std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 

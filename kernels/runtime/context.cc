@@ -1,11 +1,10 @@
 #include "kernels/runtime/context.h"
 
 #include <omp.h>
-#include <sched.h>
 
-#include <algorithm>
-#include <cmath>
 #include <fstream>
+
+#include "kernels/runtime/cpus.h"
 
 #if LSEG_WITH_CUDA
 #include "kernels/cuda/device.h"
@@ -13,19 +12,6 @@
 
 namespace lseg {
 namespace {
-
-// CPUs this process may use: the affinity mask, cut down to a container's CPU quota (cgroup v2).
-int UsableCpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
-  double quota, period;
-  if (quota_file >> quota >> period && period > 0) {  // "max 100000" leaves quota unread
-    cpus = std::min(cpus, static_cast<int>(std::ceil(quota / period)));
-  }
-  return std::max(cpus, 1);
-}
 
 std::string ProcessorName() {
   std::ifstream cpuinfo("/proc/cpuinfo");
@@ -48,7 +34,7 @@ bool HasAvx512() {
 
 Context::Context(Device device, int threads)
     : device_(device),
-      threads_(threads > 0 ? threads : UsableCpus()),
+      threads_(threads > 0 ? threads : DefaultThreads()),
       blocked_format_(HasAvx512() ? Format::kNChw16c : Format::kNChw8c) {
   omp_set_num_threads(threads_);
   if (device_ == Device::kCpu) return;
