@@ -1,6 +1,8 @@
 // Two slots: the net reads one while the thread fills the other.
 #include "framework/data_source.h"
 
+#include <chrono>
+
 namespace lseg {
 
 Prefetcher::Prefetcher(DataSource* source, Device device) : source_(source) {
@@ -33,11 +35,15 @@ void Prefetcher::Request(Slot& slot, int64_t iteration) {
 std::span<void* const> Prefetcher::Get(int64_t iteration) {
   std::unique_lock lock(mutex_);
   Slot& slot = slots_[iteration & 1];
-  if (slot.iteration != iteration) {
+  const bool foreseen = slot.iteration == iteration;
+  if (!foreseen) {
     changed_.wait(lock, [&] { return wanted_ == nullptr; });
     Request(slot, iteration);
   }
+  const auto start = std::chrono::steady_clock::now();
   changed_.wait(lock, [&] { return slot.ready; });
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
+  if (foreseen) waited_seconds_ += waited.count();
   if (slot.error) {
     slot.iteration = -1;
     std::rethrow_exception(slot.error);

@@ -41,6 +41,10 @@ class Prefetcher {
   // Fill threw for this iteration.
   std::span<void* const> Get(int64_t iteration);
 
+  // Seconds that Get waited for batches it had asked for one iteration ahead: 0 where the source
+  // keeps up. By the thread that calls Get.
+  double waited_seconds() const { return waited_seconds_; }
+
  private:
   struct Slot {
     int64_t iteration = -1;
@@ -59,6 +63,7 @@ class Prefetcher {
   Slot slots_[2];
   Slot* wanted_ = nullptr;  // what the thread shall fill next
   bool stop_ = false;
+  double waited_seconds_ = 0;
   std::thread thread_;
 };
 

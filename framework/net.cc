@@ -238,6 +238,12 @@ void Net::Fetch(int64_t iteration) {
   }
 }
 
+double Net::WaitedSeconds() const {
+  double seconds = 0;
+  for (const Feed& feed : feeds_) seconds += feed.prefetcher->waited_seconds();
+  return seconds;
+}
+
 void Net::BringInputs() {
   for (const auto& [id, host] : host_inputs_) {
     QueueCopyToDevice(context_, memory_[id], host.data(), host.bytes());

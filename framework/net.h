@@ -74,6 +74,8 @@ class Net {
   void AttachSource(DataSource* source, const std::vector<std::string>& blobs);
   // Takes the batch of an iteration from all sources: those of data layers and those attached.
   void Fetch(int64_t iteration);
+  // Seconds that Fetch waited for sources that were too slow (Prefetcher).
+  double WaitedSeconds() const;
 
   void Forward();
   // Gradients of sum over losses of weight * loss. accumulate: parameter gradients are added to

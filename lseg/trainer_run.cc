@@ -13,6 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kWaitWorthSaying = 0.01;
 constexpr int kDisplay = 20;  // iterations between progress lines where the solver does not say
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
@@ -88,6 +89,12 @@ void Trainer::SayProgress(float learning_rate) {
                      Printed("%.2f", static_cast<double>(images_per_step_) / per_step) +
                      " images/s  " + Duration(left) + " left";
   if (empty_ > 0) line += "  (" + std::to_string(empty_) + " empty)";
+  // Crops are made while the net computes; where that is too slow, more memory or smaller files
+  // help.
+  const double waited = net_->WaitedSeconds() / seconds_;
+  if (waited > kWaitWorthSaying) {
+    line += "  (" + Printed("%.0f", 100 * waited) + " % of the time waiting for input)";
+  }
   say_(line);
   empty_ = 0;
   if (solver_param_.average_loss() <= 1) {
