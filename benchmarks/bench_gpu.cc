@@ -60,18 +60,22 @@ double Median(std::vector<double> values) {
 double GpuBench::MedianMs(const std::function<void(int)>& op) const {
   constexpr double kBatchMs = 4;
   constexpr int kMostRuns = 64;
+  if (costs) {
+    op(0);
+    context.Synchronize();
+    return 1;
+  }
   Stopwatch watch(cuda::StreamOf(context));
   op(0);  // loads the code
   const double once = watch.Milliseconds([&] { op(1); });
   const int batch =
-      smoke ? 1
-            : static_cast<int>(std::clamp(kBatchMs / std::max(once, 1e-3), 1.0, 1.0 * kMostRuns));
+      static_cast<int>(std::clamp(kBatchMs / std::max(once, 1e-3), 1.0, 1.0 * kMostRuns));
   const Recording recording(context, [&] {
     for (int i = 0; i < batch; ++i) op(2 + i);
   });
   recording.Replay(context);
   std::vector<double> times;
-  for (int i = 0; i < (smoke ? 1 : reps); ++i) {
+  for (int i = 0; i < reps; ++i) {
     times.push_back(watch.Milliseconds([&] { recording.Replay(context); }) / batch);
   }
   context.Synchronize();
@@ -81,10 +85,10 @@ double GpuBench::MedianMs(const std::function<void(int)>& op) const {
 void GpuBench::Save() const {
   if (json.empty()) return;
   const nlohmann::ordered_json report{
-      {"context", context.Describe()},  {"smoke", smoke},
-      {"copy_gb_per_s", copy_gb_s},     {"mma_bf16_tflops", bf16_tflops},
-      {"mma_tf32_tflops", tf32_tflops}, {"net_totals", NetTotals(*this)},
-      {"memory_ops", memory_ops},       {"convolutions", convolutions}};
+      {"context", context.Describe()},  {"copy_gb_per_s", copy_gb_s},
+      {"mma_bf16_tflops", bf16_tflops}, {"mma_tf32_tflops", tf32_tflops},
+      {"net_totals", NetTotals(*this)}, {"memory_ops", memory_ops},
+      {"convolutions", convolutions}};
   std::ofstream file(json);
   file << report.dump(1) << "\n";
   file.close();
@@ -98,7 +102,7 @@ Tensors::Tensors(GpuBench& bench, const std::vector<TensorSpec>& specs) : specs_
   int64_t bytes = 0;
   for (const TensorSpec& spec : specs) bytes += spec.count * SizeOf(spec.dtype);
   const int64_t wanted = bytes > 0 ? cuda::CeilDiv(kBytes, bytes) : 1;
-  copies_ = bench.smoke ? 1 : static_cast<int>(std::clamp<int64_t>(wanted, 1, kMostCopies));
+  copies_ = bench.costs ? 1 : static_cast<int>(std::clamp<int64_t>(wanted, 1, kMostCopies));
   for (int copy = 0; copy < copies_; ++copy) {
     for (const TensorSpec& spec : specs) {
       buffers_.emplace_back(bench.context.device(), spec.count * SizeOf(spec.dtype));
@@ -115,7 +119,7 @@ Tensors::Tensors(GpuBench& bench, const std::vector<TensorSpec>& specs) : specs_
 }
 
 double CopyBandwidth(GpuBench& bench) {
-  const int64_t bytes = bench.smoke ? int64_t{1} << 20 : int64_t{2} << 30;
+  const int64_t bytes = int64_t{2} << 30;
   const Tensors tensors(bench, {{bytes / 4}, {bytes / 4}});
   const double ms = bench.MedianMs([&](int run) {
     LSEG_CUDA_CHECK(cudaMemcpyAsync(tensors.At(run, 1), tensors.At(run, 0), bytes,
@@ -128,16 +132,21 @@ namespace {
 
 double MatrixPeak(GpuBench& bench, DType dtype) {
   const Tensors scratch(bench, {{1}});
-  const int rounds = bench.smoke ? 2 : 8192;
+  constexpr int kRounds = 8192;
   double operations = 0;
   const double ms = bench.MedianMs([&](int run) {
-    operations = QueueMatrixProducts(bench.context, dtype, rounds, scratch.At<float>(run, 0));
+    operations = QueueMatrixProducts(bench.context, dtype, kRounds, scratch.At<float>(run, 0));
   });
   return operations / ms / 1e9;
 }
 
 void Run(GpuBench& bench) {
   std::printf("%s\n", bench.context.Describe().c_str());
+  if (bench.costs) {
+    BenchMemoryOps(bench);
+    BenchConvolutions(bench);
+    return;
+  }
   bench.copy_gb_s = CopyBandwidth(bench);
   bench.bf16_tflops = MatrixPeak(bench, DType::kBF16);
   bench.tf32_tflops = MatrixPeak(bench, DType::kF32);
@@ -158,7 +167,7 @@ int Main(int argc, char** argv) {
       ("reps", "batches a figure is the median of", cxxopts::value<int>()->default_value("7"))   //
       ("libraries", "convolutions by cuDNN and cuBLAS, too")                                     //
       ("quick", "1440x960 alone")                                                                //
-      ("smoke", "tiny sizes, for a GPU in software")                                             //
+      ("costs", "every op once at small sizes, for the report of a GPU in software")             //
       ("help", "this text");
   const cxxopts::ParseResult parsed = flags.parse(argc, argv);
   if (parsed.count("help") > 0) {
@@ -172,7 +181,7 @@ int Main(int argc, char** argv) {
   bench.reps = parsed["reps"].as<int>();
   bench.libraries = parsed.count("libraries") > 0;
   bench.quick = parsed.count("quick") > 0;
-  bench.smoke = parsed.count("smoke") > 0;
+  bench.costs = parsed.count("costs") > 0;
   if (bench.libraries) {  // says at once where they are missing
     LibraryConvEngines(context, {.src = {1, 8, 8, 8}, .out_channels = 8}, ConvDirection::kForward,
                        {});

@@ -14,6 +14,7 @@
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/dtype.h"
+#include "kernels/runtime/shape.h"
 
 namespace lseg {
 
@@ -24,7 +25,9 @@ struct GpuBench {
   int reps = 7;            // batches of a figure
   bool quick = false;      // the published size alone
   bool libraries = false;  // cuDNN's and cuBLAS's engines, too
-  bool smoke = false;      // small enough for a GPU in software: that it runs, no figures
+  // Every op once, and small enough for a GPU in software, whose report says what kernels cost: no
+  // figures of time.
+  bool costs = false;
   double copy_gb_s = 0, bf16_tflops = 0, tf32_tflops = 0;  // the ceilings, measured first
   nlohmann::ordered_json convolutions = nlohmann::ordered_json::array();
   nlohmann::ordered_json memory_ops = nlohmann::ordered_json::array();
@@ -59,6 +62,11 @@ class Tensors {
   std::vector<Buffer> buffers_;
 };
 
+int64_t BytesOf(const std::vector<TensorSpec>& specs);
+// `op` on tensors made from `specs`, of which it reads or writes `bytes` in all.
+void Measure(GpuBench& bench, const std::string& name, const std::vector<TensorSpec>& specs,
+             int64_t bytes, const std::function<void(const Tensors&, int)>& op);
+
 // Both directions counted, of a copy within the device's memory.
 double CopyBandwidth(GpuBench& bench);
 // Every convolution of L-Seg, direction, size and type, by every engine; the fastest of each summed
@@ -67,5 +75,8 @@ void BenchConvolutions(GpuBench& bench);
 nlohmann::ordered_json NetTotals(const GpuBench& bench);
 // All other ops.
 void BenchMemoryOps(GpuBench& bench);
+// Of these the cases that no step of L-Seg is made of: a map of a stage in NHWC, and a side map, at
+// the size that `at` names.
+void BenchRareOps(GpuBench& bench, const Shape& stage, const Shape& map, const std::string& at);
 
 }  // namespace lseg

@@ -36,6 +36,7 @@ constexpr NetConv kConvs[] = {
     {"score3", 256, 4, 1, 4, 1},
     {"score4", 512, 4, 1, 8, 1},
     {"score5", 512, 4, 1, 16, 1},
+    {"fusion", 5, 1, 1, 1, 4},
     {"conv1_2 as stage end", 64, 64, 3, 1, 0, true},
     {"conv2_2 as stage end", 128, 128, 3, 2, 0, true},
     {"conv3_3 as stage end", 256, 256, 3, 4, 0, true},
@@ -49,8 +50,8 @@ struct Size {
 
 constexpr int64_t kLesions = 4;
 
-enum class Kind { kBF16, kTf32, kF32 };
-constexpr const char* kKindNames[] = {"bf16", "tf32", "f32"};
+enum class Kind { kBF16, kF16, kTf32, kF32 };
+constexpr const char* kKindNames[] = {"bf16", "f16", "tf32", "f32"};
 
 ConvParams ParamsOf(const NetConv& conv, const Size& size, Kind kind) {
   ConvParams params;
@@ -67,11 +68,14 @@ ConvParams ParamsOf(const NetConv& conv, const Size& size, Kind kind) {
   return params;
 }
 
-// The image and the score maps are NCHW in f32, all between is NHWC in the trunk's type.
+// The image, the score maps and what follows are NCHW in f32, all between is NHWC in the trunk's
+// type.
 ConvFormats FormatsOf(const NetConv& conv, Kind kind) {
-  const DType trunk = kind == Kind::kBF16 ? DType::kBF16 : DType::kF32;
+  const DType trunk = kind == Kind::kBF16  ? DType::kBF16
+                      : kind == Kind::kF16 ? DType::kF16
+                                           : DType::kF32;
   ConvFormats formats{Format::kNHWC, Format::kNHWC, trunk, trunk};
-  if (conv.in == 3) {
+  if (conv.in <= 5) {
     formats.src = Format::kNCHW;
     formats.src_dtype = DType::kF32;
   }
@@ -111,7 +115,8 @@ class Case {
     }
     for (const std::string& engine : engines) {
       if (!bench_.Wanted(name_ + " " + engine)) continue;
-      if (engine == "direct" && DirectMs() > kMostDirectMs) {
+      if (engine == "direct" && bench_.costs && operations_ > kMostDirectOperations) continue;
+      if (engine == "direct" && !bench_.costs && DirectMs() > kMostDirectMs) {
         std::printf("%-48s %-24s left out: estimated at %.0f ms\n", name_.c_str(), engine.c_str(),
                     DirectMs());
         bench_.convolutions.push_back(Entry(engine));
@@ -123,9 +128,9 @@ class Case {
   }
 
  private:
-  static constexpr double kMostDirectMs = 50;
+  static constexpr double kMostDirectMs = 50, kMostDirectOperations = 4e6;
   // It waits for scattered loads; the rate is a guess on the low side.
-  double DirectMs() const { return bench_.smoke ? 0 : operations_ / 0.3e12 * 1e3; }
+  double DirectMs() const { return operations_ / 0.3e12 * 1e3; }
 
   int64_t SrcBytes() const { return params_.src.Count() * SizeOf(formats_.src_dtype); }
   int64_t DstBytes() const {
@@ -135,9 +140,7 @@ class Case {
     return pooled * SizeOf(formats_.dst_dtype) + dst.n * kLesions * dst.h * dst.w * 4;
   }
   double PeakTflops() const {
-    return kind_ == Kind::kBF16   ? bench_.bf16_tflops
-           : kind_ == Kind::kTf32 ? bench_.tf32_tflops
-                                  : 0;
+    return kind_ == Kind::kTf32 ? bench_.tf32_tflops : kind_ == Kind::kF32 ? 0 : bench_.bf16_tflops;
   }
 
   nlohmann::ordered_json Entry(const std::string& engine) const {
@@ -199,6 +202,7 @@ class Case {
   }
 
   void Report(const std::string& engine, double ms, double pack_ms, int64_t workspace) {
+    if (bench_.costs) return;
     const double tflops = operations_ / ms / 1e9, gb_s = bytes_ / ms / 1e6;
     const double of_copy = gb_s / bench_.copy_gb_s;
     const double of_peak = PeakTflops() > 0 ? tflops / PeakTflops() : 0;
@@ -231,7 +235,9 @@ void BenchSize(GpuBench& bench, const Size& size, Kind kind) {
   for (const NetConv& conv : kConvs) {
     // Types beside bf16: where the matrix units are busiest.
     const bool sample = conv.kernel == 3 && conv.shrink <= 4 && conv.in >= 3 && conv.in != 128;
-    if (kind != Kind::kBF16 && (conv.stage_end || (!sample && !bench.smoke))) continue;
+    const bool narrow = kind == Kind::kBF16 || kind == Kind::kF16;
+    if (!narrow && !sample && !(bench.costs && conv.kernel == 1)) continue;
+    if (conv.stage_end && (kind == Kind::kF32 || (kind != Kind::kBF16 && !bench.costs))) continue;
     for (const ConvDirection direction :
          {ConvDirection::kForward, ConvDirection::kBackwardData, ConvDirection::kBackwardWeights}) {
       // Nobody wants the gradient of the image.
@@ -246,9 +252,9 @@ void BenchSize(GpuBench& bench, const Size& size, Kind kind) {
 }  // namespace
 
 void BenchConvolutions(GpuBench& bench) {
-  if (bench.smoke) {
-    for (const Kind kind : {Kind::kBF16, Kind::kTf32, Kind::kF32}) {
-      BenchSize(bench, {1, 16, 24}, kind);
+  if (bench.costs) {
+    for (const Kind kind : {Kind::kBF16, Kind::kF16, Kind::kTf32, Kind::kF32}) {
+      BenchSize(bench, {1, 64, 96}, kind);
     }
     return;
   }

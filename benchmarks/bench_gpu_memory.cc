@@ -15,7 +15,6 @@
 #include "kernels/update.h"
 
 namespace lseg {
-namespace {
 
 int64_t BytesOf(const std::vector<TensorSpec>& specs) {
   int64_t bytes = 0;
@@ -23,12 +22,12 @@ int64_t BytesOf(const std::vector<TensorSpec>& specs) {
   return bytes;
 }
 
-// `op` on tensors made from `specs`, of which it reads or writes `bytes` in all.
 void Measure(GpuBench& bench, const std::string& name, const std::vector<TensorSpec>& specs,
              int64_t bytes, const std::function<void(const Tensors&, int)>& op) {
   if (!bench.Wanted(name)) return;
   const Tensors tensors(bench, specs);
   const double ms = bench.MedianMs([&](int run) { op(tensors, run); });
+  if (bench.costs) return;
   const double gb_s = static_cast<double>(bytes) / ms / 1e6, share = gb_s / bench.copy_gb_s;
   std::printf("%-48s %9.1f us %8.0f GB/s %5.1f %% of copy\n", name.c_str(), 1e3 * ms, gb_s,
               100 * share);
@@ -39,6 +38,8 @@ void Measure(GpuBench& bench, const std::string& name, const std::vector<TensorS
                               {"gb_per_s", gb_s},
                               {"share_of_copy", share}});
 }
+
+namespace {
 
 void BenchPool(GpuBench& bench, const Shape& stage, const std::string& at) {
   PoolParams params;
@@ -208,13 +209,13 @@ void BenchSigmoid(GpuBench& bench, const Shape& map, const std::string& at) {
 }
 
 // Counts of L-Seg's parameters: the trunk's weights, and the many small ones.
-std::vector<int64_t> ParameterCounts(bool smoke) {
+std::vector<int64_t> ParameterCounts(bool costs) {
   constexpr int64_t kTrunk[][2] = {{3, 64},    {64, 64},   {64, 128},  {128, 128}, {128, 256},
                                    {256, 256}, {256, 256}, {256, 512}, {512, 512}, {512, 512},
                                    {512, 512}, {512, 512}, {512, 512}};
   std::vector<int64_t> counts;
   for (const auto& [in, out] : kTrunk) {
-    counts.push_back(in * out * 9 / (smoke ? 64 : 1));
+    counts.push_back(in * out * 9 / (costs ? 64 : 1));
     counts.push_back(out);
   }
   for (const int64_t in : {64, 128, 256, 512, 512}) {
@@ -230,7 +231,7 @@ std::vector<int64_t> ParameterCounts(bool smoke) {
 
 // The parameters in memory, and the solver's view of the part of it that a run works on.
 void BenchUpdate(GpuBench& bench) {
-  const std::vector<int64_t> counts = ParameterCounts(bench.smoke);
+  const std::vector<int64_t> counts = ParameterCounts(bench.costs);
   std::vector<int64_t> at;
   int64_t total = 0;
   for (const int64_t count : counts) {
@@ -274,7 +275,7 @@ void BenchUpdate(GpuBench& bench) {
 }  // namespace
 
 void BenchMemoryOps(GpuBench& bench) {
-  const int64_t height = bench.smoke ? 32 : 960, width = bench.smoke ? 48 : 1440;
+  const int64_t height = bench.costs ? 128 : 960, width = bench.costs ? 192 : 1440;
   const std::string size = " " + std::to_string(width) + "x" + std::to_string(height);
   const Shape stage1{1, 64, height, width}, stage3{1, 256, height / 4, width / 4};
   const Shape map{1, 4, height, width};  // a side map: one channel a lesion
@@ -291,6 +292,7 @@ void BenchMemoryOps(GpuBench& bench) {
   BenchBinLoss(bench, map, true, size);
   BenchSigmoid(bench, map, size);
   BenchUpdate(bench);
+  BenchRareOps(bench, stage1, map, size);
 }
 
 }  // namespace lseg

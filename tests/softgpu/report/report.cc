@@ -145,6 +145,9 @@ std::string CostReport::Json() {
     json["occupancy_of_last_launch"] =
         OccupancyJson(last.threads(), registers, kernel.static_shared + last.dynamic_shared);
     json["h100"] = RooflineJson(kernel.counters, last.blocks());
+    // As part of a launch that keeps all multiprocessors busy: what binds at sizes beyond this
+    // run's.
+    json["h100_busy"] = RooflineJson(kernel.counters, UINT64_MAX);
     kernels.push_back(std::move(json));
   }
   for (const LaunchCost& launch : launches_) {
