@@ -104,6 +104,11 @@ class Op {
   // Fuses a ReLU that follows; false where the op cannot.
   virtual bool AbsorbRelu() { return false; }
   virtual bool IsRelu() const { return false; }
+  // The same for gradients. IsReluGradient: from a ReLU's output and the gradient of that, inputs 0
+  // and 1, makes the gradient before the ReLU. AbsorbReluGradient: the op, which writes or adds to
+  // a gradient, now does that to the sum as well; what the ReLU gave becomes its last input.
+  virtual bool IsReluGradient() const { return false; }
+  virtual bool AbsorbReluGradient() { return false; }
   virtual bool IsSigmoid() const { return false; }
   // What passes that replace several nodes by one look for: the op's parameters, null where it is
   // no such op (forward only).

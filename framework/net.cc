@@ -98,6 +98,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   }
   if (training) {
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
+    if (options.library.empty() && runs("fuse_relu_gradients")) FuseReluGradients(graph);
     update_ = AddUpdate(graph, parts_.params, *options.solver);
   }
   PrepareContext prepare{context,

@@ -42,13 +42,14 @@ struct NetOptions {
   EngineCache* engine_cache =
       nullptr;  // where measured choices are looked up and kept; may be null
   // "cudnn" or "cublas" (kernels/conv_libraries.h): runs the convolutions that it supports, none of
-  // them merged with what follows at a stage's end. "": own kernels, but where a layer asks for it.
+  // them merged with what follows at a stage's end, or with a ReLU's gradient. "": own kernels, but
+  // where a layer asks for it.
   std::string library;
   Precision precision = Precision::kF32;
   ChainOptions chain;  // of convolutions, in inference
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
-  // "fuse_conv_relu", "fuse_stage_ends", "assign_formats" (everything stays NCHW; no stage ends
-  // then), "chain_convs".
+  // "fuse_conv_relu", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats" (everything stays
+  // NCHW; no stage ends then), "chain_convs".
   std::set<std::string> without_passes;
 };
 

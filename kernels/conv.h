@@ -28,6 +28,9 @@ struct ConvParams {
   int64_t group = 1;
   bool bias = true;
   bool relu = false;        // forward only: dst = max(dst, 0)
+  // Backward data only: src came out of a ReLU, whose gradient is taken at once: d_src, what was
+  // there before included, becomes 0 wherever src is not above 0.
+  bool relu_gradient = false;
   bool allow_tf32 = false;  // products of f32 tensors may be taken in tf32 (10 bits of mantissa)
   // The end of a stage in inference, forward only: where one of the two is set, the map itself
   // (dst) is not wanted and not written, but what is made of it, ReLU included.
@@ -72,7 +75,7 @@ struct ConvRows {
 // Pointers of one run, on the context's device. Those a direction does not name stay null. src,
 // dst and their gradients have the types of ConvFormats; weight, bias and their gradients are f32.
 //   forward:          src, weight, bias -> dst (written)
-//   backward data:    d_dst, weight -> d_src by d_src_mode
+//   backward data:    d_dst, weight, src where relu_gradient -> d_src by d_src_mode
 //   backward weights: src, d_dst -> d_weight, d_bias, both by d_weight_mode
 // weight is plain OIHW, or what PackWeights wrote where PackedWeightBytes() > 0. d_weight is plain.
 struct ConvArgs {

@@ -37,8 +37,11 @@ struct PoolParams {
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  int32_t* argmax);
 // d_src by mode, as a gather over the windows that hold a source element (fixed order). Padding
-// channels of d_src get what those of d_dst hold: zeros.
+// channels of d_src get what those of d_dst hold: zeros. relu_dst, where not null: src, which came
+// out of a ReLU, whose gradient is taken at once: d_src, what was there before included, becomes 0
+// wherever src is not above 0.
 void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode);
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode,
+                  const void* relu_dst = nullptr);
 
 }  // namespace lseg

@@ -21,7 +21,8 @@ std::string CaseName(const ConvParams& p, ConvDirection direction, ConvFormats f
       << ' ' << ToString(formats.dst_dtype) << ", kernel " << p.kernel_h << 'x' << p.kernel_w
       << " stride " << p.stride_h << 'x' << p.stride_w << " pad " << p.pad_h << 'x' << p.pad_w
       << " dilation " << p.dilation_h << 'x' << p.dilation_w << " group " << p.group
-      << (p.relu ? " relu" : "") << (p.allow_tf32 ? " tf32" : "") << (p.pooled ? " pooled" : "");
+      << (p.relu ? " relu" : "") << (p.relu_gradient ? " relu gradient" : "")
+      << (p.allow_tf32 ? " tf32" : "") << (p.pooled ? " pooled" : "");
   if (p.score_channels > 0) out << " scores " << p.score_channels;
   return out.str();
 }
@@ -98,7 +99,7 @@ class ConvOpBase : public Op {
   std::unique_ptr<ConvPlan> plan_;
 };
 
-// Inputs: d_dst, weight. Output: d_src.
+// Inputs: d_dst, weight, and src where a ReLU's gradient is part of it. Output: d_src.
 class ConvBackwardDataOp : public ConvOpBase {
  public:
   ConvBackwardDataOp(std::string layer, const ConvParams& params, std::string engine)
@@ -106,6 +107,12 @@ class ConvBackwardDataOp : public ConvOpBase {
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
     MakePlan(prepare, out[0], in[0]);
+  }
+  // An engine that is asked for by name may be a library's, which lacks it.
+  bool AbsorbReluGradient() override {
+    if (params_.relu_gradient || !engine_.empty()) return false;
+    params_.relu_gradient = true;
+    return true;
   }
   int64_t PackedBytes(int input) const override {
     return input == 1 ? plan_->PackedWeightBytes() : 0;
@@ -117,6 +124,7 @@ class ConvBackwardDataOp : public ConvOpBase {
     ConvArgs conv;
     conv.d_dst = args.in[0];
     conv.weight = args.in[1];
+    if (params_.relu_gradient) conv.src = args.in[2];
     conv.d_src = args.out[0];
     conv.d_src_mode = args.modes[0];
     conv.workspace = args.workspace;
@@ -149,6 +157,7 @@ class ConvBackwardWeightsOp : public ConvOpBase {
 class FusedReluBackwardOp : public Op {
  public:
   std::string Name() const override { return "relu_backward"; }
+  bool IsReluGradient() const override { return true; }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     count_ = StorageCount(in[0].shape, in[0].format);

@@ -6,11 +6,16 @@
 namespace lseg {
 namespace {
 
-// Inputs: d_dst, argmax (maximum only). Output: d_src.
+// Inputs: d_dst, argmax (maximum only), src where a ReLU's gradient is part of it. Output: d_src.
 class PoolBackwardOp : public Op {
  public:
   explicit PoolBackwardOp(const PoolParams& params) : params_(params) {}
   std::string Name() const override { return "pool_backward"; }
+  bool AbsorbReluGradient() override {
+    if (relu_gradient_) return false;
+    relu_gradient_ = true;
+    return true;
+  }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     params_.format = in[0].format;
@@ -20,11 +25,12 @@ class PoolBackwardOp : public Op {
     const bool max = params_.method == PoolParams::Method::kMax;
     PoolBackward(context, params_, args.in[0],
                  max ? static_cast<const int32_t*>(args.in[1]) : nullptr, args.out[0],
-                 args.modes[0]);
+                 args.modes[0], relu_gradient_ ? args.in.back() : nullptr);
   }
 
  private:
   PoolParams params_;
+  bool relu_gradient_ = false;
 };
 
 // Input: src. Outputs: dst, and argmax for a maximum in training.

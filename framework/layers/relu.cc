@@ -10,6 +10,7 @@ class ReluBackwardOp : public Op {
  public:
   explicit ReluBackwardOp(float slope) : slope_(slope) {}
   std::string Name() const override { return "relu_backward"; }
+  bool IsReluGradient() const override { return slope_ == 0; }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
     count_ = StorageCount(in[0].shape, in[0].format);

@@ -57,6 +57,10 @@ void ChainConvs(Graph& graph, const Context& context,
 void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
                   const std::vector<NetParam>& params, bool inputs_too);
 
+// A ReLU's gradient becomes part of the op that writes or adds last to the gradient of its output,
+// where nobody else reads that.
+void FuseReluGradients(Graph& graph);
+
 // The tensors by which the Net steers the update nodes and reads their outcome.
 struct UpdateTensors {
   TensorId step = kNoTensor;              // StepState: rate and iteration, written before a step

@@ -10,6 +10,11 @@ namespace lseg {
 // Throws where a pointer that the direction needs is null.
 void CheckConvArgs(const ConvParams& params, ConvDirection direction, const ConvArgs& args);
 
+// ConvParams::relu_gradient as a pass of its own over d_src, for engines that do not take it where
+// they store.
+void TakeReluGradient(Context& context, const ConvParams& params, ConvFormats formats,
+                      const ConvArgs& args);
+
 // 1x1, stride 1, no padding, one group, to at most 8 channels in NCHW: bound by memory bandwidth.
 bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,

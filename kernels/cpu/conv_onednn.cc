@@ -197,8 +197,8 @@ class OnednnForward : public OnednnConv {
 // rounded before and after the addition).
 class OnednnBackwardData : public OnednnConv {
  public:
-  OnednnBackwardData(const ConvParams& params, const onednn::ConvCase& c, DType dtype)
-      : OnednnConv(params, ConvDirection::kBackwardData), dtype_(dtype) {
+  OnednnBackwardData(const ConvParams& params, ConvFormats formats, const onednn::ConvCase& c)
+      : OnednnConv(params, ConvDirection::kBackwardData), formats_(formats) {
     const auto pd = onednn::BackwardData(engine_, c);
     weight_ = pd.weights_desc();
     scratch_bytes_ = Align(pd.scratchpad_desc().get_size());
@@ -214,7 +214,7 @@ class OnednnBackwardData : public OnednnConv {
     return scratch_bytes_ + (mode == GradMode::kAdd ? d_src_bytes_ : 0);
   }
 
-  void Run(Context&, const ConvArgs& args) const override {
+  void Run(Context& context, const ConvArgs& args) const override {
     if (args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
     const bool add = args.d_src_mode == GradMode::kAdd;
@@ -224,11 +224,13 @@ class OnednnBackwardData : public OnednnConv {
     conv_.Set(DNNL_ARG_DIFF_SRC, written);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
-    if (add) Add(d_src_bytes_ / SizeOf(dtype_), dtype_, written, args.d_src);
+    const DType dtype = formats_.src_dtype;
+    if (add) Add(d_src_bytes_ / SizeOf(dtype), dtype, written, args.d_src);
+    TakeReluGradient(context, p_, formats_, args);
   }
 
  private:
-  DType dtype_;
+  ConvFormats formats_;
   mutable Bound conv_;
   int64_t scratch_bytes_ = 0, d_src_bytes_ = 0;
 };
@@ -312,7 +314,7 @@ std::unique_ptr<ConvPlan> Make(const ConvParams& params, ConvDirection direction
     case ConvDirection::kForward:
       return std::make_unique<OnednnForward>(params, c);
     case ConvDirection::kBackwardData:
-      return std::make_unique<OnednnBackwardData>(params, c, formats.src_dtype);
+      return std::make_unique<OnednnBackwardData>(params, formats, c);
     case ConvDirection::kBackwardWeights:
       return std::make_unique<OnednnBackwardWeights>(params, c);
   }

@@ -17,7 +17,10 @@ constexpr int64_t kMaxPartials = 64;  // of backward weights; more threads than 
 class PointwiseConv : public ConvPlan {
  public:
   PointwiseConv(const ConvParams& params, ConvDirection direction, ConvFormats formats)
-      : p_(params), direction_(direction), pixels_(params.src.h * params.src.w) {
+      : p_(params),
+        direction_(direction),
+        formats_(formats),
+        pixels_(params.src.h * params.src.w) {
     const int64_t block = ChannelBlock(formats.src, p_.src.c);
     image_ = StorageCount({1, p_.src.c, p_.src.h, p_.src.w}, formats.src);
     range_ = {.channels = p_.src.c,
@@ -49,7 +52,7 @@ class PointwiseConv : public ConvPlan {
     return direction_ == ConvDirection::kBackwardWeights ? partials_ * PartialCount() * 4 : 0;
   }
 
-  void Run(Context&, const ConvArgs& args) const override {
+  void Run(Context& context, const ConvArgs& args) const override {
     switch (direction_) {
       case ConvDirection::kForward:
         CheckConvArgs(p_, direction_, args);
@@ -60,11 +63,12 @@ class PointwiseConv : public ConvPlan {
       case ConvDirection::kBackwardData:
         if (args.d_src_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
-        return ForEachChunk([&](const PointwiseRange& range, int64_t n) {
+        ForEachChunk([&](const PointwiseRange& range, int64_t n) {
           PointwiseBackwardData(range, args.f32_d_dst() + n * DstImage(),
                                 static_cast<const float*>(args.weight),
                                 args.d_src_mode == GradMode::kAdd, args.f32_d_src() + n * image_);
         });
+        return TakeReluGradient(context, p_, formats_, args);
       case ConvDirection::kBackwardWeights:
         if (args.d_weight_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
@@ -130,6 +134,7 @@ class PointwiseConv : public ConvPlan {
 
   ConvParams p_;
   ConvDirection direction_;
+  ConvFormats formats_;
   int64_t pixels_, image_ = 0, partials_ = 0;
   PointwiseRange range_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/elementwise.h"
 
 namespace lseg {
 
@@ -25,12 +26,20 @@ void CheckConvArgs(const ConvParams& params, ConvDirection direction, const Conv
     need(args.d_dst, "d_dst");
     need(args.weight, "weight");
     need(args.d_src, "d_src");
+    if (params.relu_gradient) need(args.src, "src");
   } else {
     need(args.src, "src");
     need(args.d_dst, "d_dst");
     need(args.d_weight, "d_weight");
     if (params.bias) need(args.d_bias, "d_bias");
   }
+}
+
+void TakeReluGradient(Context& context, const ConvParams& params, ConvFormats formats,
+                      const ConvArgs& args) {
+  if (!params.relu_gradient) return;
+  ReluBackward(context, StorageCount(params.src, formats.src), 0, args.src, args.d_src, args.d_src,
+               GradMode::kWrite, formats.src_dtype);
 }
 
 namespace {
@@ -44,7 +53,7 @@ class ReferenceConv : public ConvPlan {
   ReferenceConv(const ConvParams& params, ConvDirection direction, ConvFormats formats)
       : p_(params), direction_(direction), formats_(formats), dst_(params.Dst()) {}
 
-  void Run(Context&, const ConvArgs& args) const override {
+  void Run(Context& context, const ConvArgs& args) const override {
     switch (direction_) {
       case ConvDirection::kForward:
         CheckConvArgs(p_, direction_, args);
@@ -52,7 +61,8 @@ class ReferenceConv : public ConvPlan {
       case ConvDirection::kBackwardData:
         if (args.d_src_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
-        return BackwardData(args);
+        BackwardData(args);
+        return TakeReluGradient(context, p_, formats_, args);
       case ConvDirection::kBackwardWeights:
         if (args.d_weight_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);

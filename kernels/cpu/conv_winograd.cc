@@ -86,6 +86,7 @@ class WinogradConv : public ConvPlan {
       a.src = args.f32_d_dst();
       a.dst = args.f32_d_src();
       a.add = args.d_src_mode == GradMode::kAdd;
+      a.mask = p_.relu_gradient ? args.f32_src() : nullptr;
       return a;
     }
     a.src = args.f32_src();

@@ -276,11 +276,16 @@ LSEG_INLINE void BackwardRow(const Geometry& g, int64_t row, const float* d_dst,
 }
 
 LSEG_MULTIVERSION void RunBackwardRow(const Geometry& g, bool max, int64_t row, const float* d_dst,
-                                      const int32_t* argmax, float* d_src, bool add) {
+                                      const int32_t* argmax, float* d_src, bool add,
+                                      const float* relu_dst) {
   const int64_t size = g.columns.in * g.lanes;
   if (!add) std::fill(d_src + row * size, d_src + (row + 1) * size, 0.0f);
   max ? BackwardRow<true>(g, row, d_dst, argmax, d_src)
       : BackwardRow<false>(g, row, d_dst, argmax, d_src);
+  if (relu_dst == nullptr) return;
+  for (int64_t i = row * size; i < (row + 1) * size; ++i) {
+    d_src[i] = relu_dst[i] > 0 ? d_src[i] : 0.0f;
+  }
 }
 
 struct Layout {
@@ -361,14 +366,14 @@ void PoolForward(Context& context, const PoolParams& params, const void* src, vo
 }
 
 void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode) {
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst) {
   const Layout layout = LayoutOf(params);
   if (d_src_mode == GradMode::kSkip) return;
   const Geometry& geometry = layout.geometry;
   const bool max = params.method == PoolParams::Method::kMax;
   LSEG_CHECK(!max || argmax != nullptr,
              "pooling: the gradient of the maximum needs the positions that forward found");
-  LSEG_ON_CUDA(context, PoolBackward(context, params, d_dst, argmax, d_src, d_src_mode));
+  LSEG_ON_CUDA(context, PoolBackward(context, params, d_dst, argmax, d_src, d_src_mode, relu_dst));
   CheckF32(params);
 #pragma omp parallel for collapse(2) schedule(static) \
     num_threads(context.threads()) if (layout.planes * layout.src_plane > kParallelFrom)
@@ -377,7 +382,9 @@ void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
       RunBackwardRow(
           geometry, max, row, static_cast<const float*>(d_dst) + plane * layout.dst_plane,
           max ? argmax + plane * layout.dst_plane : nullptr,
-          static_cast<float*>(d_src) + plane * layout.src_plane, d_src_mode == GradMode::kAdd);
+          static_cast<float*>(d_src) + plane * layout.src_plane, d_src_mode == GradMode::kAdd,
+          relu_dst == nullptr ? nullptr
+                              : static_cast<const float*>(relu_dst) + plane * layout.src_plane);
     }
   }
 }

@@ -85,6 +85,7 @@ struct WinogradArgs {
   int64_t score_channels;
   const float* score_weight;
   float* score_partials;
+  const float* mask;  // laid out as dst, may be null: where it is not above 0, dst becomes 0
 };
 void WinogradConvolve(const WinogradShape& shape, const WinogradArgs& args, const WinogradJob& job);
 

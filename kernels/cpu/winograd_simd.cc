@@ -171,6 +171,10 @@ HWY_INLINE void StoreTile(const WinogradArgs& args, const TileProducts& tile, in
         V value = hn::Add(row[j], offset);
         if (args.add) value = hn::Add(value, hn::LoadU(d, out + j * kBlock));
         if (args.relu) value = hn::Max(value, hn::Zero(d));
+        if (args.mask != nullptr) {
+          const V mask = hn::LoadU(d, args.mask + (out + j * kBlock - args.dst));
+          value = hn::IfThenElseZero(hn::Gt(mask, hn::Zero(d)), value);
+        }
         hn::StoreU(value, d, out + j * kBlock);
       }
     }

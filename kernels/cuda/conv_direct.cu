@@ -115,7 +115,7 @@ __global__ void DirectForward(Geometry g, const Src* __restrict__ src,
 template <typename Src, typename Dst>
 __global__ void DirectBackwardData(Geometry g, const Dst* __restrict__ d_dst,
                                    const float* __restrict__ weight, Src* __restrict__ d_src,
-                                   bool add) {
+                                   bool add, const Src* __restrict__ mask) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (index >= g.src.count) return;
   const Position p = PositionAt(g.src, index);
@@ -134,6 +134,7 @@ __global__ void DirectBackwardData(Geometry g, const Dst* __restrict__ d_dst,
     }
   }
   if (add) sum += ToFloat(d_src[index]);
+  if (mask != nullptr && !(ToFloat(mask[index]) > 0)) sum = 0;
   d_src[index] = FromFloat<Src>(sum);
 }
 
@@ -218,7 +219,8 @@ class DirectConv : public ConvPlan {
   void Data(const Context& context, const ConvArgs& args) const {
     DirectBackwardData<<<Blocks(geometry_.src.count), kBlock, 0, StreamOf(context)>>>(
         geometry_, static_cast<const Dst*>(args.d_dst), static_cast<const float*>(args.weight),
-        static_cast<Src*>(args.d_src), args.d_src_mode == GradMode::kAdd);
+        static_cast<Src*>(args.d_src), args.d_src_mode == GradMode::kAdd,
+        p_.relu_gradient ? static_cast<const Src*>(args.src) : nullptr);
     CheckLaunch("DirectBackwardData");
   }
 

@@ -188,13 +188,14 @@ class ConvGemmPlan : public ConvPlan {
       args.in = run.d_dst;
       args.out = run.d_src;
       args.add = run.d_src_mode == GradMode::kAdd;
+      if (params_.relu_gradient) args.mask = run.src;
     }
     LSEG_CHECK((args.pooled != nullptr || !params_.pooled) &&
                    (params_.score_channels == 0 ||
                     (args.score_weight != nullptr && args.score_partials != nullptr)),
                kTileNames[tile_] << ": the end of a stage needs memory for what it makes");
     LSEG_CHECK(IsAligned(args.in, 16) && IsAligned(args.out, 16) && IsAligned(args.weight, 16) &&
-                   IsAligned(args.pooled, 16),
+                   IsAligned(args.pooled, 16) && IsAligned(args.mask, 16),
                kTileNames[tile_] << ": tensors must be aligned to 16 bytes");
     const unsigned blocks = static_cast<unsigned>(Blocks(sides_.out, kernel_));
     kernel_.run<<<blocks, kernel_.threads, kernel_.shared_bytes(args.chunks), StreamOf(context)>>>(

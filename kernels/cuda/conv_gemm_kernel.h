@@ -21,6 +21,7 @@ struct ConvGemmArgs {
   const float* bias;  // may be null
   void* out;
   bool relu, add;
+  const void* mask;  // laid out as out, may be null: where it is not above 0, out becomes 0
   // The end of a stage, in place of `out`; see ConvParams.
   void* pooled;               // may be null
   const float* score_weight;  // [score_channels][out_channels]

@@ -55,14 +55,21 @@ __device__ void MultiplyTap(const ThreadPlace& thread, const uint8_t* halo, cons
   }
 }
 
-__device__ inline void StoreFour(const ConvGemmArgs& args, float* to, const float* sums,
+// at: of the first of four channels in the output.
+__device__ inline void StoreFour(const ConvGemmArgs& args, int64_t at, const float* sums,
                                  const float (&bias)[4]) {
+  float* to = static_cast<float*>(args.out) + at;
   float4 value = args.add ? *reinterpret_cast<const float4*>(to) : make_float4(0, 0, 0, 0);
   value.x += sums[0] + bias[0], value.y += sums[1] + bias[1];
   value.z += sums[2] + bias[2], value.w += sums[3] + bias[3];
   if (args.relu) {
     value.x = fmaxf(value.x, 0), value.y = fmaxf(value.y, 0);
     value.z = fmaxf(value.z, 0), value.w = fmaxf(value.w, 0);
+  }
+  if (args.mask != nullptr) {
+    const float4 mask = *reinterpret_cast<const float4*>(static_cast<const float*>(args.mask) + at);
+    value.x = mask.x > 0 ? value.x : 0, value.y = mask.y > 0 ? value.y : 0;
+    value.z = mask.z > 0 ? value.z : 0, value.w = mask.w > 0 ? value.w : 0;
   }
   *reinterpret_cast<float4*>(to) = value;
 }
@@ -81,11 +88,10 @@ __device__ void StoreThread(const ConvGemmArgs& args, const ConvGemmPlace& place
     for (int i = 0; i < 8; ++i) {
       const int y = place.y + thread.row + i / 4, x = place.x + thread.column + i % 4 * 4;
       if (y >= args.out_height || x >= args.out_width) continue;
-      float* to =
-          static_cast<float*>(args.out) +
+      const int64_t at =
           ((int64_t{place.image} * args.out_height + y) * args.out_width + x) * args.out_channels +
           output;
-      StoreFour(args, to, &sums[i][half * 4], bias);
+      StoreFour(args, at, &sums[i][half * 4], bias);
     }
   }
 }

@@ -87,20 +87,24 @@ __device__ void ReadStaged(const float4* rows, int row, int part,
 }
 
 template <class T>
-__device__ void StoreVector(T* to, const float (&values)[kVectorWidth<T>], bool relu, bool add) {
-  Vector<T, kVectorWidth<T>> out;
+__device__ void StoreVector(T* to, const float (&values)[kVectorWidth<T>], bool relu, bool add,
+                            const T* mask = nullptr) {
+  Vector<T, kVectorWidth<T>> out, kept;
   if (add) out = Load<kVectorWidth<T>>(to);
+  if (mask != nullptr) kept = Load<kVectorWidth<T>>(mask);
 #pragma unroll
   for (int i = 0; i < kVectorWidth<T>; ++i) {
     float value = values[i];
     if (add) value += ToFloat(out.at[i]);
     if (relu) value = fmaxf(value, 0);
+    if (mask != nullptr && !(ToFloat(kept.at[i]) > 0)) value = 0;
     out.at[i] = FromFloat<T>(value);
   }
   Store(to, out);
 }
 
-// Writes or adds the block's sums, after the ReLU where wanted; rounded once.
+// Writes or adds the block's sums, after the ReLU where wanted, and where the mask lets them
+// through; rounded once.
 template <class Tile, class T>
 __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, uint8_t* shared,
                           const float (&sums)[Tile::kFragmentsM][Tile::kFragmentsN][4]) {
@@ -120,11 +124,11 @@ __device__ void StoreSums(const ConvGemmArgs& args, const ConvGemmPlace& place, 
       if (y >= args.out_height || x >= args.out_width || output >= args.out_channels) continue;
       float values[kVectorWidth<T>];
       ReadStaged<T>(rows, row, lane % kLanes, values);
-      T* to =
-          static_cast<T*>(args.out) +
+      const int64_t at =
           ((int64_t{place.image} * args.out_height + y) * args.out_width + x) * args.out_channels +
           output;
-      StoreVector(to, values, args.relu, args.add);
+      const T* mask = args.mask == nullptr ? nullptr : static_cast<const T*>(args.mask) + at;
+      StoreVector(static_cast<T*>(args.out) + at, values, args.relu, args.add, mask);
     }
   }
 }

@@ -33,16 +33,17 @@ __device__ int64_t FirstPlane(const PlanesArgs& args, int64_t pixel, int channel
 }
 
 // dst[o] = bias[o] + sum over i of weight[o][i] src[i]; transposed: weight[i][o], as backward data
-// wants it.
+// wants it. mask: laid out as dst, may be null: where it is not above 0, dst becomes 0.
 template <int kIn, bool kTransposed>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     PlanesProduct(PlanesArgs args, Weights weights, const float* __restrict__ src,
-                  float* __restrict__ dst, bool relu, bool add) {
+                  float* __restrict__ dst, bool relu, bool add, const float* __restrict__ mask) {
   const int64_t step = int64_t{gridDim.x} * kThreads;
   for (int64_t pixel = int64_t{blockIdx.x} * kThreads + threadIdx.x; pixel < args.pixels;
        pixel += step) {
     const float* from = src + FirstPlane(args, pixel, args.in);
-    float* to = dst + FirstPlane(args, pixel, args.out);
+    const int64_t first = FirstPlane(args, pixel, args.out);
+    float* to = dst + first;
     float values[kIn];
 #pragma unroll
     for (int i = 0; i < kIn; ++i) values[i] = i < args.in ? from[i * args.plane] : 0;
@@ -54,7 +55,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         sum += values[i] * weights.weight[kTransposed ? i * args.out + o : o * args.in + i];
       }
       if (relu) sum = fmaxf(sum, 0);
-      to[o * args.plane] = add ? to[o * args.plane] + sum : sum;
+      if (add) sum += to[o * args.plane];
+      if (mask != nullptr && !(mask[first + o * args.plane] > 0)) sum = 0;
+      to[o * args.plane] = sum;
     }
   }
 }
@@ -118,14 +121,15 @@ class PlanesConv : public ConvPlan {
       case ConvDirection::kForward:
         return Product<false>(
             context, args_, {static_cast<const float*>(args.weight), p_.bias ? args.bias : nullptr},
-            args.f32_src(), args.f32_dst(), p_.relu, false);
+            args.f32_src(), args.f32_dst(), p_.relu, false, nullptr);
       case ConvDirection::kBackwardData: {
         if (args.d_src_mode == GradMode::kSkip) return;
         PlanesArgs turned = args_;
         std::swap(turned.in, turned.out);
         return Product<true>(context, turned, {static_cast<const float*>(args.weight), nullptr},
                              args.f32_d_dst(), args.f32_d_src(), false,
-                             args.d_src_mode == GradMode::kAdd);
+                             args.d_src_mode == GradMode::kAdd,
+                             p_.relu_gradient ? args.f32_src() : nullptr);
       }
       case ConvDirection::kBackwardWeights:
         if (args.d_weight_mode == GradMode::kSkip) return;
@@ -138,10 +142,10 @@ class PlanesConv : public ConvPlan {
 
   template <bool kTransposed>
   void Product(Context& context, const PlanesArgs& args, const Weights& weights, const float* src,
-               float* dst, bool relu, bool add) const {
+               float* dst, bool relu, bool add, const float* mask) const {
     WithPlanes(args.in, [&](auto in) {
       PlanesProduct<in.value, kTransposed>
-          <<<grid_, kThreads, 0, StreamOf(context)>>>(args, weights, src, dst, relu, add);
+          <<<grid_, kThreads, 0, StreamOf(context)>>>(args, weights, src, dst, relu, add, mask);
     });
     CheckLaunch("PlanesProduct");
   }

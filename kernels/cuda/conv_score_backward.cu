@@ -42,7 +42,8 @@ __device__ void LoadGradients(const ScoreArgs& args, const float* d_dst, int pix
 template <class T, int kOutputs>
 __global__ void __launch_bounds__(kScoreThreads)
     ScoreBackwardData(const ScoreArgs args, const Layout<T> layout, const float* __restrict__ d_dst,
-                      const float* __restrict__ weight, T* __restrict__ d_src, bool add) {
+                      const float* __restrict__ weight, T* __restrict__ d_src, bool add,
+                      const T* __restrict__ mask) {
   constexpr int kWidth = kVectorWidth<T>;
   const int slot = threadIdx.x / layout.segments;
   const int channel = threadIdx.x % layout.segments * kWidth;
@@ -70,17 +71,20 @@ __global__ void __launch_bounds__(kScoreThreads)
     for (int p = 0; p < kPixels; ++p) {
       const int pixel = first + p * layout.slots;
       if (pixel >= args.pixels) break;
-      T* to = d_src + static_cast<int64_t>(pixel) * args.channels + channel;
-      Vector<T, kWidth> values;
-      if (add) values = Load<kWidth>(to);
+      const int64_t at = static_cast<int64_t>(pixel) * args.channels + channel;
+      Vector<T, kWidth> values, kept;
+      if (add) values = Load<kWidth>(d_src + at);
+      if (mask != nullptr) kept = Load<kWidth>(mask + at);
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
         float sum = 0;
 #pragma unroll
         for (int o = 0; o < kOutputs; ++o) sum = fmaf(w[o][i], gradients[p][o], sum);
-        values.at[i] = FromFloat<T>(add ? ToFloat(values.at[i]) + sum : sum);
+        if (add) sum += ToFloat(values.at[i]);
+        if (mask != nullptr && !(ToFloat(kept.at[i]) > 0)) sum = 0;
+        values.at[i] = FromFloat<T>(sum);
       }
-      Store(to, values);
+      Store(d_src + at, values);
     }
   }
 }
@@ -173,7 +177,8 @@ void RunScoreData(Context& context, const ConvParams& params, DType dtype, const
       ScoreBackwardData<T, outputs.value>
           <<<GridFor(context, layout.Groups(args), 1, 4), kScoreThreads, 0, StreamOf(context)>>>(
               args, layout, run.f32_d_dst(), static_cast<const float*>(run.weight),
-              static_cast<T*>(run.d_src), run.d_src_mode == GradMode::kAdd);
+              static_cast<T*>(run.d_src), run.d_src_mode == GradMode::kAdd,
+              params.relu_gradient ? static_cast<const T*>(run.src) : nullptr);
     });
     CheckLaunch("ScoreBackwardData");
   });

@@ -52,7 +52,7 @@ void SigmoidBackward(Context& context, int64_t count, const float* dst, const fl
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  int32_t* argmax);
 void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode);
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst);
 
 void Preprocess(Context& context, const PreprocessParams& params, const uint8_t* src,
                 const float* mean_image, float* dst);

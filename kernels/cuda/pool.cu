@@ -100,20 +100,31 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-template <class T, int kWidth>
-__device__ void StoreGradient(const float (&sum)[kWidth], bool add, T* to) {
-  Vector<T, kWidth> v;
-  if (add) v = Load<kWidth>(to);
-  for (int i = 0; i < kWidth; ++i) {
-    v.at[i] = FromFloat<T>(add ? ToFloat(v.at[i]) + sum[i] : sum[i]);
+// Where the gradients go. relu_dst: see PoolBackward, may be null.
+template <class T>
+struct Target {
+  T* d_src;
+  const T* relu_dst;
+  bool add;
+
+  template <int kWidth>
+  __device__ void Store(const float (&sum)[kWidth], int64_t at) const {
+    Vector<T, kWidth> v, kept;
+    if (add) v = Load<kWidth>(d_src + at);
+    if (relu_dst != nullptr) kept = Load<kWidth>(relu_dst + at);
+    for (int i = 0; i < kWidth; ++i) {
+      float value = add ? ToFloat(v.at[i]) + sum[i] : sum[i];
+      if (relu_dst != nullptr && !(ToFloat(kept.at[i]) > 0)) value = 0;
+      v.at[i] = FromFloat<T>(value);
+    }
+    cuda::Store(d_src + at, v);
   }
-  Store(to, v);
-}
+};
 
 // A source element's gradient: what the windows that hold it give, in their order.
 template <class T, int kWidth, bool kMax>
 __global__ void __launch_bounds__(kThreads)
-    PoolBackwardKernel(Geometry g, bool add, const T* d_dst, const int32_t* argmax, T* d_src) {
+    PoolBackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, Target<T> target) {
   ForPixels<kWidth>(g, g.rows.in, g.columns.in, [&](int64_t plane, int y, int x, int lane) {
     float sum[kWidth] = {};
     for (int out_y = g.rows.FirstOutput(y); out_y <= g.rows.LastOutput(y); ++out_y) {
@@ -133,7 +144,7 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
     }
-    StoreGradient(sum, add, d_src + g.SrcAt(plane, y, x, lane));
+    target.Store(sum, g.SrcAt(plane, y, x, lane));
   });
 }
 
@@ -141,8 +152,7 @@ __global__ void __launch_bounds__(kThreads)
 // position are read once rather than by each of its four elements.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    MaxPool2x2BackwardKernel(Geometry g, bool add, const T* d_dst, const int32_t* argmax,
-                             T* d_src) {
+    MaxPool2x2BackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, Target<T> target) {
   const int rows = (g.rows.in + 1) / 2, columns = (g.columns.in + 1) / 2;
   ForPixels<kWidth>(g, rows, columns, [&](int64_t plane, int y, int x, int lane) {
     Vector<int32_t, kWidth> best;
@@ -160,7 +170,7 @@ __global__ void __launch_bounds__(kThreads)
       if (to_y >= g.rows.in || to_x >= g.columns.in) continue;
       float share[kWidth];
       for (int i = 0; i < kWidth; ++i) share[i] = best.at[i] == position ? gradient[i] : 0.0f;
-      StoreGradient(share, add, d_src + g.SrcAt(plane, to_y, to_x, lane));
+      target.Store(share, g.SrcAt(plane, to_y, to_x, lane));
     }
   });
 }
@@ -224,11 +234,11 @@ void Forward(const Context& context, const Geometry& g, bool max, const T* src, 
 }
 
 template <class T, int kWidth>
-void Backward(const Context& context, const Geometry& g, bool max, bool add, const T* d_dst,
-              const int32_t* argmax, T* d_src) {
+void Backward(const Context& context, const Geometry& g, bool max, const T* d_dst,
+              const int32_t* argmax, const Target<T>& target) {
   const auto launch = [&](auto kernel, int rows, int columns) {
     const Launch l = LaunchOf(g, rows, columns, kWidth);
-    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, add, d_dst, argmax, d_src);
+    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, d_dst, argmax, target);
   };
   if (!max) {
     launch(PoolBackwardKernel<T, kWidth, false>, g.rows.in, g.columns.in);
@@ -267,16 +277,17 @@ void PoolForward(Context& context, const PoolParams& params, const void* src, vo
 }
 
 void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode) {
+                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst) {
   const Geometry g = GeometryOf(params);
   const bool max = params.method == PoolParams::Method::kMax;
-  const bool aligned = IsAligned(d_dst, 16) && IsAligned(d_src, 16) && IsAligned(argmax, 16);
+  const bool aligned = IsAligned(d_dst, 16) && IsAligned(d_src, 16) && IsAligned(argmax, 16) &&
+                       IsAligned(relu_dst, 16);
   WithElementType(params.dtype, [&](auto element) {
     using T = decltype(element);
     WithWidth<T>(g.lanes, aligned, [&](auto width) {
-      const auto* from = static_cast<const T*>(d_dst);
-      auto* to = static_cast<T*>(d_src);
-      Backward<T, width()>(context, g, max, d_src_mode == GradMode::kAdd, from, argmax, to);
+      const Target<T> target = {static_cast<T*>(d_src), static_cast<const T*>(relu_dst),
+                                d_src_mode == GradMode::kAdd};
+      Backward<T, width()>(context, g, max, static_cast<const T*>(d_dst), argmax, target);
     });
   });
 }

@@ -196,7 +196,7 @@ bool SupportsConvCublas(const Context&, const ConvParams& p, ConvDirection direc
     return false;
   }
   if (p.kernel_h != 1 || p.kernel_w != 1 || p.stride_h != 1 || p.stride_w != 1 || p.pad_h != 0 ||
-      p.pad_w != 0 || p.group != 1 || p.HasStageEnd()) {
+      p.pad_w != 0 || p.group != 1 || p.HasStageEnd() || p.relu_gradient) {
     return false;
   }
   const int64_t most = std::numeric_limits<int32_t>::max();

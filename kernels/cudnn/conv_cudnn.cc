@@ -184,7 +184,7 @@ bool SupportsConvCudnn(const Context& context, const ConvParams& p, ConvDirectio
     return t == DType::kF32 || t == DType::kBF16 || t == DType::kF16;
   };
   if (!plain(formats.src) || !plain(formats.dst) || !is_float(formats.src_dtype) ||
-      !is_float(formats.dst_dtype) || p.HasStageEnd()) {
+      !is_float(formats.dst_dtype) || p.HasStageEnd() || p.relu_gradient) {
     return false;
   }
   const bool narrow = formats.src_dtype != DType::kF32 && formats.dst_dtype != DType::kF32;

@@ -98,6 +98,7 @@ struct Data {
     const ConvParams& p = c.params;
     const DType src_dtype = c.formats.src_dtype, dst_dtype = c.formats.dst_dtype;
     src = Rounded(c, WithSpikes(Draw(c.seed, 1, p.src.Count()), c.spike), src_dtype);
+    for (size_t i = 0; p.relu_gradient && i < src.size(); i += 7) src[i] = 0;
     weight = Rounded(c, Draw(c.seed, 2, p.Weight().Count()), DType::kF32);
     if (p.bias) bias = Draw(c.seed, 3, p.out_channels);
     d_dst = Rounded(c, WithSpikes(Draw(c.seed, 4, p.Dst().Count()), c.spike), dst_dtype);
@@ -182,7 +183,7 @@ Floats Run(const ConvCheck& c, const Data& data) {
   }
   args.d_src_mode = args.d_weight_mode = c.mode;
   const bool forward = c.direction == ConvDirection::kForward;
-  if (c.direction != ConvDirection::kBackwardData) args.src = src.data();
+  if (c.direction != ConvDirection::kBackwardData || p.relu_gradient) args.src = src.data();
   if (forward) args.bias = static_cast<const float*>(bias.data());
   (forward ? args.dst : args.d_src) = out.data();
   if (!forward) args.d_dst = d_dst.data();
@@ -203,7 +204,13 @@ Floats Run(const ConvCheck& c, const Data& data) {
   return result;
 }
 
-// What the oracle says of the same run (relu not applied); with absolute inputs, the scale.
+bool IsMasked(const ConvCheck& c, const Data& data, size_t element) {
+  return c.params.relu_gradient && c.direction == ConvDirection::kBackwardData &&
+         !(data.src[element] > 0);
+}
+
+// What the oracle says of the same run (relu and its gradient not applied); with absolute inputs,
+// the scale.
 std::vector<double> Expected(const ConvCheck& c, const Data& data) {
   const ConvParams& p = c.params;
   std::vector<double> out, d_bias;
@@ -264,10 +271,10 @@ std::string Describe(const ConvCheck& c) {
       << p.out_channels << " kernel " << p.kernel_h << 'x' << p.kernel_w << " stride " << p.stride_h
       << ',' << p.stride_w << " pad " << p.pad_h << ',' << p.pad_w << " dilation " << p.dilation_h
       << ',' << p.dilation_w << " group " << p.group << (p.bias ? " bias" : "")
-      << (p.relu ? " relu " : " ") << ToString(c.formats.src) << " "
-      << ToString(c.formats.src_dtype) << " to " << ToString(c.formats.dst) << " "
-      << ToString(c.formats.dst_dtype) << (p.allow_tf32 ? " tf32" : "")
-      << (c.mode == GradMode::kAdd ? " add" : "");
+      << (p.relu ? " relu" : "") << (p.relu_gradient ? " relu gradient " : " ")
+      << ToString(c.formats.src) << " " << ToString(c.formats.src_dtype) << " to "
+      << ToString(c.formats.dst) << " " << ToString(c.formats.dst_dtype)
+      << (p.allow_tf32 ? " tf32" : "") << (c.mode == GradMode::kAdd ? " add" : "");
   return out.str();
 }
 
@@ -289,10 +296,14 @@ ConvError RunConvCheck(const ConvCheck& check) {
   ConvError error{0, LongestSum(check)};
   const bool relu = check.params.relu && check.direction == ConvDirection::kForward;
   const double unit = RoundingUnit(OutputType(check));
-  int64_t not_finite = 0;
+  int64_t not_finite = 0, masked_wrongly = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double wanted = relu ? std::max(expected[i], 0.0) : expected[i];
     if (!std::isfinite(actual[i])) ++not_finite;
+    if (IsMasked(check, data, i)) {
+      masked_wrongly += actual[i] != 0;
+      continue;
+    }
     if (scale[i] == 0 && check.reach == 0) {
       EXPECT_EQ(actual[i], 0) << "element " << i << " reads padding only";
       continue;
@@ -303,6 +314,7 @@ ConvError RunConvCheck(const ConvCheck& check) {
     error.units = std::max(error.units, off / scale[i] * 0x1p24);
   }
   EXPECT_EQ(not_finite, 0) << "elements that are not finite";
+  EXPECT_EQ(masked_wrongly, 0) << "gradients where the ReLU let nothing through";
   return error;
 }
 

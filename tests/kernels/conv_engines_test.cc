@@ -129,6 +129,18 @@ TEST_P(ConvEngineTest, FusesRelu) {
   });
 }
 
+TEST_P(ConvEngineTest, TakesTheGradientOfARelu) {
+  int count = 0;
+  ForEachCheck([&](ConvCheck check) {
+    if (check.direction != ConvDirection::kBackwardData) return;
+    check.params.relu_gradient = true;
+    check.threads = 1;
+    if (count++ % 2 == 0) check.mode = GradMode::kAdd;
+    ExpectConvExact(check);
+  });
+  EXPECT_GT(count, 1);
+}
+
 TEST_P(ConvEngineTest, RepeatsBitForBit) {
   ForEachCheck([](const ConvCheck& check) {
     if (check.formats.src != Format::kNChw8c || check.params.group > 1) return;

@@ -63,6 +63,10 @@ TEST_P(ConvGemm, MatchesTheOracle) {
     check.mode = GradMode::kAdd;
     check.seed = 2;
     ExpectExact(check);
+    check.params.relu_gradient = true;
+    ExpectExact(check);
+    check.mode = GradMode::kWrite;
+    ExpectExact(check);
   }
 }
 

@@ -65,6 +65,7 @@ TEST(Winograd4x3, AddsAndRectifies) {
     check.threads = 1;
     check.mode = GradMode::kAdd;
     check.params.relu = true;
+    check.params.relu_gradient = true;
     check.params.bias = false;
     ExpectWithinBound(check, kNoiseBound);
   }

@@ -42,12 +42,13 @@ std::vector<float> RunForward(Device device, const PoolParams& p, const std::vec
 
 std::vector<float> RunBackward(Device device, const PoolParams& p, const std::vector<float>& d_dst,
                                const std::vector<int32_t>& argmax, const std::vector<float>& before,
-                               GradMode mode) {
+                               GradMode mode, const std::vector<float>& relu_dst = {}) {
   Context context(device, 3);
+  const TypedMemory kept(context, p.dtype, relu_dst);
   const TypedMemory from(context, p.dtype, d_dst), to(context, p.dtype, before);
   const Memory<int32_t> positions(context, argmax);
   PoolBackward(context, p, from.data(), argmax.empty() ? nullptr : positions.data(), to.data(),
-               mode);
+               mode, relu_dst.empty() ? nullptr : kept.data());
   return to.Values();
 }
 
@@ -214,6 +215,15 @@ TEST_P(PoolSweep, AgreesWithTheOracle) {
       // once.
       ExpectNear(plain_d_src, wanted, 3e-6 + rounding, 1, what);
       EXPECT_EQ(FromPlain(p.src, format, plain_d_src), d_src) << what << ": padding channels";
+      // With the gradient of a ReLU that gave the source: the same where that is above 0.
+      std::vector<float> masked = d_src;
+      const std::vector<float> stored_src = FromPlain(p.src, format, src);
+      for (size_t i = 0; i < masked.size(); ++i) masked[i] = stored_src[i] > 0 ? masked[i] : 0;
+      EXPECT_EQ(RunBackward(device, p, FromPlain(p.Dst(), format, plain_d_dst), argmax,
+                            FromPlain(p.src, format, before),
+                            add ? GradMode::kAdd : GradMode::kWrite, stored_src),
+                masked)
+          << what << ": with a ReLU's gradient";
     }
   }
 }
