@@ -64,15 +64,28 @@ class BoxCopyOp : public Op {
   }
 
   void Run(Context& context, const OpArgs& args) const override {
+    std::vector<BoxCopyJob> jobs;
+    const auto run = [&] {
+      BoxCopies(context, jobs);
+      jobs.clear();
+    };
     for (int output = 0; output < static_cast<int>(args.out.size()); ++output) {
       const GradMode mode = args.modes[output];
       if (mode == GradMode::kSkip) continue;
-      if (mode == GradMode::kWrite) ZeroUncovered(context, output, args.f32_out(output));
+      float* dst = args.f32_out(output);
+      if (mode == GradMode::kWrite) ZeroUncovered(context, output, dst);
+      // One tensor may be several outputs, whose boxes may overlap.
+      for (const BoxCopyJob& job : jobs) {
+        if (job.dst != dst) continue;
+        run();
+        break;
+      }
       for (const BoxCopyPart& part : parts_) {
         if (part.output != output) continue;
-        BoxCopy(context, part.params, args.f32_in(part.input), args.f32_out(output), mode);
+        jobs.push_back({part.params, args.f32_in(part.input), dst, mode});
       }
     }
+    run();
   }
 
  private:

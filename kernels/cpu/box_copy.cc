@@ -27,20 +27,10 @@ void CheckBox(const char* which, const Shape& at, const Shape& box, const Shape&
   CheckAxis(which, "W", at.w, box.w, whole.w);
 }
 
-}  // namespace
-
-void BoxCopyParams::Validate() const {
-  CheckBox("src", src_at, box, src);
-  CheckBox("dst", dst_at, box, dst);
-}
-
-void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
-             GradMode mode) {
-  params.Validate();
-  if (mode == GradMode::kSkip) return;
-  LSEG_ON_CUDA(context, BoxCopy(context, params, src, dst, mode));
+// Whole rows: a channel's part is one run. Cut to pieces, so that one channel too is shared out.
+void Copy(const Context& context, const BoxCopyJob& job) {
+  const BoxCopyParams& params = job.params;
   const Shape &box = params.box, &src_at = params.src_at, &dst_at = params.dst_at;
-  // Whole rows: a channel's part is one run. Cut to pieces, so that one channel too is shared out.
   const bool whole_rows = box.w == params.src.w && box.w == params.dst.w;
   const int64_t rows = whole_rows ? std::max<int64_t>(1, kParallelFrom / box.w) : 1;
   const int64_t runs = (box.h + rows - 1) / rows;
@@ -50,17 +40,38 @@ void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, fl
     for (int64_t c = 0; c < box.c; ++c) {
       for (int64_t run = 0; run < runs; ++run) {
         const int64_t y = run * rows, count = std::min(rows, box.h - y) * box.w;
-        const float* from = src + Offset(params.src, Format::kNCHW, src_at.n + n, src_at.c + c,
-                                         src_at.h + y, src_at.w);
-        float* to = dst + Offset(params.dst, Format::kNCHW, dst_at.n + n, dst_at.c + c,
-                                 dst_at.h + y, dst_at.w);
-        if (mode == GradMode::kAdd) {
+        const float* from = job.src + Offset(params.src, Format::kNCHW, src_at.n + n, src_at.c + c,
+                                             src_at.h + y, src_at.w);
+        float* to = job.dst + Offset(params.dst, Format::kNCHW, dst_at.n + n, dst_at.c + c,
+                                     dst_at.h + y, dst_at.w);
+        if (job.mode == GradMode::kAdd) {
           AddRun(count, from, to);
         } else {
           std::memcpy(to, from, count * sizeof(float));
         }
       }
     }
+  }
+}
+
+}  // namespace
+
+void BoxCopyParams::Validate() const {
+  CheckBox("src", src_at, box, src);
+  CheckBox("dst", dst_at, box, dst);
+}
+
+void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
+             GradMode mode) {
+  const BoxCopyJob job = {params, src, dst, mode};
+  BoxCopies(context, {&job, 1});
+}
+
+void BoxCopies(Context& context, std::span<const BoxCopyJob> jobs) {
+  for (const BoxCopyJob& job : jobs) job.params.Validate();
+  LSEG_ON_CUDA(context, BoxCopies(context, jobs));
+  for (const BoxCopyJob& job : jobs) {
+    if (job.mode != GradMode::kSkip) Copy(context, job);
   }
 }
 

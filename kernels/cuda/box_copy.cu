@@ -1,5 +1,6 @@
 // Bound by memory: 8 bytes an element written, 12 an element added to. A box is a list of runs, one
-// a row, or longer where rows follow one another on both sides; threads lie along the run.
+// a row, or longer where rows follow one another on both sides; threads lie along the run. A launch
+// takes several boxes, along the grid's z: those of a concat are small beside what a launch costs.
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
@@ -19,27 +20,46 @@ struct Rows {
 struct Box {
   int64_t channels, height;  // rows are (n, c, h), h fastest
   int64_t rows, run;         // number of rows, elements of each
+  Rows src_rows, dst_rows;
+  const float* src;
+  float* dst;
+  bool add;
 };
 
-template <int kWidth, bool kAdd>
-__global__ void CopyRows(Box box, const float* src, Rows src_rows, float* dst, Rows dst_rows) {
+constexpr int kMostBoxes = 16;
+struct Boxes {
+  Box at[kMostBoxes];
+};
+
+// A row, kWidth elements from `first` on, every `step`.
+template <int kWidth>
+__device__ void CopyRow(const float* from, float* to, bool add, int64_t run, int64_t first,
+                        int64_t step) {
+#pragma unroll 4
+  for (int64_t i = first; i < run / kWidth; i += step) {
+    Vector<float, kWidth> v = Load<kWidth>(from + i * kWidth);
+    if (add) {
+      const Vector<float, kWidth> before = Load<kWidth>(to + i * kWidth);
+      for (int k = 0; k < kWidth; ++k) v.at[k] += before.at[k];
+    }
+    Store(to + i * kWidth, v);
+  }
+}
+
+template <int kWidth>
+__global__ void CopyRows(const __grid_constant__ Boxes boxes) {
+  const Box& box = boxes.at[blockIdx.z];
   const int64_t first = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
   for (int64_t row = int64_t{blockIdx.y} * blockDim.y + threadIdx.y; row < box.rows;
        row += int64_t{gridDim.y} * blockDim.y) {
     const int64_t plane = row / box.height, h = row % box.height;
     const int64_t n = plane / box.channels, c = plane % box.channels;
-    const float* from = src + n * src_rows.image + c * src_rows.plane + h * src_rows.row;
-    float* to = dst + n * dst_rows.image + c * dst_rows.plane + h * dst_rows.row;
-#pragma unroll 4
-    for (int64_t i = first; i < box.run / kWidth; i += step) {
-      Vector<float, kWidth> v = Load<kWidth>(from + i * kWidth);
-      if constexpr (kAdd) {
-        const Vector<float, kWidth> before = Load<kWidth>(to + i * kWidth);
-        for (int k = 0; k < kWidth; ++k) v.at[k] += before.at[k];
-      }
-      Store(to + i * kWidth, v);
-    }
+    const auto at = [&](const Rows& rows) {
+      return n * rows.image + c * rows.plane + h * rows.row;
+    };
+    CopyRow<kWidth>(box.src + at(box.src_rows), box.dst + at(box.dst_rows), box.add, box.run, first,
+                    step);
   }
 }
 
@@ -75,31 +95,62 @@ bool AllMultiplesOf4(const Rows& rows) {
   return rows.image % 4 == 0 && rows.plane % 4 == 0 && rows.row % 4 == 0;
 }
 
+Box BoxOf(const BoxCopyJob& job) {
+  const BoxCopyParams& p = job.params;
+  const Shape &s = p.src, &d = p.dst, &size = p.box;
+  const auto first = [](const Shape& whole, const Shape& at) {
+    return Offset(whole, Format::kNCHW, at.n, at.c, at.h, at.w);
+  };
+  Box box = {size.c,
+             size.h,
+             size.n * size.c * size.h,
+             size.w,
+             RowsOf(s),
+             RowsOf(d),
+             job.src + first(s, p.src_at),
+             job.dst + first(d, p.dst_at),
+             job.mode == GradMode::kAdd};
+  if (size.w == s.w && size.w == d.w) {
+    box.height = 1;
+    box.rows = size.n * size.c;
+    box.run = size.h * size.w;
+  }
+  return box;
+}
+
+bool FitsVectors(const Box& box) {
+  return box.run % 4 == 0 && IsAligned(box.src, 16) && IsAligned(box.dst, 16) &&
+         AllMultiplesOf4(box.src_rows) && AllMultiplesOf4(box.dst_rows);
+}
+
+void Launch(const Context& context, const Boxes& boxes, int count) {
+  const Box* end = boxes.at + count;
+  const bool vectors = std::all_of(boxes.at, end, FitsVectors);
+  int64_t rows = 0, run = 0;
+  for (const Box* box = boxes.at; box != end; ++box) {
+    rows = std::max(rows, box->rows);
+    run = std::max(run, box->run);
+  }
+  dim3 grid = GridOfRows(context, rows, vectors ? run / 4 : run);
+  grid.z = static_cast<unsigned>(count);
+  const auto kernel = vectors ? CopyRows<4> : CopyRows<1>;
+  kernel<<<grid, dim3(kRunThreads, kRowThreads), 0, StreamOf(context)>>>(boxes);
+  CheckLaunch("box copies");
+}
+
 }  // namespace
 
-void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
-             GradMode mode) {
-  const Shape &s = params.src, &d = params.dst, &size = params.box;
-  const float* from = src + Offset(s, Format::kNCHW, params.src_at.n, params.src_at.c,
-                                   params.src_at.h, params.src_at.w);
-  float* to = dst + Offset(d, Format::kNCHW, params.dst_at.n, params.dst_at.c, params.dst_at.h,
-                           params.dst_at.w);
-  Box box{size.c, size.h, size.n * size.c * size.h, size.w};
-  if (size.w == s.w && size.w == d.w) box = {size.c, 1, size.n * size.c, size.h * size.w};
-  const Rows src_rows = RowsOf(s), dst_rows = RowsOf(d);
-  const bool vectors = box.run % 4 == 0 && IsAligned(from, 16) && IsAligned(to, 16) &&
-                       AllMultiplesOf4(src_rows) && AllMultiplesOf4(dst_rows);
-  const dim3 block(kRunThreads, kRowThreads);
-  const dim3 grid = GridOfRows(context, box.rows, vectors ? box.run / 4 : box.run);
-  const auto launch = [&](auto kernel) {
-    kernel<<<grid, block, 0, StreamOf(context)>>>(box, from, src_rows, to, dst_rows);
-  };
-  if (mode == GradMode::kAdd) {
-    vectors ? launch(CopyRows<4, true>) : launch(CopyRows<1, true>);
-  } else {
-    vectors ? launch(CopyRows<4, false>) : launch(CopyRows<1, false>);
+void BoxCopies(Context& context, std::span<const BoxCopyJob> jobs) {
+  Boxes boxes;
+  int count = 0;
+  for (const BoxCopyJob& job : jobs) {
+    if (job.mode == GradMode::kSkip) continue;
+    boxes.at[count++] = BoxOf(job);
+    if (count < kMostBoxes) continue;
+    Launch(context, boxes, count);
+    count = 0;
   }
-  CheckLaunch("box copy");
+  if (count > 0) Launch(context, boxes, count);
 }
 
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst) {

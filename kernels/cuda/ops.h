@@ -24,8 +24,7 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
                      float* d_logits, GradMode d_logits_mode);
 
-void BoxCopy(Context& context, const BoxCopyParams& params, const float* src, float* dst,
-             GradMode mode);
+void BoxCopies(Context& context, std::span<const BoxCopyJob> jobs);
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst);
 
 void CropResample(Context& context, const CropResampleParams& params, const uint8_t* src,

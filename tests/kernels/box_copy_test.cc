@@ -65,6 +65,39 @@ TEST_P(BoxCopyTest, CropSliceConcatAndAnyBox) {
                "concat in vectors of 4");
 }
 
+// More boxes than a launch takes, some of which fit vectors, some added, some left out.
+TEST_P(BoxCopyTest, ManyAtOnce) {
+  Context context(GetParam());
+  constexpr int kBoxes = 19;
+  const Shape whole{2, kBoxes, 6, 12}, one{2, 1, 6, 12};
+  const std::vector<float> before = Draw(1, whole.Count());
+  std::vector<float> expected = before;
+  const Memory<float> dst(context, before);
+  std::vector<Memory<float>> sources;
+  std::vector<BoxCopyJob> jobs;
+  for (int i = 0; i < kBoxes; ++i) {
+    const std::vector<float> src = Draw(2 + static_cast<uint64_t>(i), one.Count());
+    sources.emplace_back(context, src);
+    const Shape box{2, 1, 6 - i % 2, 12 - (i == 3)};
+    const GradMode mode = i % 5 == 4   ? GradMode::kSkip
+                          : i % 2 == 0 ? GradMode::kWrite
+                                       : GradMode::kAdd;
+    jobs.push_back({{one, whole, box, {0, 0, i % 2, 0}, {0, i, 0, 0}},
+                    sources.back().data(),
+                    dst.data(),
+                    mode});
+    if (mode == GradMode::kSkip) continue;
+    ForBox(box, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
+      float& to = expected[At(whole, n, i + c, y, x)];
+      const float from = src[At(one, n, c, y + i % 2, x)];
+      to = mode == GradMode::kAdd ? to + from : from;
+    });
+  }
+  BoxCopies(context, jobs);
+  EXPECT_EQ(dst.Values(), expected);
+  BoxCopies(context, {});
+}
+
 TEST_P(BoxCopyTest, ZeroOutsideLeavesTheBox) {
   Context context(GetParam());
   const BoxCopyParams p{{1, 2, 3, 2}, {2, 4, 6, 5}, {1, 2, 3, 2}, {0, 0, 0, 0}, {1, 1, 2, 3}};
