@@ -74,6 +74,7 @@ struct FormatPolicy {
 };
 
 class GradientBuilder;
+struct BoxCopyParams;
 struct BoxCopyPart;
 struct ConvParams;
 struct DeconvParams;
@@ -101,8 +102,9 @@ class Op {
                     void* /*packed*/) const {}
   // True where output may lie in the memory of input, whose value the op is the last to need.
   virtual bool InPlace(int /*output*/, int /*input*/) const { return false; }
-  // Fuses a ReLU that follows; false where the op cannot.
+  // Fuses a ReLU, or a crop of height and width, that follows; false where the op cannot.
   virtual bool AbsorbRelu() { return false; }
+  virtual bool AbsorbCrop(const BoxCopyParams& /*crop*/) { return false; }
   virtual bool IsRelu() const { return false; }
   // The same for gradients. IsReluGradient: from a ReLU's output and the gradient of that, inputs 0
   // and 1, makes the gradient before the ReLU. AbsorbReluGradient: the op, which writes or adds to

@@ -86,6 +86,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   const auto runs = [&](const char* pass) { return options.without_passes.count(pass) == 0; };
   if (!training && runs("fold_head")) FoldHeadOf(filtered);
   if (runs("fuse_conv_relu")) FuseConvRelu(graph);
+  if (runs("fold_copies")) FoldCopies(graph);
   LSEG_CHECK(options.library.empty() || IsLibraryConvEngine(options.library),
              "no library has a convolution engine '" << options.library
                                                      << "': cudnn and cublas are known");

@@ -48,8 +48,8 @@ struct NetOptions {
   Precision precision = Precision::kF32;
   ChainOptions chain;  // of convolutions, in inference
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
-  // "fuse_conv_relu", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats" (everything stays
-  // NCHW; no stage ends then), "chain_convs".
+  // "fuse_conv_relu", "fold_copies", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats"
+  // (everything stays NCHW; no stage ends then), "chain_convs".
   std::set<std::string> without_passes;
 };
 

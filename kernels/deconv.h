@@ -23,9 +23,11 @@ struct DeconvParams {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t group = 1;
   bool bias = true;
+  // Rows and columns of the output that are wanted, from pad on; 0: all but pad at the end, too.
+  int64_t rows = 0, columns = 0;
 
   void Validate() const;
-  // (in - 1) * stride + dilation * (kernel - 1) + 1 - 2 * pad
+  // (in - 1) * stride + dilation * (kernel - 1) + 1 - 2 * pad, or what is wanted of it
   Shape Dst() const;
   // (src.c, out_channels / group, kernel_h, kernel_w): Caffe's order for this layer.
   Shape Weight() const;

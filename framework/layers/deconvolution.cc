@@ -44,6 +44,14 @@ class DeconvForwardOp : public Op {
   explicit DeconvForwardOp(const DeconvParams& params) : params_(params) {}
   std::string Name() const override { return "deconv_forward"; }
   const DeconvParams* AsDeconv() const override { return &params_; }
+  bool AbsorbCrop(const BoxCopyParams& crop) override {
+    params_.pad_h += crop.src_at.h;
+    params_.pad_w += crop.src_at.w;
+    params_.rows = crop.box.h;
+    params_.columns = crop.box.w;
+    params_.Validate();
+    return true;
+  }
   std::optional<AxisMap> Map(bool vertical) const override {
     // The transpose of a convolution's map: src = (dst - (d (k - 1) / 2 - pad)) / stride.
     const DeconvParams& p = params_;

@@ -14,6 +14,11 @@ namespace lseg {
 // A ReLU whose input nobody else reads becomes part of the op that writes it.
 void FuseConvRelu(Graph& graph);
 
+// Copies of boxes that need not be: of a whole tensor, where the original serves; the crop behind a
+// deconvolution, which then makes no more than is wanted; and those that are only copied from again
+// (slices of side maps on their way to a concat), where the copies can be taken from the original.
+void FoldCopies(Graph& graph);
+
 // Settles the memory format and the type of every activation: each op says what it takes and gives,
 // and a reorder is put where two differ. The policy's run from convolution to convolution without
 // one.

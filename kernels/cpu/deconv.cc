@@ -49,6 +49,12 @@ struct Geometry {
   int64_t Taps() const { return rows.kernel * columns.kernel; }
 };
 
+// All that the source reaches.
+Shape WholeOf(const DeconvParams& p) {
+  return {p.src.n, p.out_channels, (p.src.h - 1) * p.stride_h + p.dilation_h * (p.kernel_h - 1) + 1,
+          (p.src.w - 1) * p.stride_w + p.dilation_w * (p.kernel_w - 1) + 1};
+}
+
 Geometry GeometryOf(const DeconvParams& p) {
   p.Validate();
   const Shape dst = p.Dst();
@@ -201,14 +207,21 @@ void DeconvParams::Validate() const {
              "deconvolution: group " << group << " must divide the " << src.c << " input and the "
                                      << out_channels << " output channels");
   const Shape dst = Dst();
+  const Shape whole = WholeOf(*this);
   LSEG_CHECK(dst.h > 0 && dst.w > 0, "deconvolution: pad " << pad_h << "x" << pad_w
                                                            << " leaves nothing of the output ("
                                                            << ToString(dst) << ")");
+  LSEG_CHECK(pad_h + dst.h <= whole.h && pad_w + dst.w <= whole.w,
+             "deconvolution: " << dst.h << "x" << dst.w << " from " << pad_h << "," << pad_w
+                               << " on are no part of the whole output of " << whole.h << "x"
+                               << whole.w);
 }
 
 Shape DeconvParams::Dst() const {
-  return {src.n, out_channels, (src.h - 1) * stride_h + dilation_h * (kernel_h - 1) + 1 - 2 * pad_h,
-          (src.w - 1) * stride_w + dilation_w * (kernel_w - 1) + 1 - 2 * pad_w};
+  Shape dst = WholeOf(*this);
+  dst.h = rows != 0 ? rows : dst.h - 2 * pad_h;
+  dst.w = columns != 0 ? columns : dst.w - 2 * pad_w;
+  return dst;
 }
 
 Shape DeconvParams::Weight() const { return {src.c, out_channels / group, kernel_h, kernel_w}; }

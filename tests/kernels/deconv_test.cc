@@ -25,13 +25,22 @@ struct Case {
   std::string what;
 };
 
+// A part of an output: what a crop behind would leave.
+DeconvParams Part(DeconvParams p, int64_t top, int64_t left, int64_t rows, int64_t columns) {
+  p.pad_h += top;
+  p.pad_w += left;
+  p.rows = rows;
+  p.columns = columns;
+  return p;
+}
+
 std::vector<Case> Cases() {
   const auto make = [](const char* what, Shape src, int64_t out, std::array<int64_t, 8> geometry,
                        int64_t group, bool bias) {
     const auto& g = geometry;
     return Case{{src, out, g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], group, bias}, what};
   };
-  return {
+  std::vector<Case> cases = {
       //                                           kernel stride pad dilation
       make("plain", {2, 3, 5, 7}, 2, {3, 3, 1, 1, 0, 0, 1, 1}, 1, true),
       make("upsampling 2", {2, 4, 7, 9}, 4, {4, 4, 2, 2, 0, 0, 1, 1}, 1, true),
@@ -45,6 +54,11 @@ std::vector<Case> Cases() {
       make("1x1", {1, 6, 4, 5}, 9, {1, 1, 1, 1, 0, 0, 1, 1}, 3, true),
       make("a row longer than a piece", {1, 6, 2, 300}, 1, {3, 3, 2, 2, 1, 1, 1, 1}, 1, true),
   };
+  // Wholes of 16x20, 64x96, 14x12 (padded by 1 on each side).
+  cases.push_back({Part(cases[1].params, 1, 1, 13, 19), "upsampling 2, a part up to the end"});
+  cases.push_back({Part(cases[2].params, 8, 24, 37, 41), "upsampling 16, a part"});
+  cases.push_back({Part(cases[3].params, 2, 0, 11, 5), "padded, a part beyond the pad at the end"});
+  return cases;
 }
 
 struct Data {
@@ -249,6 +263,8 @@ TEST_P(DeconvTest, ImpossibleCasesAreRefused) {
   EXPECT_THAT(message([](DeconvParams* p) { p->pad_h = -1; }), HasSubstr("pad -1x0"));
   EXPECT_THAT(message([](DeconvParams* p) { p->pad_h = 8; }), HasSubstr("leaves nothing"));
   EXPECT_THAT(message([](DeconvParams* p) { p->src.h = 0; }), HasSubstr("is empty"));
+  EXPECT_THAT(message([](DeconvParams* p) { p->rows = 17; }),
+              HasSubstr("17x20 from 0,0 on are no part of the whole output of 16x20"));
   const DeconvParams p = Cases()[1].params;
   const Data data(p);
   std::vector<float> dst(p.Dst().Count());
