@@ -77,10 +77,8 @@ __device__ void ReadStaged(const float4* rows, int row, int part,
     const float4 all = rows[StagedSegment(row, part)];
     values[0] = all.x, values[1] = all.y, values[2] = all.z, values[3] = all.w;
   } else {
-    const int odd = row & 1;  // odd rows are read in the other order, so that banks differ
-    const float4 first = rows[StagedSegment(row, part * 2 + odd)];
-    const float4 second = rows[StagedSegment(row, part * 2 + 1 - odd)];
-    const float4 low = odd ? second : first, high = odd ? first : second;
+    const float4 low = rows[StagedSegment(row, part * 2)];
+    const float4 high = rows[StagedSegment(row, part * 2 + 1)];
     values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
     values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
   }
