@@ -76,6 +76,7 @@ struct FormatPolicy {
 class GradientBuilder;
 struct BoxCopyParams;
 struct BoxCopyPart;
+class ConvPlan;
 struct ConvParams;
 struct DeconvParams;
 struct PoolParams;
@@ -96,10 +97,8 @@ class Op {
   // Called after Prepare: corrects the shape of outputs whose extent only the plan knows.
   virtual void SettleOutputs(std::span<TensorDesc> /*out*/) const {}
   virtual int64_t WorkspaceBytes() const { return 0; }
-  // Bytes of the packed form in which the op takes an input (a weight); 0: plain. PackOp runs Pack.
-  virtual int64_t PackedBytes(int /*input*/) const { return 0; }
-  virtual void Pack(Context& /*context*/, int /*input*/, const void* /*plain*/,
-                    void* /*packed*/) const {}
+  // The plan for which an input, a weight, is to be packed; null: it is taken as it is.
+  virtual const ConvPlan* PackedFor(int /*input*/) const { return nullptr; }
   // True where output may lie in the memory of input, whose value the op is the last to need.
   virtual bool InPlace(int /*output*/, int /*input*/) const { return false; }
   // Fuses a ReLU, or a crop of height and width, that follows; false where the op cannot.

@@ -109,7 +109,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
                          options.precision == Precision::kTf32,
                          options.library};
   PrepareOps(graph, prepare);
-  PackWeights(graph, training);
+  PackWeights(graph, training, context.device() == Device::kCuda);
   plan_ = PlanMemory(graph);
   Allocate();
   for (NetSource& source : parts_.sources) {

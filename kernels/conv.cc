@@ -10,6 +10,7 @@
 
 #if LSEG_WITH_CUDA
 #include "kernels/cuda/conv_engines.h"
+#include "kernels/cuda/conv_gemm_pack.h"
 #endif
 
 namespace lseg {
@@ -117,6 +118,13 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
       {"reference", SupportsConvReference, MakeConvReference},
   };
   return kCpuEngines;
+}
+
+void PackConvWeights(Context& context, std::span<const ConvPack> packs) {
+#if LSEG_WITH_CUDA
+  if (context.device() == Device::kCuda) return cuda::PackConvWeights(context, packs);
+#endif
+  for (const ConvPack& pack : packs) pack.plan->PackWeights(context, pack.weight, pack.packed);
 }
 
 std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -104,6 +105,10 @@ struct ConvArgs {
   float* f32_d_src() const { return static_cast<float*>(d_src); }
 };
 
+namespace cuda {
+struct ConvGemmPacking;
+}
+
 class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
@@ -114,9 +119,19 @@ class ConvPlan {
   virtual int64_t PackedWeightBytes() const { return 0; }
   virtual int64_t ScorePartials() const { return 0; }
   virtual void PackWeights(Context&, const float* /*weight*/, void* /*packed*/) const {}
+  // For PackConvWeights: how weights are packed for the GPU's implicit GEMM; null for others.
+  virtual const cuda::ConvGemmPacking* GemmPacking() const { return nullptr; }
   // One plan is run by one thread at a time: it may hold handles that a run sets.
   virtual void Run(Context& context, const ConvArgs& args) const = 0;
 };
+
+struct ConvPack {
+  const ConvPlan* plan;  // whose PackedWeightBytes() are not 0
+  const float* weight;
+  void* packed;
+};
+// PackWeights of several plans; on a GPU with fewer launches.
+void PackConvWeights(Context& context, std::span<const ConvPack> packs);
 
 struct ConvEngine {
   std::string name;  // "pointwise", "first_layer", "onednn", "onednn_winograd", "winograd4x3", "reference"

@@ -111,12 +111,11 @@ class ConvChainOp : public Op {
     }
   }
   int64_t WorkspaceBytes() const override { return conv_bytes_ + plan_.Bytes(); }
-  int64_t PackedBytes(int input) const override {
-    const ConvPlan* conv = ConvOfWeight(input);
-    return conv == nullptr ? 0 : conv->PackedWeightBytes();
-  }
-  void Pack(Context& context, int input, const void* plain, void* packed) const override {
-    ConvOfWeight(input)->PackWeights(context, static_cast<const float*>(plain), packed);
+  const ConvPlan* PackedFor(int input) const override {
+    for (size_t i = 0; i < places_.size(); ++i) {
+      if (places_[i].weight == input) return convs_[i].get();
+    }
+    return nullptr;
   }
 
   void Run(Context& context, const OpArgs& args) const override {
@@ -139,13 +138,6 @@ class ConvChainOp : public Op {
   struct Places {
     int weight = -1, bias = -1, score_weight = -1, scores = -1;
   };
-
-  const ConvPlan* ConvOfWeight(int input) const {
-    for (size_t i = 0; i < places_.size(); ++i) {
-      if (places_[i].weight == input) return convs_[i].get();
-    }
-    return nullptr;
-  }
 
   // Of the map before link i: planes (blocks of channels of all images), and a plane's row.
   int64_t Planes(size_t i) const {

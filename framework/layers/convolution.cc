@@ -82,6 +82,10 @@ class ConvOpBase : public Op {
         engine_(std::move(engine)) {}
   std::string Name() const override { return "conv_" + ToString(direction_); }
   int64_t WorkspaceBytes() const override { return plan_->WorkspaceBytes(); }
+  const ConvPlan* PackedFor(int input) const override {
+    const bool packed = direction_ != ConvDirection::kBackwardWeights && input == 1;
+    return packed && plan_->PackedWeightBytes() > 0 ? plan_.get() : nullptr;
+  }
 
  protected:
   void MakePlan(PrepareContext& prepare, const TensorDesc& src, const TensorDesc& dst) {
@@ -113,12 +117,6 @@ class ConvBackwardDataOp : public ConvOpBase {
     if (params_.relu_gradient || !engine_.empty()) return false;
     params_.relu_gradient = true;
     return true;
-  }
-  int64_t PackedBytes(int input) const override {
-    return input == 1 ? plan_->PackedWeightBytes() : 0;
-  }
-  void Pack(Context& context, int, const void* plain, void* packed) const override {
-    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
   }
   void Run(Context& context, const OpArgs& args) const override {
     ConvArgs conv;
@@ -202,12 +200,6 @@ class ConvForwardOp : public ConvOpBase {
                std::span<const TensorDesc> out) override {
     MakePlan(prepare, in[0], out[0]);
   }
-  int64_t PackedBytes(int input) const override {
-    return input == 1 ? plan_->PackedWeightBytes() : 0;
-  }
-  void Pack(Context& context, int, const void* plain, void* packed) const override {
-    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
-  }
   bool AbsorbRelu() override {
     params_.relu = true;
     return true;
@@ -280,12 +272,6 @@ class ConvStageEndOp : public ConvOpBase {
   }
   void SettleOutputs(std::span<TensorDesc> out) const override {
     if (params_.score_channels > 0) out.back().shape.n = plan_->ScorePartials() * params_.src.n;
-  }
-  int64_t PackedBytes(int input) const override {
-    return input == 1 ? plan_->PackedWeightBytes() : 0;
-  }
-  void Pack(Context& context, int, const void* plain, void* packed) const override {
-    plan_->PackWeights(context, static_cast<const float*>(plain), packed);
   }
   void Run(Context& context, const OpArgs& args) const override {
     ConvArgs conv;

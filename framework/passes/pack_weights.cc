@@ -1,21 +1,47 @@
 // Weights in the form that a convolution's engine wants: packed once in inference, anew in each
-// training iteration, where the packed copy lives only from its packing to its use.
+// training iteration. There, the packed copy lives only from its packing to its use; on a GPU,
+// whose launches cost more than such copies are worth, all of a stage are packed where it begins.
+#include <map>
+
 #include "framework/passes/passes.h"
+#include "kernels/conv.h"
 
 namespace lseg {
 namespace {
 
+// Inputs: weights. Outputs: as the plans take them.
 class PackOp : public Op {
  public:
-  PackOp(const Op* user, int input) : user_(user), input_(input) {}
+  explicit PackOp(std::vector<const ConvPlan*> plans) : plans_(std::move(plans)) {}
   std::string Name() const override { return "pack_weights"; }
   void Run(Context& context, const OpArgs& args) const override {
-    user_->Pack(context, input_, args.in[0], args.out[0]);
+    std::vector<ConvPack> packs;
+    for (size_t i = 0; i < plans_.size(); ++i) {
+      packs.push_back({plans_[i], args.f32_in(static_cast<int>(i)), args.out[i]});
+    }
+    PackConvWeights(context, packs);
   }
 
  private:
-  const Op* user_;  // lives in the same graph
-  int input_;
+  std::vector<const ConvPlan*> plans_;  // live in the same graph
+};
+
+// What one node will pack.
+struct Group {
+  std::string layer;
+  std::vector<const ConvPlan*> plans;
+  std::vector<TensorId> weights, packed;
+
+  Node ToNode(Stage stage) {
+    Node node{layer,
+              std::make_unique<PackOp>(std::move(plans)),
+              std::move(weights),
+              std::move(packed),
+              {},
+              stage};
+    node.modes.assign(node.outputs.size(), GradMode::kWrite);
+    return node;
+  }
 };
 
 }  // namespace
@@ -32,28 +58,40 @@ void PrepareOps(Graph& graph, PrepareContext& prepare) {
   }
 }
 
-void PackWeights(Graph& graph, bool training) {
-  std::vector<Node> packs, nodes;
+void PackWeights(Graph& graph, bool training, bool together) {
+  std::map<Stage, Group> groups;
+  std::map<Stage, size_t> first;  // place in `nodes` of a stage's first user
+  std::vector<Node> nodes;
   for (Node& node : graph.nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const int64_t bytes = node.op->PackedBytes(static_cast<int>(i));
-      if (bytes == 0) continue;
+      const ConvPlan* plan = node.op->PackedFor(static_cast<int>(i));
+      if (plan == nullptr) continue;
       const GraphTensor plain = graph.tensors[node.inputs[i]];
-      const TensorId packed =
-          graph.AddTensor({"packed " + plain.name,
-                           {plain.desc.shape, plain.desc.dtype, Format::kOpaque, bytes},
-                           training ? TensorKind::kActivation : TensorKind::kState});
-      Node pack{node.layer,         std::make_unique<PackOp>(node.op.get(), static_cast<int>(i)),
-                {node.inputs[i]},   {packed},
-                {GradMode::kWrite}, training ? node.stage : Stage::kPack};
-      (training ? nodes : packs).push_back(std::move(pack));
+      const TensorId packed = graph.AddTensor(
+          {"packed " + plain.name,
+           {plain.desc.shape, plain.desc.dtype, Format::kOpaque, plan->PackedWeightBytes()},
+           training ? TensorKind::kActivation : TensorKind::kState});
+      const Stage stage = training ? node.stage : Stage::kPack;
+      Group& group = groups[stage];
+      first.try_emplace(stage, nodes.size());
+      group.layer = together ? "weights" : node.layer;
+      group.plans.push_back(plan);
+      group.weights.push_back(node.inputs[i]);
+      group.packed.push_back(packed);
       node.inputs[i] = packed;
+      if (together) continue;
+      nodes.push_back(group.ToNode(stage));
+      group = {};
     }
     nodes.push_back(std::move(node));
   }
-  packs.insert(packs.end(), std::make_move_iterator(nodes.begin()),
-               std::make_move_iterator(nodes.end()));
-  graph.nodes = std::move(packs);
+  if (together) {
+    for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
+      const auto place = static_cast<std::ptrdiff_t>(first.at(group->first));
+      nodes.insert(nodes.begin() + place, group->second.ToNode(group->first));
+    }
+  }
+  graph.nodes = std::move(nodes);
 }
 
 }  // namespace lseg

@@ -82,8 +82,9 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
 void PrepareOps(Graph& graph, PrepareContext& prepare);
 
 // Ops that take a weight in packed form get a node that packs it: once a change of the parameters
-// in inference (the packed copy stays), or just before use in training (it lives in the arena).
-void PackWeights(Graph& graph, bool training);
+// in inference (the packed copy stays), or before use in training (it lives in the arena): just
+// before, or, `together`, one node for all that a stage uses.
+void PackWeights(Graph& graph, bool training, bool together);
 
 // Where everything lies. All sizes in bytes.
 struct MemoryPlan {

@@ -1,11 +1,10 @@
-// Plans of the implicit GEMM: which cases it takes, how weights are packed, and its launches.
+// Plans of the implicit GEMM: which cases it takes, and its launches.
 #include <limits>
 
 #include "kernels/cuda/conv_gemm.h"
 #include "kernels/cuda/conv_gemm_kernel.h"
-#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/conv_gemm_pack.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace lseg::cuda {
@@ -53,67 +52,6 @@ int64_t Chunks(const Sides& sides, DType dtype) {
   return CeilDiv(sides.in.c * SizeOf(dtype), kRowBytes);
 }
 
-struct PackArgs {
-  int in_channels, out_channels, output_tiles, tile_outputs;
-  bool turned;    // weight is [in][out][tap]; taps in reverse
-  int64_t count;  // threads: chunks * output_tiles * tile_outputs * 8
-
-  // Zero for channels that are only there to fill a tile or a chunk.
-  __device__ float Weight(const float* weight, int64_t output, int64_t input, int tap) const {
-    if (output >= out_channels || input >= in_channels) return 0;
-    return turned ? weight[(input * out_channels + output) * kConvTaps + kConvTaps - 1 - tap]
-                  : weight[(output * in_channels + input) * kConvTaps + tap];
-  }
-};
-
-// A thread writes 16 bytes, and that for all taps, as they lie side by side in `weight`: of one
-// output, swizzled.
-template <class T>
-__global__ void PackConvGemmWeights(const PackArgs args, const float* weight, T* packed) {
-  constexpr int kWidth = kVectorWidth<T>, kChunk = kRowBytes / sizeof(T);
-  const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (index >= args.count) return;
-  const int outputs = args.output_tiles * args.tile_outputs;
-  const int segment = static_cast<int>(index % 8);
-  const int output = static_cast<int>(index / 8 % outputs);
-  const int64_t chunk = index / 8 / outputs;
-  const int64_t input = chunk * kChunk + segment * kWidth;
-  for (int tap = 0; tap < kConvTaps; ++tap) {
-    Vector<T, kWidth> values;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      float value = args.Weight(weight, output, input + i, tap);
-      if constexpr (sizeof(T) == 4) value = RoundToTf32(value);
-      values.at[i] = FromFloat<T>(value);
-    }
-    T* row = packed + ((chunk * kConvTaps + tap) * outputs + output) * kChunk;
-    Store(row + SwizzledByte(output, segment * 16) / sizeof(T), values);
-  }
-}
-
-// The same without tensor cores: of four outputs that lie side by side.
-__global__ void PackConvGemmSimtWeights(const PackArgs args, const float* weight, float* packed) {
-  constexpr int kChunk = kRowBytes / 4;
-  const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (index >= args.count) return;
-  const int quads = args.tile_outputs / 4;
-  const int quad = static_cast<int>(index % quads);
-  const int channel = static_cast<int>(index / quads % kChunk);
-  const int tile = static_cast<int>(index / quads / kChunk % args.output_tiles);
-  const int64_t chunk = index / quads / kChunk / args.output_tiles;
-  const int64_t output = int64_t{tile} * args.tile_outputs + quad * 4;
-  for (int tap = 0; tap < kConvTaps; ++tap) {
-    Vector<float, 4> values;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      values.at[i] = args.Weight(weight, output + i, chunk * kChunk + channel, tap);
-    }
-    const int64_t row =
-        (((chunk * kConvTaps + tap) * args.output_tiles + tile) * kChunk + channel) * quads + quad;
-    Store(packed + row * 4, values);
-  }
-}
-
 class ConvGemmPlan : public ConvPlan {
  public:
   ConvGemmPlan(const ConvParams& params, ConvDirection direction, DType dtype, int tile)
@@ -136,6 +74,14 @@ class ConvGemmPlan : public ConvPlan {
     args_.patches_y = static_cast<int>(CeilDiv(sides_.out.h, kernel_.patch_height));
     args_.patches_x = static_cast<int>(CeilDiv(sides_.out.w, kPatchWidth));
     args_.output_tiles = static_cast<int>(CeilDiv(sides_.out.c, kernel_.outputs));
+    packing_ = {.in_channels = args_.in_channels,
+                .out_channels = args_.out_channels,
+                .chunks = args_.chunks,
+                .output_tiles = args_.output_tiles,
+                .tile_outputs = kernel_.outputs,
+                .turned = direction == ConvDirection::kBackwardData,
+                .simt = IsSimt(tile),
+                .dtype = dtype};
     LSEG_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_.run),
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          kernel_.shared_bytes(2)));
@@ -151,25 +97,10 @@ class ConvGemmPlan : public ConvPlan {
   }
 
   void PackWeights(Context& context, const float* weight, void* packed) const override {
-    const PackArgs args = {args_.in_channels,
-                           args_.out_channels,
-                           args_.output_tiles,
-                           kernel_.outputs,
-                           direction_ == ConvDirection::kBackwardData,
-                           PackedWeightBytes() / 16 / kConvTaps};
-    const unsigned blocks = static_cast<unsigned>(CeilDiv(args.count, 256));
-    const cudaStream_t stream = StreamOf(context);
-    if (IsSimt(tile_)) {
-      PackConvGemmSimtWeights<<<blocks, 256, 0, stream>>>(args, weight,
-                                                          static_cast<float*>(packed));
-    } else {
-      WithElementType(dtype_, [&](auto element) {
-        using T = decltype(element);
-        PackConvGemmWeights<T><<<blocks, 256, 0, stream>>>(args, weight, static_cast<T*>(packed));
-      });
-    }
-    CheckLaunch("PackConvGemmWeights");
+    const ConvPack pack = {this, weight, packed};
+    PackConvWeights(context, {&pack, 1});
   }
+  const ConvGemmPacking* GemmPacking() const override { return &packing_; }
 
   void Run(Context& context, const ConvArgs& run) const override {
     ConvGemmArgs args = args_;
@@ -211,6 +142,7 @@ class ConvGemmPlan : public ConvPlan {
   ConvGemmKernel kernel_;
   Sides sides_;
   ConvGemmArgs args_ = {};
+  ConvGemmPacking packing_;
 };
 
 template <int kTile>
