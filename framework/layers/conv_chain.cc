@@ -113,7 +113,8 @@ class ConvChainOp : public Op {
   int64_t WorkspaceBytes() const override { return conv_bytes_ + plan_.Bytes(); }
   const ConvPlan* PackedFor(int input) const override {
     for (size_t i = 0; i < places_.size(); ++i) {
-      if (places_[i].weight == input) return convs_[i].get();
+      if (places_[i].weight != input) continue;
+      return convs_[i]->PackedWeightBytes() > 0 ? convs_[i].get() : nullptr;
     }
     return nullptr;
   }

@@ -98,7 +98,7 @@ class ConvGemmPlan : public ConvPlan {
 
   void PackWeights(Context& context, const float* weight, void* packed) const override {
     const ConvPack pack = {this, weight, packed};
-    PackConvWeights(context, {&pack, 1});
+    cuda::PackConvWeights(context, {&pack, 1});
   }
   const ConvGemmPacking* GemmPacking() const override { return &packing_; }
 
