@@ -1,0 +1,171 @@
+// lseg_train and lseg_infer as a user runs them with --device cuda, on images of toy size, beside
+// the same with --device cpu. Under ctest the GPU is softgpu: what it finds, it says on stderr, and
+// the programs then fail.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "framework/weights.h"
+#include "lseg/npy.h"
+#include "tests/lseg/tiny_dataset.h"
+#include "tests/tools/run_program.h"
+
+namespace lseg {
+namespace {
+
+using testing::HasSubstr;
+
+// Plain gradient descent: what the weights have become depends on the gradients without the
+// division by their own size that makes Adam's first steps follow the sign of a rounding error.
+constexpr char kSolver[] =
+    "type: \"SGD\" base_lr: 0.1 momentum: 0.9 lr_policy: \"fixed\" random_seed: 3 max_iter: 2 "
+    "clip_gradients: 1";
+
+class CudaTools : public testing::Test {
+ protected:
+  CudaTools() {
+    WriteTinyDataset(folder_, "train", 2, 44, 37);
+    WriteTinyDataset(folder_, "val", 1, 44, 37);
+    folder_.Write("solver.prototxt", kSolver);
+    setenv("LSEG_ENGINE_CACHE", folder_.Path("engines.json").c_str(), 1);
+  }
+  ~CudaTools() override { unsetenv("LSEG_ENGINE_CACHE"); }
+
+  ProgramResult Run(const std::vector<std::string>& arguments) const {
+    return RunProgram(arguments, folder_.Path("program"));
+  }
+  // Runs what must succeed without a word on stderr.
+  std::string Do(const std::vector<std::string>& arguments) const {
+    const ProgramResult result = Run(arguments);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    return result.out;
+  }
+  std::vector<std::string> TrainArguments(const std::string& out,
+                                          const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {LSEG_TRAIN,
+                                    "--out",
+                                    folder_.Path(out),
+                                    "--data",
+                                    folder_.Path("train.txt"),
+                                    "--net",
+                                    std::string(LSEG_SOURCE_DIR) + "/lseg/demo_net.prototxt",
+                                    "--crop",
+                                    "33x24",
+                                    "--solver",
+                                    folder_.Path("solver.prototxt")};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  std::string Train(const std::string& out, const std::vector<std::string>& more) const {
+    return Do(TrainArguments(out, more));
+  }
+  std::vector<std::string> InferArguments(const std::string& out,
+                                          const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {LSEG_INFER,
+                                    "--weights",
+                                    folder_.Path("cpu/final.safetensors"),
+                                    "--input",
+                                    folder_.Path("val.txt"),
+                                    "--out",
+                                    folder_.Path(out),
+                                    "--prob",
+                                    "npy"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  std::string Infer(const std::string& out, const std::vector<std::string>& more) const {
+    return Do(InferArguments(out, more));
+  }
+  // Rows of log.csv, its columns but for the speed.
+  std::vector<std::vector<double>> Losses(const std::string& out) const {
+    std::istringstream lines(ReadFile(folder_.Path(out + "/log.csv")));
+    std::vector<std::vector<double>> rows;
+    std::string line, cell;
+    std::getline(lines, line);
+    while (std::getline(lines, line)) {
+      std::vector<double>& row = rows.emplace_back();
+      std::istringstream cells(line);
+      while (std::getline(cells, cell, ',')) row.push_back(std::stod(cell));
+      row.erase(row.begin() + 3);
+    }
+    return rows;
+  }
+  WeightsFile Final(const std::string& out) const {
+    return WeightsFile::Read(folder_.Path(out + "/final.safetensors"));
+  }
+  std::vector<float> Probabilities(const std::string& out) const {
+    return ReadNpy(folder_.Path(out + "/val0.prob.npy")).values;
+  }
+
+  TempFolder folder_;
+};
+
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double{a[i]} - b[i], 2);
+  return std::sqrt(sum);
+}
+
+// Both devices compute in f32 and sum in their own orders: 6e-8 an operation, a hundred-fold of it
+// after the sums of some twenty layers. Where rounding decides a ReLU or a maximum otherwise, one
+// of some thousand gradients of a map goes elsewhere: 1e-3 of what the weights have moved by.
+TEST_F(CudaTools, TwoStepsOfTrainingGiveTheCpusLossesAndWeights) {
+  folder_.Write("solver.prototxt",
+                "type: \"SGD\" base_lr: 0 lr_policy: \"fixed\" random_seed: 3 max_iter: 1");
+  Train("still", {});
+  folder_.Write("solver.prototxt", kSolver);
+  Train("cpu", {"--device", "cpu"});
+  const std::string said = Train("cuda", {"--device", "cuda", "--tune", "off"});
+  EXPECT_THAT(said, HasSubstr("compute capability"));
+
+  const auto want = Losses("cpu"), got = Losses("cuda");
+  ASSERT_EQ(want.size(), 2u);
+  ASSERT_EQ(got.size(), 2u);
+  for (size_t row = 0; row < 2; ++row) {
+    ASSERT_EQ(want[row].size(), 9u);  // iteration, loss, rate, six losses
+    for (size_t i = 0; i < 9; ++i) {
+      EXPECT_GT(want[row][i], 0) << row << " " << i;  // no crop without lesions
+      EXPECT_NEAR(got[row][i], want[row][i], 1e-5 * want[row][i]) << row << " " << i;
+    }
+  }
+
+  const WeightsFile still = Final("still"), cpu = Final("cpu"), cuda = Final("cuda");
+  EXPECT_EQ(cpu.metadata, cuda.metadata);
+  int learned = 0;
+  for (const WeightTensor& tensor : cpu.tensors()) {
+    const double moved = Distance(tensor.data, still.Find(tensor.key)->data);
+    ASSERT_NE(cuda.Find(tensor.key), nullptr) << tensor.key;
+    EXPECT_LE(Distance(tensor.data, cuda.Find(tensor.key)->data), 1e-3 * moved) << tensor.key;
+    learned += moved > 0;
+  }
+  EXPECT_EQ(learned, 44);  // weight and bias of 13 + 5 + 4 layers
+}
+
+TEST_F(CudaTools, InferenceGivesTheCpusProbabilities) {
+  Train("cpu", {"--device", "cpu"});
+  Infer("cpu_maps", {"--device", "cpu"});
+  // As a user runs it first: the engines are timed, and the choice is kept.
+  Infer("tuned", {"--device", "cuda"});
+  EXPECT_THAT(ReadFile(folder_.Path("engines.json")), HasSubstr("forward 1x"));
+  Infer("bf16", {"--device", "cuda", "--precision", "bf16", "--tune", "off"});
+
+  const std::vector<float> want = Probabilities("cpu_maps");
+  ASSERT_EQ(want.size(), 4u * 44 * 37);
+  // Logits differ by 1e-5 of the largest, which is below 10 here; a probability by a quarter. bf16
+  // rounds to 2^-9 at each of the layers: 2e-2 of logits of size one.
+  for (const auto& [out, tolerance] : {std::pair{"tuned", 2.5e-5}, {"bf16", 2e-2}}) {
+    const std::vector<float> got = Probabilities(out);
+    ASSERT_EQ(got.size(), want.size());
+    double largest = 0;
+    for (size_t i = 0; i < want.size(); ++i) {
+      largest = std::max(largest, std::abs(double{got[i]} - want[i]));
+    }
+    EXPECT_LT(largest, tolerance) << out;
+  }
+}
+
+}  // namespace
+}  // namespace lseg
