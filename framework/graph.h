@@ -154,6 +154,8 @@ class Graph {
   std::vector<GraphTensor> tensors;
   std::vector<Node> nodes;
   std::map<TensorId, TensorId> gradient_of;  // tensor or param -> its gradient
+  // f32, by which losses multiply their gradients and the update divides them; kNoTensor: nothing.
+  TensorId loss_scale = kNoTensor;
 };
 
 // What an op uses to add its gradient nodes.
@@ -167,6 +169,8 @@ class GradientBuilder {
   int inputs() const { return static_cast<int>(graph_.nodes[node_].inputs.size()); }
   int outputs() const { return static_cast<int>(graph_.nodes[node_].outputs.size()); }
   const TensorDesc& desc(TensorId id) const { return graph_.tensors[id].desc; }
+
+  TensorId loss_scale() const { return graph_.loss_scale; }
 
   // Gradient of an output, kNoTensor where none flows in.
   TensorId OutputGradient(int i) const;

@@ -61,6 +61,9 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
     ChainConvs(graph, context, engines_, options.chain);
   }
   if (training) {
+    if (options.scale_losses || options.precision == Precision::kF16) {
+      graph.loss_scale = graph.AddTensor({"loss scale", {{1, 1, 1, 1}}, TensorKind::kState});
+    }
     AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
     if (options.library.empty() && runs("fuse_relu_gradients")) FuseReluGradients(graph);
     update_ = AddUpdate(graph, parts_.params, *options.solver);
@@ -159,6 +162,7 @@ bool Net::HasInput(const std::string& blob) const {
   return found != parts_.blobs.end() &&
          parts_.graph.tensors[found->second].kind == TensorKind::kInput;
 }
+  if (ScalesLosses()) SetLossScale(1);
 
 void* Net::Input(const std::string& blob) {
   const TensorId id = BlobTensor(blob);
@@ -289,6 +293,13 @@ double Net::Loss() const {
     sum += double{parts_.losses[i].weight} * LossValue(static_cast<int>(i));
   }
   return sum;
+void Net::SetLossScale(float scale) {
+  LSEG_CHECK(ScalesLosses(), "this net was made without a scale of its losses");
+  loss_scale_ = scale;
+  CopyToDevice(context_.device(), memory_[parts_.graph.loss_scale], &loss_scale_,
+               sizeof(loss_scale_));
+}
+
 }
 
 }  // namespace lseg

@@ -46,6 +46,7 @@ struct NetOptions {
   // where a layer asks for it.
   std::string library;
   Precision precision = Precision::kF32;
+  bool scale_losses = false;  // the gradients can be scaled (SetLossScale); in kF16 always
   ChainOptions chain;  // of convolutions, in inference
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats"
@@ -87,6 +88,10 @@ class Net {
   // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
   // is not finite nothing is updated.
   float Update(float learning_rate, int64_t iteration);
+  // Whether the losses' gradients, and all that follow from them, are multiplied by a scale; 1
+  // until it is set. A step takes it off again, and Gradient and the norm know nothing of it.
+  bool ScalesLosses() const { return parts_.graph.loss_scale != kNoTensor; }
+  void SetLossScale(float scale);
 
   // Sum over losses of weight * loss after Forward; each loss by name in losses().
   double Loss() const;
@@ -157,6 +162,7 @@ class Net {
   std::map<std::pair<Stage, bool>, Recording> recordings_;
   std::set<std::pair<Stage, bool>> has_run_;
   std::vector<void*> memory_;  // by tensor id
+  float loss_scale_ = 1;
   bool packs_stale_ = true;
   std::vector<NodeTime>* times_ = nullptr;
 

@@ -103,7 +103,9 @@ std::vector<float> Net::Gradient(const std::string& key) const {
   const GraphTensor& gradient = parts_.graph.tensors[found->second];
   LSEG_CHECK(gradient.keep || gradient.kind == TensorKind::kParamGrad,
              "the gradient of '" << key << "' is not kept");
-  return ReadTensor(found->second);
+  std::vector<float> values = ReadTensor(found->second);
+  for (float& value : values) value /= loss_scale_;
+  return values;
 }
 
 std::map<std::string, std::vector<float>> Net::SolverState() const {

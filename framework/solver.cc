@@ -9,15 +9,25 @@ namespace lseg {
 namespace {
 
 constexpr char kIterationKey[] = "solver_iteration";
+constexpr char kLossScaleKey[] = "solver_loss_scale", kGoodStepsKey[] = "solver_good_steps";
+
+int64_t WholeOf(const WeightsFile& file, const char* key) {
+  const auto found = file.metadata.find(key);
+  LSEG_CHECK(found != file.metadata.end(),
+             "this is no checkpoint of such a training: its metadata have no " << key);
+  return std::stoll(found->second);
+}
 
 }  // namespace
 
 Solver::Solver(Net& net, const caffe::SolverParameter& param) : net_(net), param_(param) {
   LSEG_CHECK(net.Learns(), "nothing learns: no loss reaches a parameter whose lr_mult is not 0");
+  if (net_.ScalesLosses()) net_.SetLossScale(static_cast<float>(loss_scale_.value()));
 }
 
 Solver::Step Solver::Run() {
-  Step step{iteration_, LearningRate(param_, iteration_), 0, {}, 0};
+  Step step{iteration_, LearningRate(param_, iteration_), 0, {}, 0, 1, false};
+  if (net_.ScalesLosses()) step.loss_scale = loss_scale_.value();
   step.losses.assign(net_.losses().size(), 0);
   const int64_t batches = param_.iter_size();
   for (int64_t batch = 0; batch < batches; ++batch) {
@@ -31,7 +41,15 @@ Solver::Step Solver::Run() {
     if (!std::isfinite(step.loss)) break;
   }
   if (std::isfinite(step.loss)) step.gradient_norm = net_.Update(step.learning_rate, iteration_);
-  if (!std::isfinite(step.loss) || !std::isfinite(step.gradient_norm)) {
+  const bool finite = std::isfinite(step.loss) && std::isfinite(step.gradient_norm);
+  if (net_.ScalesLosses()) {
+    if (finite) loss_scale_.Good();
+    step.skipped = !finite && std::isfinite(step.loss) && loss_scale_.Overflowed();
+    if (loss_scale_.value() != step.loss_scale) {
+      net_.SetLossScale(static_cast<float>(loss_scale_.value()));
+    }
+  }
+  if (!finite && !step.skipped) {
     const std::string where = net_.FindNonFinite();
     LSEG_FAIL("iteration " << iteration_ + 1 << ": "
                            << (where.empty() ? "the sum of the gradients" : where)
@@ -44,16 +62,21 @@ Solver::Step Solver::Run() {
 
 void Solver::Store(WeightsFile& file) {
   file.metadata[kIterationKey] = std::to_string(iteration_);
+  if (net_.ScalesLosses()) {
+    file.metadata[kLossScaleKey] = std::to_string(loss_scale_.value());
+    file.metadata[kGoodStepsKey] = std::to_string(loss_scale_.good_steps());
+  }
   for (const auto& [name, values] : net_.SolverState()) {
     file.Add({name, {static_cast<int64_t>(values.size())}, values});
   }
 }
 
 void Solver::Load(const WeightsFile& file) {
-  const auto iteration = file.metadata.find(kIterationKey);
-  LSEG_CHECK(iteration != file.metadata.end(),
-             "this is no checkpoint: its metadata have no " << kIterationKey);
-  iteration_ = std::stoll(iteration->second);
+  iteration_ = WholeOf(file, kIterationKey);
+  if (net_.ScalesLosses()) {
+    loss_scale_ = LossScale(WholeOf(file, kLossScaleKey), WholeOf(file, kGoodStepsKey));
+    net_.SetLossScale(static_cast<float>(loss_scale_.value()));
+  }
   for (const auto& [name, values] : net_.SolverState()) {
     const WeightTensor* tensor = file.Find(name);
     LSEG_CHECK(tensor != nullptr, "the checkpoint has no '" << name

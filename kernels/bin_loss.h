@@ -63,10 +63,11 @@ struct BinLossStats {
 // DeviceFault::kBadLabel, at the next Synchronize.
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss);
-// d_logits by mode, times loss_weight (the gradient of the loss' top).
+// d_logits by mode, times loss_weight (the gradient of the loss' top) and, where it is given,
+// loss_scale[0] (memory of the device), which the update takes off again (kernels/update.h).
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode);
+                     float* d_logits, GradMode d_logits_mode, const float* loss_scale = nullptr);
 
 // The logits ln p/(1-p) of .2 .4 .6 .8, at which bins 1 to 4 begin: -ln 4, -ln 1.5, ln 1.5, ln 4.
 inline constexpr float kBinEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};

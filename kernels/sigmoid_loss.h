@@ -23,9 +23,11 @@ struct SigmoidLossParams {
 // not depend on the number of threads.
 void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
                         const float* target, float* normalizer, float* loss);
-// d_logits = (sigmoid(z) - t) * loss_weight / normalizer, 0 where ignored
+// d_logits = (sigmoid(z) - t) * loss_weight / normalizer, 0 where ignored; times loss_scale[0],
+// where it is given (memory of the device), as kernels/bin_loss.h has it.
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
-                         float* d_logits, GradMode d_logits_mode);
+                         float* d_logits, GradMode d_logits_mode,
+                         const float* loss_scale = nullptr);
 
 }  // namespace lseg

@@ -1,4 +1,5 @@
 // Parameter updates in Caffe's order of operations, over all parameters in one call:
+//   0. g /= the scale by which the losses multiplied it, so that it survives f16 (loss_scale)
 //   1. clip: if |g|_2 over all parameters > clip_gradients, g *= clip_gradients / |g|_2, on the
 //      gradient accumulated over iter_size passes, before it is divided
 //   2. g /= iter_size
@@ -48,12 +49,15 @@ struct StepState {
 };
 
 // sum of squares of all gradients -> norm[0] = its square root, accumulated in double in a fixed
-// order; NaN or infinity shows in the norm.
-void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm);
+// order; NaN or infinity shows in the norm. loss_scale[0] (memory of the device; null: 1) is what
+// the losses multiplied their gradients by: the norm is that of the gradients without it.
+void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
+                  const float* loss_scale = nullptr);
 
 // One step of all tensors. `norm` is GradientNorm's and may be null when not clipping. Where it is
-// given and not finite, nothing is updated, so that the weights before the accident stay.
+// given and not finite, nothing is updated, so that the weights before the accident stay. A
+// loss_scale that is a power of two changes no bit of the result, but by under- and overflow.
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
-            const StepState* step, const float* norm);
+            const StepState* step, const float* norm, const float* loss_scale = nullptr);
 
 }  // namespace lseg

@@ -59,6 +59,11 @@ void Trainer::Step() {
   const double seconds = SecondsSince(start);
   log_->AddStep(iteration(), step.loss, step.learning_rate,
                 static_cast<double>(images_per_step_) / seconds, step.losses);
+  if (step.skipped) {
+    say_("iteration " + std::to_string(iteration()) +
+         ": the gradient overflowed at a loss scale of " + std::to_string(step.loss_scale) +
+         "; step skipped, from now on " + std::to_string(step.loss_scale / 2));
+  }
   seconds_ += seconds;
   ++steps_;
   recent_.push_back(step.loss);

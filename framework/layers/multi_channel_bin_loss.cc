@@ -5,7 +5,7 @@
 namespace lseg {
 namespace {
 
-// Inputs: logits, label, stats. Output: d_logits.
+// Inputs: logits, label, stats, loss scale. Output: d_logits.
 class BinLossBackwardOp : public Op {
  public:
   BinLossBackwardOp(const BinLossParams& params, float weight) : params_(params), weight_(weight) {}
@@ -13,7 +13,7 @@ class BinLossBackwardOp : public Op {
   void Run(Context& context, const OpArgs& args) const override {
     BinLossBackward(context, params_, args.f32_in(0), static_cast<const uint8_t*>(args.in[1]),
                     static_cast<const BinLossStats*>(args.in[2]), weight_, args.f32_out(0),
-                    args.modes[0]);
+                    args.modes[0], args.f32_in(3));
   }
 
  private:
@@ -28,8 +28,9 @@ class BinLossForwardOp : public Op {
   std::string Name() const override { return "bin_loss_forward"; }
   void AddGradient(GradientBuilder& builder) const override {
     if (builder.OutputGradient(0) == kNoTensor || !builder.Wanted(0)) return;
-    builder.AddGradientNode(std::make_unique<BinLossBackwardOp>(params_, weight_),
-                            {builder.input(0), builder.input(1), builder.output(1)}, {0});
+    builder.AddGradientNode(
+        std::make_unique<BinLossBackwardOp>(params_, weight_),
+        {builder.input(0), builder.input(1), builder.output(1), builder.loss_scale()}, {0});
   }
   void Run(Context& context, const OpArgs& args) const override {
     BinLossForward(context, params_, args.f32_in(0), static_cast<const uint8_t*>(args.in[1]),

@@ -4,7 +4,7 @@
 namespace lseg {
 namespace {
 
-// Inputs: logits, target, normalizer. Output: d_logits.
+// Inputs: logits, target, normalizer, loss scale. Output: d_logits.
 class SigmoidLossBackwardOp : public Op {
  public:
   SigmoidLossBackwardOp(const SigmoidLossParams& params, float weight)
@@ -12,7 +12,7 @@ class SigmoidLossBackwardOp : public Op {
   std::string Name() const override { return "sigmoid_loss_backward"; }
   void Run(Context& context, const OpArgs& args) const override {
     SigmoidLossBackward(context, params_, args.f32_in(0), args.f32_in(1), args.f32_in(2), weight_,
-                        args.f32_out(0), args.modes[0]);
+                        args.f32_out(0), args.modes[0], args.f32_in(3));
   }
 
  private:
@@ -31,8 +31,9 @@ class SigmoidLossForwardOp : public Op {
     LSEG_CHECK(
         !builder.Wanted(1) || builder.IsNetInput(1),
         "SigmoidCrossEntropyLoss: something learns behind the target, which has no gradient");
-    builder.AddGradientNode(std::make_unique<SigmoidLossBackwardOp>(params_, weight_),
-                            {builder.input(0), builder.input(1), builder.output(1)}, {0});
+    builder.AddGradientNode(
+        std::make_unique<SigmoidLossBackwardOp>(params_, weight_),
+        {builder.input(0), builder.input(1), builder.output(1), builder.loss_scale()}, {0});
   }
   void Run(Context& context, const OpArgs& args) const override {
     SigmoidLossForward(context, params_, args.f32_in(0), args.f32_in(1), args.f32_out(1),

@@ -7,25 +7,28 @@
 namespace lseg {
 namespace {
 
-// Inputs: gradients. Output: norm.
+// Inputs: loss scale, gradients. Output: norm.
 class GradientNormOp : public Op {
  public:
   std::string Name() const override { return "gradient_norm"; }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
-    for (const TensorDesc& desc : in) tensors_.push_back({.count = desc.shape.Count()});
+    for (const TensorDesc& desc : in.subspan(1)) tensors_.push_back({.count = desc.shape.Count()});
   }
   void Run(Context& context, const OpArgs& args) const override {
     std::vector<UpdateTensor> tensors = tensors_;
-    for (size_t i = 0; i < tensors.size(); ++i) tensors[i].grad = args.f32_in(static_cast<int>(i));
-    GradientNorm(context, tensors, args.f32_out(0));
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      tensors[i].grad = args.f32_in(static_cast<int>(i) + 1);
+    }
+    GradientNorm(context, tensors, args.f32_out(0), args.f32_in(0));
   }
 
  private:
   std::vector<UpdateTensor> tensors_;
 };
 
-// Inputs: step, norm, gradients. Outputs: values, then the solver's memory, tensor by tensor.
+// Inputs: step, norm, loss scale, gradients. Outputs: values, then the solver's memory, tensor by
+// tensor.
 class UpdateOp : public Op {
  public:
   UpdateOp(UpdateParams params, std::vector<UpdateTensor> tensors, int states)
@@ -35,12 +38,13 @@ class UpdateOp : public Op {
     std::vector<UpdateTensor> tensors = tensors_;
     const int count = static_cast<int>(tensors.size());
     for (int i = 0; i < count; ++i) {
-      tensors[i].grad = args.f32_in(2 + i);
+      tensors[i].grad = args.f32_in(3 + i);
       tensors[i].value = args.f32_out(i);
       tensors[i].state1 = args.f32_out(count + i * states_);
       if (states_ > 1) tensors[i].state2 = args.f32_out(count + i * states_ + 1);
     }
-    Update(context, params_, tensors, static_cast<const StepState*>(args.in[0]), args.f32_in(1));
+    Update(context, params_, tensors, static_cast<const StepState*>(args.in[0]), args.f32_in(1),
+           args.f32_in(2));
   }
 
  private:
@@ -72,9 +76,6 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
   const UpdateParams update = ToUpdateParams(solver);
   const int states = update.method == UpdateParams::Method::kAdam ? 2 : 1;
   UpdateTensors tensors;
-  tensors.step =
-      graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
-  tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});
   std::vector<TensorId> gradients, values, memory;
   std::vector<UpdateTensor> updates;
   for (const NetParam& param : params) {
@@ -95,9 +96,11 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
   tensors.step =
       graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
   tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});
-  graph.AddNode("solver", std::make_unique<GradientNormOp>(), gradients, {tensors.norm},
+  std::vector<TensorId> scaled = {graph.loss_scale};
+  scaled.insert(scaled.end(), gradients.begin(), gradients.end());
+  graph.AddNode("solver", std::make_unique<GradientNormOp>(), std::move(scaled), {tensors.norm},
                 Stage::kUpdate);
-  std::vector<TensorId> inputs = {tensors.step, tensors.norm};
+  std::vector<TensorId> inputs = {tensors.step, tensors.norm, graph.loss_scale};
   inputs.insert(inputs.end(), gradients.begin(), gradients.end());
   values.insert(values.end(), memory.begin(), memory.end());
   graph.AddNode("solver", std::make_unique<UpdateOp>(update, std::move(updates), states),

@@ -176,11 +176,12 @@ void BinLossForward(Context& context, const BinLossParams& params, const float* 
 
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode) {
+                     float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
   params.Validate();
   if (d_logits_mode == GradMode::kSkip) return;
   LSEG_ON_CUDA(context, BinLossBackward(context, params, logits, label, stats, loss_weight,
-                                        d_logits, d_logits_mode));
+                                        d_logits, d_logits_mode, loss_scale));
+  const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
   const Shape& shape = params.logits;
   const int64_t planes = shape.n * shape.c;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
@@ -188,8 +189,8 @@ void BinLossBackward(Context& context, const BinLossParams& params, const float*
     for (int64_t row = 0; row < shape.h; ++row) {
       const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
       const BinLossStats& s = stats[plane];
-      const Gradient gradient{view.positive, GradientEdge(params, s),
-                              s.weight_positive * loss_weight, s.weight_negative * loss_weight};
+      const Gradient gradient{view.positive, GradientEdge(params, s), s.weight_positive * factor,
+                              s.weight_negative * factor};
       const int64_t at = plane * shape.h * shape.w + row * shape.w;
       GradientPixels(shape.w, gradient, logits + at, view.plane + row * shape.w, d_logits + at,
                      d_logits_mode == GradMode::kAdd);

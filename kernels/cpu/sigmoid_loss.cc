@@ -2,8 +2,8 @@
 #include "kernels/sigmoid_loss.h"
 
 #include "kernels/cpu/loops.h"
-#include "kernels/runtime/dispatch.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/runtime/dispatch.h"
 
 namespace lseg {
 namespace {
@@ -110,12 +110,13 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
 
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
-                         float* d_logits, GradMode d_logits_mode) {
+                         float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
   params.Validate();
   if (d_logits_mode == GradMode::kSkip) return;
-  LSEG_ON_CUDA(context, SigmoidLossBackward(context, params, logits, target, normalizer, loss_weight,
-                                            d_logits, d_logits_mode));
-  const Gradient gradient{params.has_ignore, params.ignore, loss_weight / *normalizer};
+  LSEG_ON_CUDA(context, SigmoidLossBackward(context, params, logits, target, normalizer,
+                                            loss_weight, d_logits, d_logits_mode, loss_scale));
+  const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
+  const Gradient gradient{params.has_ignore, params.ignore, factor / *normalizer};
   ForChunks(context, params.count, [=](int64_t begin, int64_t size) {
     GradientChunk(size, gradient, logits + begin, target + begin, d_logits + begin,
                   d_logits_mode == GradMode::kAdd);

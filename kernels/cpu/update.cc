@@ -19,17 +19,17 @@ LSEG_MULTIVERSION double SumOfSquares(int64_t count, const float* grad) {
 
 // What a step does to every element of one tensor.
 struct Factors {
-  float clip, inverse_iter_size;  // the gradient times both
+  float clip, divide;  // the gradient times both: clipping, and 1 / (iter_size * loss scale)
   float decay;
   float rate;  // learning rate * lr_mult, Adam's correction included
   float momentum, momentum2, delta;
 };
 
-// Steps 1 to 3 of the header.
+// Steps 0 to 3 of the header.
 template <bool kL1>
 LSEG_INLINE float GradientOf(const Factors& f, float grad, float value) {
   const float sign = value > 0 ? 1.0f : value < 0 ? -1.0f : 0.0f;
-  return grad * f.clip * f.inverse_iter_size + f.decay * (kL1 ? sign : value);
+  return grad * f.clip * f.divide + f.decay * (kL1 ? sign : value);
 }
 
 template <bool kL1>
@@ -93,8 +93,9 @@ void UpdateParams::Validate() const {
   LSEG_CHECK(iter_size >= 1, "solver: iter_size " << iter_size << " must be 1 or more");
 }
 
-void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm) {
-  LSEG_ON_CUDA(context, GradientNorm(context, tensors, norm));
+void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
+                  const float* loss_scale) {
+  LSEG_ON_CUDA(context, GradientNorm(context, tensors, norm, loss_scale));
   double sums[kStripes];
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int s = 0; s < kStripes; ++s) {
@@ -107,11 +108,11 @@ void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, fl
   }
   double sum = 0;
   for (const double part : sums) sum += part;
-  *norm = static_cast<float>(std::sqrt(sum));
+  *norm = static_cast<float>(std::sqrt(sum) / (loss_scale == nullptr ? 1.0f : *loss_scale));
 }
 
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
-            const StepState* step, const float* norm) {
+            const StepState* step, const float* norm, const float* loss_scale) {
   params.Validate();
   const bool adam = params.method == UpdateParams::Method::kAdam;
   const bool l1 = params.regularization == UpdateParams::Regularization::kL1;
@@ -120,9 +121,11 @@ void Update(Context& context, const UpdateParams& params, const std::vector<Upda
   for (const UpdateTensor& tensor : tensors) {
     if (tensor.grad != nullptr) CheckTensor(tensor, adam);
   }
-  LSEG_ON_CUDA(context, Update(context, params, tensors, step, norm));
+  LSEG_ON_CUDA(context, Update(context, params, tensors, step, norm, loss_scale));
   if (norm != nullptr && !std::isfinite(*norm)) return;
   const float clip = clips && *norm > params.clip_gradients ? params.clip_gradients / *norm : 1.0f;
+  const float divide =
+      1.0f / static_cast<float>(params.iter_size) / (loss_scale == nullptr ? 1.0f : *loss_scale);
   const double correction = adam ? AdamCorrection(params, step->iteration) : 1.0;
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int s = 0; s < kStripes; ++s) {
@@ -131,7 +134,7 @@ void Update(Context& context, const UpdateParams& params, const std::vector<Upda
       if (tensor.grad == nullptr || stripe.count == 0) continue;
       const float rate = step->learning_rate * tensor.lr_mult;
       const Factors factors{clip,
-                            1.0f / static_cast<float>(params.iter_size),
+                            divide,
                             params.weight_decay * tensor.decay_mult,
                             static_cast<float>(rate * correction),
                             params.momentum,

@@ -206,16 +206,17 @@ struct Gradient {
 template <int kWidth, bool kMasks>
 __global__ void __launch_bounds__(kThreads)
     GradientOfPixels(const __grid_constant__ BinLossParams params, const float* logits,
-                     const uint8_t* label, const BinLossStats* stats, float loss_weight, bool add,
-                     float* d_logits) {
+                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
+                     const float* loss_scale, bool add, float* d_logits) {
   const Place place(params.logits);
   const int64_t first_plane = place.n * params.logits.c + place.first;
   const int64_t pixel = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWidth;
   __shared__ Gradient gradients[kChannels];
   if (threadIdx.x < place.used) {
     const BinLossStats& s = stats[first_plane + threadIdx.x];
-    gradients[threadIdx.x] = {GradientEdge(params, s), s.weight_positive * loss_weight,
-                              s.weight_negative * loss_weight};
+    const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
+    gradients[threadIdx.x] = {GradientEdge(params, s), s.weight_positive * factor,
+                              s.weight_negative * factor};
   }
   Labels<kWidth, kMasks> labels;
   Vector<float, kWidth> z[kChannels];
@@ -279,14 +280,14 @@ void BinLossForward(Context& context, const BinLossParams& params, const float* 
 
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode) {
+                     float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
   const bool vectors = InVectors(params, logits, label, d_logits);
   const bool masks = params.label.c > 1, add = d_logits_mode == GradMode::kAdd;
   const int64_t pixels = params.logits.h * params.logits.w;
   const dim3 grid = GridOf(params, CeilDiv(pixels, kThreads * (vectors ? 4 : 1)));
   const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight, add,
-                                                     d_logits);
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight,
+                                                     loss_scale, add, d_logits);
   };
   if (vectors) {
     masks ? launch(GradientOfPixels<4, true>) : launch(GradientOfPixels<4, false>);

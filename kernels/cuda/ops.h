@@ -22,7 +22,7 @@ void BinLossForward(Context& context, const BinLossParams& params, const float* 
                     const uint8_t* label, BinLossStats* stats, float* loss);
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode);
+                     float* d_logits, GradMode d_logits_mode, const float* loss_scale);
 
 void BoxCopies(Context& context, std::span<const BoxCopyJob> jobs);
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst);
@@ -65,10 +65,11 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
                         const float* target, float* normalizer, float* loss);
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
-                         float* d_logits, GradMode d_logits_mode);
+                         float* d_logits, GradMode d_logits_mode, const float* loss_scale);
 
-void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm);
+void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
+                  const float* loss_scale);
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
-            const StepState* step, const float* norm);
+            const StepState* step, const float* norm, const float* loss_scale);
 
 }  // namespace lseg::cuda

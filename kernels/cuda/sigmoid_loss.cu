@@ -79,11 +79,13 @@ struct GradientOp {
   const float *logits, *target, *normalizer;
   float* d_logits;
   float loss_weight;
+  const float* loss_scale;
   Ignore ignore;
 
   template <int kWidth>
   __device__ void Run(int64_t at) const {
-    const float factor = loss_weight / *normalizer;
+    const float scale = loss_scale == nullptr ? 1.0f : *loss_scale;
+    const float factor = loss_weight * scale / *normalizer;
     const auto z = Load<kWidth>(logits + at), t = Load<kWidth>(target + at);
     Vector<float, kWidth> gradient;
     if constexpr (kAdd) gradient = Load<kWidth>(d_logits + at);
@@ -129,16 +131,16 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
 
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
-                         float* d_logits, GradMode d_logits_mode) {
+                         float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
   const bool aligned = IsAligned(logits, 16) && IsAligned(target, 16) && IsAligned(d_logits, 16);
   const Ignore ignore{params.has_ignore, params.ignore};
   const auto run = [&](const auto& op) {
     RunElementwise<4>(context, "sigmoid loss backward", params.count, aligned, op);
   };
   if (d_logits_mode == GradMode::kAdd) {
-    run(GradientOp<true>{logits, target, normalizer, d_logits, loss_weight, ignore});
+    run(GradientOp<true>{logits, target, normalizer, d_logits, loss_weight, loss_scale, ignore});
   } else {
-    run(GradientOp<false>{logits, target, normalizer, d_logits, loss_weight, ignore});
+    run(GradientOp<false>{logits, target, normalizer, d_logits, loss_weight, loss_scale, ignore});
   }
 }
 

@@ -74,16 +74,18 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kFinishThreads)
-    FinishNorm(int count, const double* parts, float* norm) {
+    FinishNorm(int count, const double* parts, const float* loss_scale, float* norm) {
   double sum = 0;
   for (int i = threadIdx.x; i < count; i += kFinishThreads) sum += parts[i];
   sum = BlockSum<kFinishThreads>(sum);
-  if (threadIdx.x == 0) *norm = static_cast<float>(sqrt(sum));
+  if (threadIdx.x == 0) {
+    *norm = static_cast<float>(sqrt(sum) / (loss_scale == nullptr ? 1.0f : *loss_scale));
+  }
 }
 
 // What a step does to every element of one tensor.
 struct Factors {
-  float gradient;  // clipping, and 1 / iter_size
+  float gradient;  // clipping, and 1 / (iter_size * loss scale)
   float decay;
   float rate;  // learning rate * lr_mult, Adam's correction included
 };
@@ -96,11 +98,13 @@ __device__ double AdamCorrection(const UpdateParams& params, int iteration) {
 }
 
 __device__ Factors FactorsOf(const UpdateParams& params, const UpdateTensor& tensor,
-                             const StepState& step, const float* norm) {
+                             const StepState& step, const float* norm, const float* loss_scale) {
   const bool clips = params.clip_gradients >= 0 && *norm > params.clip_gradients;
   const double correction =
       params.method == UpdateParams::Method::kAdam ? AdamCorrection(params, step.iteration) : 1.0;
-  return {(clips ? params.clip_gradients / *norm : 1.0f) / static_cast<float>(params.iter_size),
+  const float divisor =
+      static_cast<float>(params.iter_size) * (loss_scale == nullptr ? 1.0f : *loss_scale);
+  return {(clips ? params.clip_gradients / *norm : 1.0f) / divisor,
           params.weight_decay * tensor.decay_mult,
           static_cast<float>(step.learning_rate * tensor.lr_mult * correction)};
 }
@@ -108,12 +112,12 @@ __device__ Factors FactorsOf(const UpdateParams& params, const UpdateTensor& ten
 template <int kWidth, bool kAdam, bool kL1>
 __global__ void __launch_bounds__(kThreads)
     UpdateChunks(const __grid_constant__ Table table, const __grid_constant__ UpdateParams params,
-                 const StepState* step, const float* norm) {
+                 const StepState* step, const float* norm, const float* loss_scale) {
   if (norm != nullptr && !isfinite(*norm)) return;
   const Chunk chunk = ChunkOfBlock(table);
   const UpdateTensor& tensor = chunk.tensor;
   __shared__ Factors shared_factors;  // powers in double: once a block
-  if (threadIdx.x == 0) shared_factors = FactorsOf(params, tensor, *step, norm);
+  if (threadIdx.x == 0) shared_factors = FactorsOf(params, tensor, *step, norm, loss_scale);
   __syncthreads();
   const Factors f = shared_factors;
   ForChunk<kWidth>(chunk, [&](auto width, int64_t at) {
@@ -174,7 +178,8 @@ std::vector<Table> TablesOf(const std::vector<UpdateTensor>& tensors, int64_t mo
 
 }  // namespace
 
-void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm) {
+void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
+                  const float* loss_scale) {
   auto* parts = static_cast<double*>(Scratch(context));
   int count = 0;
   for (const Table& table : TablesOf(tensors, kScratchBytes / sizeof(double))) {
@@ -185,17 +190,18 @@ void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, fl
     CheckLaunch("sums of squares");
     count += table.Blocks();
   }
-  FinishNorm<<<1, kFinishThreads, 0, StreamOf(context)>>>(count, parts, norm);
+  FinishNorm<<<1, kFinishThreads, 0, StreamOf(context)>>>(count, parts, loss_scale, norm);
   CheckLaunch("gradient norm");
 }
 
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
-            const StepState* step, const float* norm) {
+            const StepState* step, const float* norm, const float* loss_scale) {
   const bool adam = params.method == UpdateParams::Method::kAdam;
   const bool l1 = params.regularization == UpdateParams::Regularization::kL1;
   for (const Table& table : TablesOf(tensors, INT32_MAX)) {
     const auto launch = [&](auto kernel) {
-      kernel<<<table.Blocks(), kThreads, 0, StreamOf(context)>>>(table, params, step, norm);
+      kernel<<<table.Blocks(), kThreads, 0, StreamOf(context)>>>(table, params, step, norm,
+                                                                 loss_scale);
     };
     const auto with_width = [&](auto width) {
       if (adam) {

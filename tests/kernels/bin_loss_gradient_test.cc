@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <optional>
 
 #include "kernels/bin_loss.h"
 #include "tests/kernels/device_memory.h"
@@ -53,15 +54,16 @@ struct Outcome {
 class BinLossGradientTest : public DeviceTest {
  protected:
   Outcome RunLoss(const Case& c, float loss_weight, const std::vector<float>& before, GradMode mode,
-                  int threads) {
+                  int threads, std::optional<float> loss_scale = {}) {
     Context context(GetParam(), threads);
     const Memory<BinLossStats> stats(
         context, std::vector<BinLossStats>(c.params.StatsBytes() / sizeof(BinLossStats)));
     const Memory<float> logits(context, c.logits), loss(context, {NAN}), gradient(context, before);
     const Memory<uint8_t> label(context, c.label);
+    const Memory<float> scale(context, {loss_scale.value_or(NAN)});
     BinLossForward(context, c.params, logits.data(), label.data(), stats.data(), loss.data());
     BinLossBackward(context, c.params, logits.data(), label.data(), stats.data(), loss_weight,
-                    gradient.data(), mode);
+                    gradient.data(), mode, loss_scale ? scale.data() : nullptr);
     Outcome outcome{loss.Values()[0], stats.Values(), gradient.Values()};
     outcome.stats.resize(c.params.logits.n * c.params.logits.c);
     return outcome;
@@ -133,6 +135,23 @@ TEST_P(BinLossGradientTest, LossWeightMultiplies) {
   for (double& value : expected) value *= 2.5;
   const std::vector<float> before(c.logits.size(), NAN);
   ExpectNear(RunLoss(c, 2.5f, before, GradMode::kWrite, 2).gradient, expected, 5e-7, 1, "weighted");
+}
+
+// A power of two: not a bit of the gradient is lost.
+TEST_P(BinLossGradientTest, LossScaleMultipliesTheGradientAlone) {
+  for (const size_t which : {1, 5}) {
+    const Case c = Cases()[which];
+    const std::vector<float> zeros(c.logits.size(), 0);
+    for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
+      const Outcome plain = RunLoss(c, 0.75f, zeros, mode, 2);
+      const Outcome scaled = RunLoss(c, 0.75f, zeros, mode, 2, 1024.0f);
+      EXPECT_EQ(scaled.loss, plain.loss);
+      std::vector<float> expected = plain.gradient;
+      for (float& value : expected) value *= 1024;
+      EXPECT_EQ(scaled.gradient, expected);
+      EXPECT_NE(scaled.gradient, zeros);
+    }
+  }
 }
 
 // The loss jumps where a logit crosses an edge; between edges its numeric gradient is that of the

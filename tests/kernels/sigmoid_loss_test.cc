@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 #include "tests/reference/ops.h"
@@ -29,15 +31,16 @@ class SigmoidLossTest : public DeviceTest {
  protected:
   Outcome RunLoss(const SigmoidLossParams& params, const std::vector<float>& logits,
                   const std::vector<float>& target, float loss_weight = 1,
-                  std::vector<float> before = {}, GradMode mode = GradMode::kWrite,
-                  int threads = 2) {
+                  std::vector<float> before = {}, GradMode mode = GradMode::kWrite, int threads = 2,
+                  std::optional<float> loss_scale = {}) {
     Context context(GetParam(), threads);
     if (before.empty()) before.assign(logits.size(), NAN);
     const Memory<float> z(context, logits), t(context, target), gradient(context, before);
     const Memory<float> loss(context, {NAN}), normalizer(context, {NAN});
+    const Memory<float> scale(context, {loss_scale.value_or(NAN)});
     SigmoidLossForward(context, params, z.data(), t.data(), normalizer.data(), loss.data());
     SigmoidLossBackward(context, params, z.data(), t.data(), normalizer.data(), loss_weight,
-                        gradient.data(), mode);
+                        gradient.data(), mode, loss_scale ? scale.data() : nullptr);
     return {loss.Values()[0], normalizer.Values()[0], gradient.Values()};
   }
 };
@@ -114,6 +117,23 @@ TEST_P(SigmoidLossTest, TheSameBitsForAnyNumberOfThreads) {
   const Outcome three = RunLoss(params, logits, target, 1, {}, GradMode::kWrite, 3);
   EXPECT_EQ(one.loss, three.loss);
   EXPECT_EQ(one.gradient, three.gradient);
+}
+
+// A power of two: not a bit of the gradient is lost.
+TEST_P(SigmoidLossTest, LossScaleMultipliesTheGradientAlone) {
+  const SigmoidLossParams params = Params(1003, 17, Normalization::kBatchSize);
+  const std::vector<float> logits = Draw(1, params.count, -8, 8);
+  const std::vector<float> target = Draw(2, params.count, 0, 1);
+  const std::vector<float> zeros(params.count, 0);
+  for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
+    const Outcome plain = RunLoss(params, logits, target, 0.75f, zeros, mode);
+    const Outcome scaled = RunLoss(params, logits, target, 0.75f, zeros, mode, 2, 1024.0f);
+    EXPECT_EQ(scaled.loss, plain.loss);
+    std::vector<float> expected = plain.gradient;
+    for (float& value : expected) value *= 1024;
+    EXPECT_EQ(scaled.gradient, expected);
+    EXPECT_NE(scaled.gradient, zeros);
+  }
 }
 
 TEST_P(SigmoidLossTest, SkipAndRefusals) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 
 #include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
@@ -54,7 +55,7 @@ class DeviceParameter {
 class OptimizerTest : public DeviceTest {
  protected:
   void Step(const UpdateParams& params, const std::vector<Parameter*>& parameters, StepState step,
-            bool with_norm = true, int threads = 2) {
+            bool with_norm = true, int threads = 2, std::optional<float> loss_scale = {}) {
     Context context(GetParam(), threads);
     std::vector<std::unique_ptr<DeviceParameter>> copies;
     std::vector<UpdateTensor> tensors;
@@ -64,8 +65,11 @@ class OptimizerTest : public DeviceTest {
     }
     const Memory<float> norm(context, {NAN});
     const Memory<StepState> state(context, {step});
-    if (with_norm) GradientNorm(context, tensors, norm.data());
-    Update(context, params, tensors, state.data(), with_norm ? norm.data() : nullptr);
+    const Memory<float> scale(context, {loss_scale.value_or(NAN)});
+    const float* const scale_or_null = loss_scale ? scale.data() : nullptr;
+    if (with_norm) GradientNorm(context, tensors, norm.data(), scale_or_null);
+    Update(context, params, tensors, state.data(), with_norm ? norm.data() : nullptr,
+           scale_or_null);
     for (size_t i = 0; i < parameters.size(); ++i) copies[i]->CopyTo(parameters[i]);
   }
 };
@@ -309,6 +313,36 @@ TEST_P(UpdateTest, TheSameBitsForAnyNumberOfThreads) {
     EXPECT_EQ(one.value, three.value);
     EXPECT_EQ(small.value, small_too.value);
   }
+}
+
+// Gradients that a power of two has multiplied: the same step to the bit, clipped or not.
+TEST_P(UpdateTest, TheLossScaleIsTakenOffAgain) {
+  for (const Method method : {Method::kSgd, Method::kAdam}) {
+    for (const float clip : {-1.0f, 0.5f, 1e6f}) {
+      UpdateParams params;
+      params.method = method;
+      params.momentum = 0.9f;
+      params.weight_decay = 0.01f;
+      params.clip_gradients = clip;
+      params.iter_size = 3;
+      Parameter plain{Draw(1, 1003), Draw(2, 1003), Draw(3, 1003), Draw(4, 1003, 0.1f, 1)};
+      Parameter scaled = plain;
+      for (float& g : scaled.grad) g *= 4096;
+      Step(params, {&plain}, {0.1f, 4});
+      Step(params, {&scaled}, {0.1f, 4}, true, 2, 4096.0f);
+      EXPECT_EQ(scaled.value, plain.value);
+      EXPECT_EQ(scaled.state1, plain.state1);
+      EXPECT_EQ(scaled.state2, plain.state2);
+    }
+  }
+}
+
+TEST_P(GradientNormTest, IsThatWithoutTheLossScale) {
+  Context context(GetParam());
+  const Memory<float> grad(context, {3 * 512.0f, -4 * 512.0f}), norm(context, {-1});
+  const Memory<float> scale(context, {512});
+  GradientNorm(context, {{2, nullptr, grad.data()}}, norm.data(), scale.data());
+  EXPECT_EQ(norm.Values()[0], 5);
 }
 
 TEST_P(GradientNormTest, OverAllTensors) {
