@@ -77,6 +77,8 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   PrepareOps(graph, prepare);
   PackWeights(graph, training, context.device() == Device::kCuda);
   plan_ = PlanMemory(graph);
+  if (options.planned) options.planned(plan_);
+  CheckFits();
   Allocate();
   for (NetSource& source : parts_.sources) {
     feeds_.push_back(
@@ -110,6 +112,17 @@ void Net::FoldHeadOf(const NetDefinition& definition) {
   for (const NetParam& param : parts_.params) values[param.tensor] = parameters_->Find(param.key);
   const std::string reason = FoldHead(parts_.graph, values);
   if (!reason.empty()) parts_.notes.push_back(definition.name() + ": " + reason);
+}
+
+// A GPU's memory is not overcommitted, as a host's is.
+void Net::CheckFits() const {
+  if (context_.device() != Device::kCuda) return;
+  const int64_t wanted = plan_.Total() - plan_.parameters;  // these are there already
+  const GpuMemory memory = ReadGpuMemory();
+  if (wanted <= memory.free) return;
+  throw OutOfMemory("out of memory on the GPU: the net needs " + ToString(plan_) + ", " +
+                    Megabytes(wanted) + " beside its parameters, and " + Megabytes(memory.free) +
+                    " of " + Megabytes(memory.total) + " are free");
 }
 
 void Net::Allocate() {

@@ -8,6 +8,7 @@
 //   const float* answer = net.Output("prob");
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -46,8 +47,10 @@ struct NetOptions {
   // where a layer asks for it.
   std::string library;
   Precision precision = Precision::kF32;
+  // Told of the plan before any of its memory is taken, for a log.
+  std::function<void(const MemoryPlan&)> planned;
   bool scale_losses = false;  // the gradients can be scaled (SetLossScale); in kF16 always
-  ChainOptions chain;  // of convolutions, in inference
+  ChainOptions chain;         // of convolutions, in inference
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats"
   // (everything stays NCHW; no stage ends then), "chain_convs".
@@ -62,7 +65,8 @@ struct NodeTime {
 
 class Net {
  public:
-  // Errors of the definition name file, line, layer and rule.
+  // Errors of the definition name file, line, layer and rule. OutOfMemory where a GPU's free memory
+  // is less than the plan; nothing was allocated then but the parameters.
   Net(const NetDefinition& definition, const LayerRegistry& registry, Context& context,
       std::shared_ptr<ParameterSet> parameters, const NetOptions& options);
   ~Net();
@@ -136,6 +140,7 @@ class Net {
   void FoldHeadOf(const NetDefinition& definition);
   void Allocate();
   void RunNode(const Node& node, bool accumulate);
+  void CheckFits() const;
   void Run(Stage stage, bool accumulate = false);
   void BringInputs();
   float Scalar(int i) const;

@@ -1,5 +1,5 @@
-// Weights enter with the first net, whose layers say which tensors there are and of which shape;
-// later nets find them in the shared ParameterSet.
+// Weights enter before the first net, whose layers say which tensors there are and of which shape:
+// which ops a net may fold depends on them. Later nets find them in the shared ParameterSet.
 #include "lseg/segment.h"
 
 #include <algorithm>
@@ -37,10 +37,10 @@ Segmenter::Segmenter(const std::string& weights, Context& context, const Segment
       options_(options),
       parameters_(std::make_shared<ParameterSet>(context.device())) {}
 
-void Segmenter::LoadWeights(const Net& net) {
+void Segmenter::LoadWeights(const NetParts& net) {
   const LoadReport report = parameters_->Load(weights_);
   std::vector<std::string> lacking;
-  for (const NetParam& param : net.params()) {
+  for (const NetParam& param : net.params) {
     if (std::find(report.missing.begin(), report.missing.end(), param.key) !=
             report.missing.end() &&
         !FilledByRule(inference_.definition, param)) {
@@ -51,7 +51,7 @@ void Segmenter::LoadWeights(const Net& net) {
                                   << ": the net has tensors that this file lacks: " << Join(lacking)
                                   << "; weights of a part of it are for lseg_train --weights");
   // What a net fills is of interest only where the file does not fill it after all.
-  if (!report.missing.empty()) notes_ = net.notes();
+  if (!report.missing.empty()) notes_ = net.notes;
   if (!report.skipped.empty()) {
     // A checkpoint brings the solver's memory along: dozens of tensors.
     notes_.push_back("tensors that are not in this net, skipped: " +
@@ -78,18 +78,16 @@ Net& Segmenter::NetOf(int width, int height) {
   options.precision = options_.precision;
   options.measure_engines = options_.measure_engines;
   options.engine_cache = options_.cache;
-  const auto make = [&] {
-    return std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
-                                 options);
-  };
-  std::unique_ptr<Net> net = make();
-  if (!loaded_) {
-    // Which ops a net may fold depends on its weights: with them in place it is made anew.
-    LoadWeights(*net);
-    net.reset();
-    net = make();
+  if (options_.planned) {
+    options.planned = [&](const MemoryPlan& plan) { options_.planned(width, height, plan); };
   }
-  nets_.push_front({width, height, std::move(net)});
+  if (!loaded_) {
+    LoadWeights(BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
+                            context_, options.seed, *parameters_, options.inputs));
+  }
+  nets_.push_front({width, height,
+                    std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_,
+                                          parameters_, options)});
   return *nets_.front().net;
 }
 

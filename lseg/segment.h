@@ -9,6 +9,7 @@
 //   p = ResizeProbabilities(p, photo.width, photo.height);
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@ struct SegmenterOptions {
   Precision precision = Precision::kF32;
   bool measure_engines = false;  // choose the fastest by timing them, once a size
   EngineCache* cache = nullptr;  // outlives the segmenter; may be null
+  // Told of each size that gets a net, before the memory for it is taken.
+  std::function<void(int width, int height, const MemoryPlan&)> planned;
 };
 
 class Segmenter {
@@ -38,13 +41,13 @@ class Segmenter {
   // Probabilities of an RGB photograph at the size that it has, in the net's classes and at the
   // size of the net's answer (L-Seg's: the photograph's). A size that was not seen lately makes a
   // net of its own, sharing the weights; the nets of the last two sizes are kept. Throws Error
-  // where the net does not take the size, its memory cannot be had, a tensor that the net learns is
-  // missing in the weights (half a model gives maps that look like an answer), or an answer is no
-  // probability.
+  // where the net does not take the size, its memory cannot be had (OutOfMemory), a tensor that the
+  // net learns is missing in the weights (half a model gives maps that look like an answer), or an
+  // answer is no probability.
   Probabilities Run(const Image& photo);
 
-  // What the net of a size needs; makes it, as Run does.
-  const MemoryPlan& Memory(int width, int height) { return NetOf(width, height).memory(); }
+  // Makes the net of a size, as Run does.
+  void Prepare(int width, int height) { NetOf(width, height); }
 
   // For the log: how the net filled what the file lacks, and tensors that it has no use for.
   // Complete once a net was made.
@@ -57,7 +60,7 @@ class Segmenter {
   };
 
   Net& NetOf(int width, int height);
-  void LoadWeights(const Net& net);
+  void LoadWeights(const NetParts& net);
   void CheckProbabilities(const Probabilities& answer, Net& net) const;
 
   std::string path_;

@@ -33,6 +33,7 @@ void Try(Work& work, const Step& step) {
   } catch (const std::exception& error) {
     work.report.error = error.what();
     if (work.report.error.empty()) work.report.error = "unknown error";
+    work.report.out_of_memory = dynamic_cast<const OutOfMemory*>(&error) != nullptr;
     work.shown = work.input = Image();
     work.probabilities = Probabilities();
   }

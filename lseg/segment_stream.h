@@ -25,10 +25,11 @@ struct SegmentJob {
 };
 
 struct SegmentReport {
-  size_t index = 0;           // in the list
-  int width = 0, height = 0;  // the photograph's own; 0 where it could not be read
-  double seconds = 0;         // since the report before, or the start
-  std::string error;          // empty: its maps are written
+  size_t index = 0;            // in the list
+  int width = 0, height = 0;   // the photograph's own; 0 where it could not be read
+  double seconds = 0;          // since the report before, or the start
+  std::string error;           // empty: its maps are written
+  bool out_of_memory = false;  // the error is an OutOfMemory
 };
 
 // Segments `photos` into job.out. Calls `report` once a photograph, in the list's order, from one

@@ -13,8 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Megabytes(int64_t bytes) { return std::to_string((bytes + 500000) / 1000000) + " MB"; }
-
 std::string Join(const std::vector<std::string>& keys) {
   std::string text;
   for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
@@ -165,9 +163,11 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
+  options.planned = [this](const MemoryPlan& plan) {
+    say_("memory of the training net: " + ToString(plan));
+  };
   solver_ = std::make_unique<Solver>(*net_, solver_param_);
   for (const std::string& note : net_->notes()) say_(note);
-  say_("memory of the training net: " + Megabytes(net_->memory().Total()));
 }
 
 void Trainer::LoadWeights() {

@@ -37,6 +37,9 @@ Examples:
   lseg_infer --weights run/best.safetensors --input eye.jpg --out maps --threshold 0.5,0.5,0.3,0.5
 )";
 
+constexpr char kMemoryHint[] =
+    "; what helps: a smaller --width and --height, --precision bf16, or --device cpu";
+
 std::string HelpEnd() { return kHelpEnd + ("\nJPEGs are decoded by " + JpegDecoder()) + ".\n"; }
 
 struct Job : SegmentJob {
@@ -131,7 +134,8 @@ void Tell(const PhotoList& list, const SegmentReport& report) {
   const PhotoFile& photo = list.photos[report.index];
   if (!report.error.empty()) {
     const bool named = report.error.find(photo.path) != std::string::npos;
-    Complain((named ? "" : photo.path + ": ") + report.error + "; skipped");
+    Complain((named ? "" : photo.path + ": ") + report.error +
+             (report.out_of_memory ? kMemoryHint : "") + "; skipped");
     return;
   }
   char seconds[32];
@@ -181,14 +185,13 @@ int Body(int argc, char** argv) {
   Segmenter segmenter(job.weights, context, segmenter_options);
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
+  segmenter_options.planned = [](int width, int height, const MemoryPlan& plan) {
+    Say("memory of the net at " + Size(width, height) + ": " + ToString(plan));
+  };
   MakeOutputFolder(job);
   for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
   if (job.width == 0) job.width = model.width, job.height = model.height;
-  if (!job.native) {
-    const MemoryPlan& memory = segmenter.Memory(job.width, job.height);
-    Say("net at " + Size(job.width, job.height) + ": " +
-        std::to_string(memory.Total() / 1'000'000) + " MB");
-  }
+  if (!job.native) HintingAtMemory(kMemoryHint, [&] { segmenter.Prepare(job.width, job.height); });
   const size_t failed = SegmentPhotos(job, list.photos, segmenter,
                                       [&](const SegmentReport& report) { Tell(list, report); });
   for (const std::string& note : segmenter.notes()) Say(note);

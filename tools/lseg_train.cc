@@ -42,6 +42,10 @@ log.csv, val.csv, curves.svg, and checkpoint.safetensors for --resume.
 Ctrl-C and SIGTERM write a checkpoint and end with exit code 128 + signal (130, 143).
 )";
 
+constexpr char kMemoryHint[] =
+    "; what helps: a smaller --crop (or, in validation, smaller images), fewer images a batch in "
+    "--net, --precision bf16, or --device cpu";
+
 std::optional<std::string> Text(const cxxopts::ParseResult& flags, const char* name) {
   return flags.count(name) ? std::optional(RequiredFlag(flags, name)) : std::nullopt;
 }
@@ -105,9 +109,12 @@ int Body(int argc, char** argv) {
 
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
-  const std::unique_ptr<Trainer> trainer =
-      resume ? Trainer::Resume(options, folder, Say) : Trainer::Start(options, folder, Say);
-  if (trainer->Run(stop_signal)) {
+  std::unique_ptr<Trainer> trainer;
+  const bool done = HintingAtMemory(kMemoryHint, [&] {
+    trainer = resume ? Trainer::Resume(options, folder, Say) : Trainer::Start(options, folder, Say);
+    return trainer->Run(stop_signal);
+  });
+  if (done) {
     Say("done: " + folder + "/final.safetensors");
     return kExitOk;
   }

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "kernels/runtime/buffer.h"
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/context.h"
 
@@ -76,6 +77,17 @@ std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 // One line of progress on stdout, flushed; for problems that do not stop the work, one line on
 // stderr behind the program's name. Whole lines, from any thread. Line ends within the text become
 // spaces.
+// What `work` returns; an OutOfMemory of it becomes an Error that ends in `hint`: what a user of
+// this program can change.
+template <typename Work>
+auto HintingAtMemory(const std::string& hint, Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const OutOfMemory& error) {
+    throw Error(error.what() + hint);
+  }
+}
+
 void Say(const std::string& line);
 void Complain(const std::string& line);
 

@@ -95,6 +95,10 @@ struct MemoryPlan {
   int64_t without_reuse = 0;  // what the arena would be if nothing were overlapped
   int64_t Total() const { return arena + workspace + parameters + gradients + states + inputs; }
 };
+// "1613 MB (activations 1354 MB, workspace 20 MB, ...)": the total, and its parts that are not 0.0.
+std::string ToString(const MemoryPlan& plan);
+// "1613 MB"; below 10 MB with a digit behind the point.
+std::string Megabytes(int64_t bytes);
 
 // Lifetimes along the list, then offsets: larger tensors first, each at the lowest place that is
 // free for its whole life. Outputs in place where the op allows it and the input dies there.

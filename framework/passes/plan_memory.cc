@@ -2,6 +2,7 @@
 // same time they share bytes. Greedy by size, which comes within a few per cent of the lower bound
 // on nets of this kind, and is the same on every run.
 #include <algorithm>
+#include <cstdio>
 
 #include "framework/passes/passes.h"
 
@@ -62,6 +63,27 @@ void ShareInPlace(const Graph& graph, std::vector<Life>& lives) {
 }
 
 }  // namespace
+
+std::string Megabytes(int64_t bytes) {
+  char text[32];
+  const double megabytes = static_cast<double>(bytes) / 1e6;
+  std::snprintf(text, sizeof(text), megabytes < 10 ? "%.1f MB" : "%.0f MB", megabytes);
+  return text;
+}
+
+std::string ToString(const MemoryPlan& plan) {
+  std::string parts;
+  const auto add = [&](const char* name, int64_t bytes) {
+    if (bytes >= 50'000) parts += (parts.empty() ? "" : ", ") + std::string(name) + Megabytes(bytes);
+  };
+  add("activations ", plan.arena);
+  add("workspace ", plan.workspace);
+  add("parameters ", plan.parameters);
+  add("gradients ", plan.gradients);
+  add("packed weights and the solver's memory ", plan.states);
+  add("inputs ", plan.inputs);
+  return Megabytes(plan.Total()) + (parts.empty() ? "" : " (" + parts + ")");
+}
 
 MemoryPlan PlanMemory(const Graph& graph) {
   std::vector<Life> lives = Lifetimes(graph);

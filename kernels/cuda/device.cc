@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/runtime/buffer.h"
 
 namespace lseg::cuda {
 
@@ -80,15 +81,23 @@ std::string Describe(const Stream& stream) {
   return out.str();
 }
 
+void ReadMemory(int64_t* free, int64_t* total) {
+  size_t free_bytes = 0, all_bytes = 0;
+  LSEG_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+  *free = static_cast<int64_t>(free_bytes);
+  *total = static_cast<int64_t>(all_bytes);
+}
+
 void* Allocate(int64_t bytes) {
   void* memory = nullptr;
   const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // not sticky: the caller may go on with less
-    size_t free = 0, total = 0;
-    LSEG_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    LSEG_FAIL("out of memory on the GPU: " << bytes << " bytes could not be allocated, " << free
-                                           << " of " << total << " are free");
+    int64_t free = 0, total = 0;
+    ReadMemory(&free, &total);
+    throw OutOfMemory("out of memory on the GPU: " + std::to_string(bytes) +
+                      " bytes could not be allocated, " + std::to_string(free) + " of " +
+                      std::to_string(total) + " are free");
   }
   LSEG_CUDA_CHECK(status);
   return memory;

@@ -20,7 +20,9 @@ void Synchronize(Stream& stream);
 // "NVIDIA H100 80GB HBM3, compute capability 9.0, 132 multiprocessors, driver 13.0"
 std::string Describe(const Stream& stream);
 
-// An Error says how much was asked for and how much is free.
+// Bytes that are free, and all there are.
+void ReadMemory(int64_t* free, int64_t* total);
+// An OutOfMemory says how much was asked for and how much is free.
 void* Allocate(int64_t bytes);
 void Free(void* memory);
 // Page-locked memory of the host, from and to which copies run beside kernels.

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #if LSEG_WITH_CUDA
 #include "kernels/cuda/device.h"
@@ -14,7 +15,9 @@ void* AllocateHost(int64_t bytes) {
   // Whole pages for big buffers: the kernel can then back them with huge pages.
   const int64_t alignment = bytes >= (int64_t{1} << 21) ? int64_t{1} << 21 : 64;
   void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  LSEG_CHECK(memory != nullptr, "out of memory: " << bytes << " bytes could not be allocated");
+  if (memory == nullptr) {
+    throw OutOfMemory("out of memory: " + std::to_string(bytes) + " bytes could not be allocated");
+  }
   return memory;
 }
 
@@ -26,6 +29,7 @@ namespace cuda {
 namespace {
 
 void* Allocate(int64_t) { LSEG_FAIL("device cuda: this program was built without CUDA"); }
+void ReadMemory(int64_t*, int64_t*) { Allocate(0); }
 void Free(void*) {}
 void* AllocatePinned(int64_t) { return Allocate(0); }
 void FreePinned(void*) {}
@@ -38,6 +42,12 @@ void QueueZero(Stream&, void*, int64_t) { Allocate(0); }
 }  // namespace
 }  // namespace cuda
 #endif
+
+GpuMemory ReadGpuMemory() {
+  GpuMemory memory = {};
+  cuda::ReadMemory(&memory.free, &memory.total);
+  return memory;
+}
 
 Buffer::Buffer(Device device, int64_t bytes) : data_(nullptr, Free{device}), bytes_(bytes) {
   LSEG_CHECK(bytes >= 0, "a buffer of " << bytes << " bytes was asked for");

@@ -5,14 +5,28 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/runtime/check.h"
 #include "kernels/runtime/context.h"
 
 namespace lseg {
 
+// Memory that cannot be had; says how much was wanted and, of a GPU, how much is free. Programs add
+// what their user can change.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
+// Bytes of the process' GPU, as its driver has them now.
+struct GpuMemory {
+  int64_t free, total;
+};
+GpuMemory ReadGpuMemory();
+
 class Buffer {
  public:
   Buffer() = default;
-  // Throws Error with the number of bytes where the memory cannot be had.
+  // Throws OutOfMemory with the number of bytes.
   Buffer(Device device, int64_t bytes);
 
   void* data() const { return data_.get(); }

@@ -167,8 +167,8 @@ TEST_F(CudaTools, InferenceGivesTheCpusProbabilities) {
   }
 }
 
-// The first scale, 65536, does not overflow this net's gradients. Activations are rounded to 2^-11 at
-// each of some ten layers: 5e-3 if all erred the same way.
+// The first scale, 65536, does not overflow this net's gradients. Activations are rounded to 2^-11
+// at each of some ten layers: 5e-3 if all erred the same way.
 TEST_F(CudaTools, TrainingInF16ScalesItsLosses) {
   Train("cpu", {"--device", "cpu"});
   Train("f16", {"--device", "cuda", "--precision", "f16", "--tune", "off"});
@@ -180,6 +180,36 @@ TEST_F(CudaTools, TrainingInF16ScalesItsLosses) {
   const WeightsFile checkpoint = WeightsFile::Read(folder_.Path("f16/checkpoint.safetensors"));
   EXPECT_EQ(checkpoint.metadata.at("solver_loss_scale"), "65536");
   EXPECT_EQ(checkpoint.metadata.at("solver_good_steps"), "2");
+}
+
+// Each program on a GPU of so many bytes: one line that says what is needed, what is free, and what
+// helps.
+TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {
+  Train("cpu", {"--device", "cpu"});
+  const auto train = TrainArguments("run", {"--device", "cuda", "--tune", "off"});
+  const auto infer = InferArguments("maps", {"--device", "cuda", "--tune", "off"});
+  const auto fails = [&](const char* bytes, const std::vector<std::string>& arguments,
+                         const std::string& error, const std::string& help) {
+    setenv("SOFTGPU_MEMORY", bytes, 1);
+    const ProgramResult result = Run(arguments);
+    unsetenv("SOFTGPU_MEMORY");
+    EXPECT_EQ(result.code, 1) << bytes;
+    EXPECT_THAT(result.err, HasSubstr(": out of memory on the GPU: " + error)) << bytes;
+    EXPECT_THAT(result.err, HasSubstr("; what helps: a smaller " + help)) << bytes;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    return result.out;
+  };
+  EXPECT_THAT(fails("4000000", train, "the net needs ", "--crop"),
+              HasSubstr("memory of the training net: "));
+  EXPECT_THAT(fails("4500000", infer, "the net needs ", "--width"),
+              HasSubstr("memory of the net at 44x37: "));
+  auto native = infer;
+  native.push_back("--native");
+  EXPECT_THAT(fails("4500000", native, "the net needs ", "--width"),
+              HasSubstr("0 of 1 photographs"));
+  // Not even the parameters.
+  fails("1200000", train, "", "--crop");
+  fails("1200000", infer, "", "--width");
 }
 
 }  // namespace
