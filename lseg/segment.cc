@@ -78,6 +78,7 @@ Net& Segmenter::NetOf(int width, int height) {
   options.precision = options_.precision;
   options.measure_engines = options_.measure_engines;
   options.engine_cache = options_.cache;
+  if (options_.engine != "own") options.library = options_.engine;
   if (options_.planned) {
     options.planned = [&](const MemoryPlan& plan) { options_.planned(width, height, plan); };
   }

@@ -25,6 +25,7 @@ namespace lseg {
 struct SegmenterOptions {
   Precision precision = Precision::kF32;
   bool measure_engines = false;  // choose the fastest by timing them, once a size
+  std::string engine = "own";    // of convolutions: "own", or a library's (NetOptions.library)
   EngineCache* cache = nullptr;  // outlives the segmenter; may be null
   // Told of each size that gets a net, before the memory for it is taken.
   std::function<void(int width, int height, const MemoryPlan&)> planned;

@@ -98,7 +98,7 @@ std::string Text(const std::string& value) { return value; }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPlan, net_name, net_text, solver_name, solver_text,
                                    test_net_name, test_net_text, data, val, weights, augment,
                                    crop_width, crop_height, iterations, seed, val_every,
-                                   checkpoint_every, threads, device, precision, tune)
+                                   checkpoint_every, threads, device, precision, engine, tune)
 
 std::string TrainPlan::ToJson() const { return nlohmann::json(*this).dump(); }
 
@@ -159,6 +159,7 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
   plan.device = options.device.value_or(plan.device);
   plan.precision = options.precision.value_or(plan.precision);
+  plan.engine = options.engine.value_or(plan.engine);
   plan.tune = options.tune.value_or(false);
   return plan;
 }
@@ -178,6 +179,7 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   same("weights", path(options.weights), plan->weights);
   same("device", options.device, plan->device);
   same("precision", options.precision, plan->precision);
+  same("engine", options.engine, plan->engine);
   same("iterations", options.iterations, plan->iterations);
   same("seed", options.seed, plan->seed);
   same("val-every", options.val_every, plan->val_every);

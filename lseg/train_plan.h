@@ -28,7 +28,8 @@ struct TrainOptions {
   std::optional<int> threads;
   std::optional<std::string> device;     // "cpu" (where not given) or "cuda"
   std::optional<std::string> precision;  // of ParsePrecision; "f32" where not given
-  std::optional<bool> tune;              // choose engines by timing
+  std::optional<std::string> engine;  // of convolutions: "own" (where not given), "cudnn", "cublas"
+  std::optional<bool> tune;           // choose engines by timing
 };
 
 struct TrainPlan {
@@ -48,10 +49,11 @@ struct TrainPlan {
   int64_t val_every = 0;         // 0: no validation
   int64_t checkpoint_every = 0;  // 0: only at the end
   int threads = 1;
-  std::string device = "cpu", precision = "f32";
+  std::string device = "cpu", precision = "f32", engine = "own";
   bool tune = false;
 
   Device OnDevice() const;
+  std::string Library() const { return engine == "own" ? "" : engine; }  // of NetOptions
   NetDefinition Net() const;  // with `data` as the source of its data layer
   NetDefinition TestNet() const;
   SolverDefinition Solver() const;             // as written

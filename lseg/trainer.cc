@@ -163,6 +163,10 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
+  options.library = plan_.Library();
+  options.planned = [this](const MemoryPlan& plan) {
+    say_("memory of the training net: " + ToString(plan));
+  };
   options.planned = [this](const MemoryPlan& plan) {
     say_("memory of the training net: " + ToString(plan));
   };

@@ -25,6 +25,7 @@ Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& c
                        std::shared_ptr<ParameterSet> parameters)
     : model_(model),
       precision_(ParsePrecision(plan.precision)),
+      library_(plan.Library()),
       context_(context),
       parameters_(std::move(parameters)),
       inference_(MakeInferenceNet(plan.TestNet())) {
@@ -102,6 +103,7 @@ Net& Validation::NetFor(const Shape& shape) {
     NetOptions options;
     options.inputs[inference_.input] = TensorDesc{shape};
     options.precision = precision_;
+    options.library = library_;
     net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
     net_shape_ = shape;

@@ -46,6 +46,7 @@ class Validation {
 
   ModelInfo model_;
   Precision precision_;
+  std::string library_;
   Context& context_;
   std::shared_ptr<ParameterSet> parameters_;
   InferenceNet inference_;

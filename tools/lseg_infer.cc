@@ -163,6 +163,8 @@ int Body(int argc, char** argv) {
       ("device", "cpu, cuda, or auto: the GPU where there is one", text()->default_value("cpu"),
        "DEVICE")                                                                              //
       ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
+      ("engine", "of convolutions on a GPU: own; cudnn or cublas, where these are installed",
+       text()->default_value("own"), "ENGINE")  //
       ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
        text()->default_value("auto"), "MODE")  //
       ("threads",
@@ -181,13 +183,14 @@ int Body(int argc, char** argv) {
   SegmenterOptions segmenter_options;
   segmenter_options.precision = ParsePrecision(PrecisionFlag(*flags));
   segmenter_options.measure_engines = TuneFlag(*flags, context.device());
+  segmenter_options.engine = EngineFlag(*flags);
   segmenter_options.cache = &cache;
-  Segmenter segmenter(job.weights, context, segmenter_options);
-  const ModelInfo& model = segmenter.model();
-  SpreadThresholds(model, &job.outputs.thresholds);
   segmenter_options.planned = [](int width, int height, const MemoryPlan& plan) {
     Say("memory of the net at " + Size(width, height) + ": " + ToString(plan));
   };
+  Segmenter segmenter(job.weights, context, segmenter_options);
+  const ModelInfo& model = segmenter.model();
+  SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);
   for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
   if (job.width == 0) job.width = model.width, job.height = model.height;

@@ -73,8 +73,11 @@ cxxopts::Options Flags() {
       "N")("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)",
            text,
            "N")("threads", "of the net (default: the processors that may be used)", text, "N")(
-      "tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
-      cxxopts::value<std::string>()->default_value("auto"), "MODE");
+      "engine",
+      "of convolutions on a GPU: own (default); cudnn or cublas, where these are installed", text,
+      "ENGINE")("tune",
+                "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
+                cxxopts::value<std::string>()->default_value("auto"), "MODE");
   return options;
 }
 
@@ -86,6 +89,7 @@ int Body(int argc, char** argv) {
   TrainOptions options;
   if (flags->count("device")) options.device = ToString(DeviceFlag(*flags));
   if (flags->count("precision")) options.precision = PrecisionFlag(*flags);
+  if (flags->count("engine")) options.engine = EngineFlag(*flags);
   options.data = Text(*flags, "data");
   options.val = Text(*flags, "val");
   options.solver = Text(*flags, "solver");

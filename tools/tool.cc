@@ -177,6 +177,14 @@ int ThreadsFlag(const cxxopts::ParseResult& flags) {
   return threads;
 }
 
+std::string EngineFlag(const cxxopts::ParseResult& flags) {
+  const std::string name = RequiredFlag(flags, "engine");
+  if (name != "own" && name != "cudnn" && name != "cublas") {
+    FailUsage("--engine '" + name + "' is not there: own, cudnn and cublas are");
+  }
+  return name;
+}
+
 std::string PrecisionFlag(const cxxopts::ParseResult& flags) {
   const std::string name = RequiredFlag(flags, "precision");
   if (name != "f32" && name != "tf32" && name != "bf16" && name != "f16") {

@@ -71,12 +71,12 @@ bool TuneFlag(const cxxopts::ParseResult& flags, Device device);
 // --threads, 1 to 1024; where it is not given, DefaultThreads() (kernels/runtime/cpus.h). OpenMP's
 // loops of the calling thread get it, too.
 int ThreadsFlag(const cxxopts::ParseResult& flags);
+// --engine: "own", "cudnn", "cublas": who computes the convolutions on a GPU. What a library lacks
+// is said where its first plan is made.
+std::string EngineFlag(const cxxopts::ParseResult& flags);
 // --precision: f32, tf32, bf16, f16.
 std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 
-// One line of progress on stdout, flushed; for problems that do not stop the work, one line on
-// stderr behind the program's name. Whole lines, from any thread. Line ends within the text become
-// spaces.
 // What `work` returns; an OutOfMemory of it becomes an Error that ends in `hint`: what a user of
 // this program can change.
 template <typename Work>
@@ -88,6 +88,9 @@ auto HintingAtMemory(const std::string& hint, Work work) -> decltype(work()) {
   }
 }
 
+// One line of progress on stdout, flushed; for problems that do not stop the work, one line on
+// stderr behind the program's name. Whole lines, from any thread. Line ends within the text become
+// spaces.
 void Say(const std::string& line);
 void Complain(const std::string& line);
 

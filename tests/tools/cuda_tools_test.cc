@@ -212,5 +212,19 @@ TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {
   fails("1200000", infer, "", "--width");
 }
 
+TEST_F(CudaTools, AnEngineThatCannotBeHadSaysWhatIsMissing) {
+  Train("cpu", {"--device", "cpu"});
+  for (const char* engine : {"cudnn", "cublas"}) {
+    const std::vector<std::string> flags = {"--device", "cuda", "--engine", engine};
+    for (const auto& arguments : {TrainArguments("run", flags), InferArguments("maps", flags)}) {
+      const ProgramResult result = Run(arguments);
+      if (result.code == 0) GTEST_SKIP() << "a GPU with the libraries";
+      EXPECT_EQ(result.code, 1);
+      EXPECT_THAT(result.err, HasSubstr("engines cudnn and cublas: "));
+      EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lseg

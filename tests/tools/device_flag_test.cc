@@ -29,14 +29,15 @@ class DeviceFlag : public testing::Test {
   ProgramResult Run(const std::vector<std::string>& arguments) const {
     return RunProgram(arguments, folder_.Path("program"));
   }
-  ProgramResult Infer(const std::string& device) const {
+  ProgramResult Infer(const std::string& device, const std::string& engine = "own") const {
     return Run({LSEG_INFER, "--weights", folder_.Path("tiny.safetensors"), "--input",
-                folder_.Path("photos.txt"), "--out", folder_.Path("maps"), "--device", device});
+                folder_.Path("photos.txt"), "--out", folder_.Path("maps"), "--device", device,
+                "--engine", engine});
   }
-  ProgramResult Train(const std::string& device) const {
+  ProgramResult Train(const std::string& device, const std::string& engine = "own") const {
     return Run({LSEG_TRAIN, "--net", folder_.Path("net.prototxt"), "--data",
                 folder_.Path("photos.txt"), "--out", folder_.Path("run"), "--iterations", "1",
-                "--crop", "16x16", "--device", device});
+                "--crop", "16x16", "--device", device, "--engine", engine});
   }
 
   TempFolder folder_;
@@ -66,6 +67,20 @@ TEST_F(DeviceFlag, OthersThanTheThreeAreAWrongCommandLine) {
   for (const ProgramResult& result : {Infer("gpu"), Train("gpu")}) {
     EXPECT_EQ(result.code, 2);
     EXPECT_THAT(result.err, HasSubstr("--device 'gpu' is not there: cpu, cuda and auto are"));
+  }
+}
+
+TEST_F(DeviceFlag, LibrariesOfAGpuAreNotOfTheCpu) {
+  for (const char* engine : {"cudnn", "cublas"}) {
+    for (const ProgramResult& result : {Infer("cpu", engine), Train("cpu", engine)}) {
+      EXPECT_EQ(result.code, 1);
+      EXPECT_THAT(result.err, HasSubstr("cudnn and cublas are of device cuda, not of cpu"));
+      EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    }
+  }
+  for (const ProgramResult& result : {Infer("cpu", "mkl"), Train("cpu", "mkl")}) {
+    EXPECT_EQ(result.code, 2);
+    EXPECT_THAT(result.err, HasSubstr("--engine 'mkl' is not there: own, cudnn and cublas are"));
   }
 }
 
