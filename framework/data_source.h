@@ -1,5 +1,6 @@
 // DataSource: where a net's inputs come from; Prefetcher: runs it one iteration ahead on a thread
-// of its own, into memory that the net then reads in place (or copies to its GPU).
+// of its own, into memory that the net then reads in place (or copies to its GPU). DeviceSource:
+// one that writes them where they are read.
 #pragma once
 
 #include <condition_variable>
@@ -26,6 +27,21 @@ class DataSource {
   // resumed run sees what the unbroken one would have seen. Called by one thread at a time, not the
   // one that trains; single-threaded inside. Throws Error naming the file at fault.
   virtual void Fill(int64_t iteration, std::span<void* const> blobs) = 0;
+};
+
+class DeviceSource {
+ public:
+  virtual ~DeviceSource() = default;
+
+  // What Queue writes, one a blob: (N,C,H,W), dense NCHW.
+  virtual std::vector<TensorDesc> Blobs() const = 0;
+
+  // Queues on the context what writes the batch of an iteration, counted from 0, into memory of its
+  // device. A pure function of the iteration. Throws Error naming the file at fault.
+  virtual void Queue(Context& context, int64_t iteration, std::span<void* const> blobs) = 0;
+
+  // Seconds that Queue waited for what it had begun to read one iteration ahead.
+  virtual double waited_seconds() const { return 0; }
 };
 
 class Prefetcher {

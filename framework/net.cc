@@ -162,6 +162,7 @@ void Net::Allocate() {
   for (size_t i = 0; i < losses; ++i) memory_[parts_.losses[i].tensor] = scalars + i;
   if (Learns()) memory_[update_.norm] = scalars + losses;
   step_ = HostBuffer(context_.device(), sizeof(StepState));
+  if (ScalesLosses()) SetLossScale(1);
 }
 
 TensorId Net::BlobTensor(const std::string& blob) const {
@@ -175,7 +176,6 @@ bool Net::HasInput(const std::string& blob) const {
   return found != parts_.blobs.end() &&
          parts_.graph.tensors[found->second].kind == TensorKind::kInput;
 }
-  if (ScalesLosses()) SetLossScale(1);
 
 void* Net::Input(const std::string& blob) {
   const TensorId id = BlobTensor(blob);
@@ -188,8 +188,8 @@ void* Net::Input(const std::string& blob) {
   return place->second.data();
 }
 
-void Net::AttachSource(DataSource* source, const std::vector<std::string>& blobs) {
-  const std::vector<TensorDesc> descs = source->Blobs();
+std::vector<TensorId> Net::InputsOf(const std::vector<TensorDesc>& descs,
+                                    const std::vector<std::string>& blobs) const {
   LSEG_CHECK(descs.size() == blobs.size(),
              "a source of " << descs.size() << " blobs is attached to " << blobs.size());
   std::vector<TensorId> tensors;
@@ -201,7 +201,16 @@ void Net::AttachSource(DataSource* source, const std::vector<std::string>& blobs
                          << ToString(tensor.desc.dtype) << ", its source gives "
                          << ToString(descs[i].shape) << " " << ToString(descs[i].dtype));
   }
+  return tensors;
+}
+
+void Net::AttachSource(DataSource* source, const std::vector<std::string>& blobs) {
+  std::vector<TensorId> tensors = InputsOf(source->Blobs(), blobs);
   feeds_.push_back({std::make_unique<Prefetcher>(source, context_.device()), std::move(tensors)});
+}
+
+void Net::AttachSource(DeviceSource* source, const std::vector<std::string>& blobs) {
+  device_feeds_.push_back({source, InputsOf(source->Blobs(), blobs)});
 }
 
 void Net::Fetch(int64_t iteration) {
@@ -218,11 +227,17 @@ void Net::Fetch(int64_t iteration) {
       }
     }
   }
+  for (const DeviceFeed& feed : device_feeds_) {
+    std::vector<void*> blobs;
+    for (const TensorId id : feed.tensors) blobs.push_back(memory_[id]);
+    feed.source->Queue(context_, iteration, blobs);
+  }
 }
 
 double Net::WaitedSeconds() const {
   double seconds = 0;
   for (const Feed& feed : feeds_) seconds += feed.prefetcher->waited_seconds();
+  for (const DeviceFeed& feed : device_feeds_) seconds += feed.source->waited_seconds();
   return seconds;
 }
 
@@ -279,6 +294,13 @@ void Net::Forward() {
 
 void Net::Backward(bool accumulate) { Run(Stage::kBackward, accumulate); }
 
+void Net::SetLossScale(float scale) {
+  LSEG_CHECK(ScalesLosses(), "this net was made without a scale of its losses");
+  loss_scale_ = scale;
+  CopyToDevice(context_.device(), memory_[parts_.graph.loss_scale], &loss_scale_,
+               sizeof(loss_scale_));
+}
+
 float Net::Update(float learning_rate, int64_t iteration) {
   LSEG_CHECK(Learns(), "nothing learns in this net");
   const StepState step{learning_rate, static_cast<int32_t>(iteration)};
@@ -306,13 +328,6 @@ double Net::Loss() const {
     sum += double{parts_.losses[i].weight} * LossValue(static_cast<int>(i));
   }
   return sum;
-void Net::SetLossScale(float scale) {
-  LSEG_CHECK(ScalesLosses(), "this net was made without a scale of its losses");
-  loss_scale_ = scale;
-  CopyToDevice(context_.device(), memory_[parts_.graph.loss_scale], &loss_scale_,
-               sizeof(loss_scale_));
-}
-
 }
 
 }  // namespace lseg

@@ -78,6 +78,7 @@ class Net {
   bool HasInput(const std::string& blob) const;
   // Feeds inputs from a source of the caller's (which outlives the net) instead.
   void AttachSource(DataSource* source, const std::vector<std::string>& blobs);
+  void AttachSource(DeviceSource* source, const std::vector<std::string>& blobs);
   // Takes the batch of an iteration from all sources: those of data layers and those attached.
   void Fetch(int64_t iteration);
   // Seconds that Fetch waited for sources that were too slow (Prefetcher).
@@ -89,13 +90,13 @@ class Net {
   void Backward(bool accumulate = false);
   // Whether a loss reaches a parameter whose lr_mult is not 0, and there is a solver.
   bool Learns() const { return update_.step != kNoTensor; }
-  // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
-  // is not finite nothing is updated.
-  float Update(float learning_rate, int64_t iteration);
   // Whether the losses' gradients, and all that follow from them, are multiplied by a scale; 1
   // until it is set. A step takes it off again, and Gradient and the norm know nothing of it.
   bool ScalesLosses() const { return parts_.graph.loss_scale != kNoTensor; }
   void SetLossScale(float scale);
+  // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
+  // is not finite nothing is updated.
+  float Update(float learning_rate, int64_t iteration);
 
   // Sum over losses of weight * loss after Forward; each loss by name in losses().
   double Loss() const;
@@ -138,11 +139,14 @@ class Net {
  private:
   void FindOutputs(const NetDefinition& definition);
   void FoldHeadOf(const NetDefinition& definition);
+  void CheckFits() const;
   void Allocate();
   void RunNode(const Node& node, bool accumulate);
-  void CheckFits() const;
   void Run(Stage stage, bool accumulate = false);
   void BringInputs();
+  // The inputs of these names, which must be as a source describes them.
+  std::vector<TensorId> InputsOf(const std::vector<TensorDesc>& descs,
+                                 const std::vector<std::string>& blobs) const;
   float Scalar(int i) const;
   TensorId BlobTensor(const std::string& blob) const;
   std::vector<float> ReadTensor(TensorId id) const;
@@ -160,6 +164,7 @@ class Net {
   Buffer scalars_;
   mutable std::vector<float> host_scalars_;
   mutable bool scalars_stale_ = true;
+  float loss_scale_ = 1;
   HostBuffer step_;                              // StepState on its way to a GPU
   std::map<TensorId, HostBuffer> host_inputs_;   // of inputs that Input was asked for, on a GPU
   std::map<TensorId, HostBuffer> host_outputs_;  // of outputs that Output was asked for
@@ -167,7 +172,6 @@ class Net {
   std::map<std::pair<Stage, bool>, Recording> recordings_;
   std::set<std::pair<Stage, bool>> has_run_;
   std::vector<void*> memory_;  // by tensor id
-  float loss_scale_ = 1;
   bool packs_stale_ = true;
   std::vector<NodeTime>* times_ = nullptr;
 
@@ -176,6 +180,11 @@ class Net {
     std::vector<TensorId> tensors;
   };
   std::vector<Feed> feeds_;
+  struct DeviceFeed {
+    DeviceSource* source;
+    std::vector<TensorId> tensors;
+  };
+  std::vector<DeviceFeed> device_feeds_;
 };
 
 }  // namespace lseg

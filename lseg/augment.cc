@@ -10,7 +10,7 @@
 namespace lseg {
 namespace {
 
-constexpr int kMaxClasses = 8;  // bits of a byte
+constexpr int kMaxClasses = CropResampleParams::kMaxClasses;
 
 // The source pixels of one pixel of the window along one axis, with weights that add up to 1. None
 // outside of the photograph.
@@ -280,6 +280,35 @@ AugmentParams DrawAugmentation(const AugmentOptions& options, const TrainingImag
   params.left = DrawPlace(width, scaled_width, low_x, high_x, random);
   params.top = DrawPlace(height, scaled_height, low_y, high_y, random);
   return params;
+}
+
+std::vector<uint8_t> ClassBits(const TrainingImage& image) {
+  std::vector<uint8_t> bits(int64_t{image.photo.width} * image.photo.height, 0);
+  for (size_t c = 0; c < image.lesions.size(); ++c) {
+    for (const uint32_t pixel : image.lesions[c]) bits[pixel] |= 1 << c;
+  }
+  return bits;
+}
+
+CropResampleParams ToCropResample(const TrainingImage& image, const AugmentParams& params,
+                                  const std::array<float, 3>& mean_bgr) {
+  CropResampleParams crop;
+  crop.src_height = image.photo.height;
+  crop.src_width = image.photo.width;
+  crop.scaled_height = Scaled(image.photo.height, params.scale);
+  crop.scaled_width = Scaled(image.photo.width, params.scale);
+  crop.height = params.height;
+  crop.width = params.width;
+  crop.top = params.top;
+  crop.left = params.left;
+  crop.flip_x = params.flip_x;
+  crop.flip_y = params.flip_y;
+  crop.turn = params.turn;
+  crop.gain = params.gain;
+  crop.offset = params.offset;
+  crop.mean = mean_bgr;
+  crop.classes = static_cast<int>(image.lesions.size());
+  return crop;
 }
 
 void Augment(const TrainingImage& image, const AugmentParams& params,

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/crop_resample.h"
 #include "kernels/runtime/random.h"
 #include "lseg/image.h"
 
@@ -62,6 +63,11 @@ struct AugmentParams {
 // than the window, the whole photograph lies within the window, anywhere.
 AugmentParams DrawAugmentation(const AugmentOptions& options, const TrainingImage& image,
                                Random& random);
+
+// The classes of each pixel, a bit each, and the same crop, for kernels/crop_resample.h.
+std::vector<uint8_t> ClassBits(const TrainingImage& image);
+CropResampleParams ToCropResample(const TrainingImage& image, const AugmentParams& params,
+                                  const std::array<float, 3>& mean_bgr);
 
 // data: (3, height, width), B G R, value minus mean_bgr. label: (classes, height, width), 0 or 1.
 // Both are overwritten.

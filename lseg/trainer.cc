@@ -114,12 +114,20 @@ void Trainer::MakeData() {
   options.classes = model_.classes;
   options.mean_bgr = model_.mean_bgr;
   options.seed = static_cast<uint64_t>(plan_.seed);
-  data_ = std::make_unique<TrainingData>(plan_.data, options);
-  model_.width = data_->width();
-  model_.height = data_->height();
+  if (context_.device() == Device::kCuda) {
+    device_data_ = std::make_unique<DeviceTrainingData>(plan_.data, options);
+  } else {
+    data_ = std::make_unique<TrainingData>(plan_.data, options);
+  }
+  const TrainingCrops& crops = data_ ? data_->crops() : device_data_->crops();
+  model_.width = crops.width();
+  model_.height = crops.height();
   images_per_step_ = options.batch_size * solver_param_.iter_size();
-  say_("data: " + std::to_string(data_->images()) + " images of " + plan_.data + ", crops of " +
-       std::to_string(plan_.crop_width) + "x" + std::to_string(plan_.crop_height));
+  say_("data: " + std::to_string(crops.images()) + " images of " + plan_.data + ", crops of " +
+       std::to_string(plan_.crop_width) + "x" + std::to_string(plan_.crop_height) +
+       (device_data_ ? " made on the GPU, which keeps up to " + Megabytes(options.memory_limit) +
+                           " of images"
+                     : ""));
 }
 
 // The net feeds itself: only what the model's description says of its input is taken from there.
@@ -155,21 +163,19 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   options.measure_engines = plan_.tune;
   options.engine_cache = &cache;
   options.precision = ParsePrecision(plan_.precision);
+  options.library = plan_.Library();
+  options.planned = [this](const MemoryPlan& plan) {
+    say_("memory of the training net: " + ToString(plan));
+  };
   if (checkpoint != nullptr) options.engines = checkpoint->engines;
-  if (data_) {
-    const std::vector<TensorDesc> blobs = data_->Blobs();
+  if (data_ || device_data_) {
+    const std::vector<TensorDesc> blobs = data_ ? data_->Blobs() : device_data_->Blobs();
     options.inputs = {{"data", blobs[0]}, {"label", blobs[1]}};
   }
   net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
-  options.library = plan_.Library();
-  options.planned = [this](const MemoryPlan& plan) {
-    say_("memory of the training net: " + ToString(plan));
-  };
-  options.planned = [this](const MemoryPlan& plan) {
-    say_("memory of the training net: " + ToString(plan));
-  };
+  if (device_data_) net_->AttachSource(device_data_.get(), {"data", "label"});
   solver_ = std::make_unique<Solver>(*net_, solver_param_);
   for (const std::string& note : net_->notes()) say_(note);
 }

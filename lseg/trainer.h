@@ -22,6 +22,7 @@
 #include "framework/net.h"
 #include "framework/solver.h"
 #include "lseg/checkpoint.h"
+#include "lseg/device_training_data.h"
 #include "lseg/train_log.h"
 #include "lseg/train_plan.h"
 #include "lseg/training_data.h"
@@ -76,7 +77,9 @@ class Trainer {
   ModelInfo model_;
   std::string list_text_;  // what plan_.data says
   std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>(context_.device());
-  std::unique_ptr<TrainingData> data_;  // null: a data layer of the net
+  // Crops made on the host, or on a GPU; both null: a data layer of the net feeds it.
+  std::unique_ptr<TrainingData> data_;
+  std::unique_ptr<DeviceTrainingData> device_data_;
   std::unique_ptr<Net> net_;
   std::unique_ptr<Solver> solver_;
   std::unique_ptr<Validation> validation_;  // null: none

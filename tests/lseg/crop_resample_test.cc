@@ -40,37 +40,6 @@ TrainingImage MakeImage(int width, int height) {
   return MakeTrainingImage(std::move(photo), masks);
 }
 
-std::vector<uint8_t> ClassBits(const TrainingImage& image) {
-  std::vector<uint8_t> bits(int64_t{image.photo.width} * image.photo.height, 0);
-  for (size_t c = 0; c < image.lesions.size(); ++c) {
-    for (const uint32_t pixel : image.lesions[c]) bits[pixel] |= 1 << c;
-  }
-  return bits;
-}
-
-CropResampleParams ParamsOf(const TrainingImage& image, const AugmentParams& a) {
-  const auto scaled = [&](int size) {
-    return std::max<int64_t>(1, std::lround(static_cast<double>(size) * a.scale));
-  };
-  CropResampleParams p;
-  p.src_height = image.photo.height;
-  p.src_width = image.photo.width;
-  p.scaled_height = scaled(image.photo.height);
-  p.scaled_width = scaled(image.photo.width);
-  p.height = a.height;
-  p.width = a.width;
-  p.top = a.top;
-  p.left = a.left;
-  p.flip_x = a.flip_x;
-  p.flip_y = a.flip_y;
-  p.turn = a.turn;
-  p.gain = a.gain;
-  p.offset = a.offset;
-  p.mean = kMean;
-  p.classes = static_cast<int>(image.lesions.size());
-  return p;
-}
-
 void ExpectSameCrop(Device device, const TrainingImage& image, const AugmentParams& a,
                     const std::string& what) {
   const int64_t plane = int64_t{a.width} * a.height;
@@ -82,7 +51,7 @@ void ExpectSameCrop(Device device, const TrainingImage& image, const AugmentPara
   const Memory<uint8_t> src(context, image.photo.pixels), bits(context, ClassBits(image));
   const Memory<float> to_data(context, std::vector<float>(3 * plane, NAN));
   const Memory<uint8_t> to_label(context, std::vector<uint8_t>(3 * plane, 7));
-  CropResample(context, ParamsOf(image, a), src.data(), bits.data(), to_data.data(),
+  CropResample(context, ToCropResample(image, a, kMean), src.data(), bits.data(), to_data.data(),
                to_label.data());
   EXPECT_EQ(to_label.Values(), label) << what;
   // Sums of a few products of numbers up to 255 * gain, each rounded once more or less.

@@ -56,8 +56,8 @@ TEST(TrainingData, DescribesItsBlobs) {
   ASSERT_EQ(blobs.size(), 2u);
   EXPECT_EQ(blobs[0], (TensorDesc{{3, 3, 16, 24}}));
   EXPECT_EQ(blobs[1], (TensorDesc{{3, 4, 16, 24}, DType::kU8}));
-  EXPECT_EQ(source.width(), 40);
-  EXPECT_EQ(source.height(), 30);
+  EXPECT_EQ(source.crops().width(), 40);
+  EXPECT_EQ(source.crops().height(), 30);
 }
 
 TEST(TrainingData, IsAPureFunctionOfTheIteration) {

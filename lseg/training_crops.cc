@@ -1,0 +1,38 @@
+#include "lseg/training_crops.h"
+
+#include <utility>
+
+namespace lseg {
+
+TrainingCrops::TrainingCrops(const std::string& list, const TrainingDataOptions& options)
+    : options_(options), entries_(ReadList(list)), order_(options.seed, images(), true) {
+  options_.augment.Validate();
+  LSEG_CHECK(options_.batch_size > 0, "a batch of " << options_.batch_size << " is empty");
+  const Image first = ReadPhoto(entries_[0].image);
+  width_ = first.width;
+  height_ = first.height;
+}
+
+std::vector<TensorDesc> TrainingCrops::Blobs() const {
+  const AugmentOptions& crop = options_.augment;
+  const auto classes = static_cast<int64_t>(options_.classes.size());
+  return {{Shape{options_.batch_size, 3, crop.height, crop.width}},
+          {Shape{options_.batch_size, classes, crop.height, crop.width}, DType::kU8}};
+}
+
+TrainingImage TrainingCrops::Read(int64_t image) const {
+  const ListEntry& entry = entries_[image];
+  Image photo = ReadPhoto(entry.image);
+  const std::vector<Image> masks = ReadTruth(entry, options_.classes);
+  LSEG_CHECK(masks[0].width == photo.width && masks[0].height == photo.height,
+             entry.image << " is " << photo.width << "x" << photo.height << ", its label "
+                         << entry.label << " " << masks[0].width << "x" << masks[0].height);
+  return MakeTrainingImage(std::move(photo), masks);
+}
+
+AugmentParams TrainingCrops::Draw(int64_t sample, const TrainingImage& image) const {
+  Random random(options_.seed, static_cast<uint64_t>(sample));
+  return DrawAugmentation(options_.augment, image, random);
+}
+
+}  // namespace lseg
