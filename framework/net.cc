@@ -39,51 +39,63 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   LSEG_CHECK(parameters_->device() == context.device(),
              "a net on " << ToString(context.device()) << " was given parameters on "
                          << ToString(parameters_->device()));
-  const FormatPolicy policy = PolicyOf(context, options.precision);
   const NetDefinition filtered = definition.Filtered(options.phase, options.level, options.stages);
-  parts_ = BuildLayers(filtered, registry, context, options.seed, *parameters_, options.inputs);
-  FindOutputs(filtered);
-  for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
-  Graph& graph = parts_.graph;
-  const bool training = options.solver != nullptr;
-  const auto runs = [&](const char* pass) { return options.without_passes.count(pass) == 0; };
-  if (!training && runs("fold_head")) FoldHeadOf(filtered);
-  if (runs("fuse_conv_relu")) FuseConvRelu(graph);
-  if (runs("fold_copies")) FoldCopies(graph);
-  LSEG_CHECK(options.library.empty() || IsLibraryConvEngine(options.library),
-             "no library has a convolution engine '" << options.library
-                                                     << "': cudnn and cublas are known");
-  if (!training && options.library.empty() && runs("fuse_stage_ends") && runs("assign_formats")) {
-    FuseStageEnds(graph, context, policy);
+  for (const ChainOptions& chain : options.chains) {
+    Compile(filtered, registry, options, chain);
+    if (options.memory_limit == 0 || plan_.BesideParameters() <= options.memory_limit) break;
   }
-  if (runs("assign_formats")) AssignFormats(graph, policy);
-  if (!training && options.library.empty() && runs("chain_convs")) {
-    ChainConvs(graph, context, engines_, options.chain);
-  }
-  if (training) {
-    if (options.scale_losses || options.precision == Precision::kF16) {
-      graph.loss_scale = graph.AddTensor({"loss scale", {{1, 1, 1, 1}}, TensorKind::kState});
-    }
-    AddGradients(graph, parts_.losses, parts_.params, filtered.net().force_backward());
-    if (options.library.empty() && runs("fuse_relu_gradients")) FuseReluGradients(graph);
-    update_ = AddUpdate(graph, parts_.params, *options.solver);
-  }
-  PrepareContext prepare{context,
-                         engines_,
-                         options.measure_engines,
-                         options.engine_cache,
-                         options.precision == Precision::kTf32,
-                         options.library};
-  PrepareOps(graph, prepare);
-  PackWeights(graph, training, context.device() == Device::kCuda);
-  plan_ = PlanMemory(graph);
   if (options.planned) options.planned(plan_);
-  CheckFits();
+  CheckFits(options.memory_limit);
   Allocate();
   for (NetSource& source : parts_.sources) {
     feeds_.push_back(
         {std::make_unique<Prefetcher>(source.source.get(), context.device()), source.tensors});
   }
+}
+
+// Graph and plan; nothing is allocated but parameters that are not there yet.
+void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry,
+                  const NetOptions& options, const ChainOptions& chain) {
+  outputs_.clear();
+  parts_ = BuildLayers(definition, registry, context_, options.seed, *parameters_, options.inputs);
+  FindOutputs(definition);
+  for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
+  RunPasses(definition, options, chain);
+  PrepareContext prepare{context_,
+                         engines_,
+                         options.measure_engines,
+                         options.engine_cache,
+                         options.precision == Precision::kTf32,
+                         options.library};
+  PrepareOps(parts_.graph, prepare);
+  PackWeights(parts_.graph, options.solver != nullptr, context_.device() == Device::kCuda);
+  plan_ = PlanMemory(parts_.graph);
+}
+
+void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
+                    const ChainOptions& chain) {
+  LSEG_CHECK(options.library.empty() || IsLibraryConvEngine(options.library),
+             "no library has a convolution engine '" << options.library
+                                                     << "': cudnn and cublas are known");
+  const FormatPolicy policy = PolicyOf(context_, options.precision);
+  Graph& graph = parts_.graph;
+  const auto runs = [&](const char* pass) { return options.without_passes.count(pass) == 0; };
+  const bool training = options.solver != nullptr, own = options.library.empty();
+  const bool formats = runs("assign_formats");
+  if (!training && runs("fold_head")) FoldHeadOf(definition);
+  if (runs("fuse_conv_relu")) FuseConvRelu(graph);
+  if (runs("fold_copies")) FoldCopies(graph);
+  if (!training && own && formats && runs("fuse_stage_ends"))
+    FuseStageEnds(graph, context_, policy);
+  if (formats) AssignFormats(graph, policy);
+  if (!training && own && runs("chain_convs")) ChainConvs(graph, context_, engines_, chain);
+  if (!training) return;
+  if (options.scale_losses || options.precision == Precision::kF16) {
+    graph.loss_scale = graph.AddTensor({"loss scale", {{1, 1, 1, 1}}, TensorKind::kState});
+  }
+  AddGradients(graph, parts_.losses, parts_.params, definition.net().force_backward());
+  if (own && runs("fuse_relu_gradients")) FuseReluGradients(graph);
+  update_ = AddUpdate(graph, parts_.params, *options.solver);
 }
 
 Net::~Net() {
@@ -114,10 +126,15 @@ void Net::FoldHeadOf(const NetDefinition& definition) {
   if (!reason.empty()) parts_.notes.push_back(definition.name() + ": " + reason);
 }
 
-// A GPU's memory is not overcommitted, as a host's is.
-void Net::CheckFits() const {
+void Net::CheckFits(int64_t memory_limit) const {
+  const int64_t wanted = plan_.BesideParameters();
+  if (memory_limit > 0 && wanted > memory_limit) {
+    throw OutOfMemory("out of memory: the net needs " + Megabytes(wanted) +
+                      " beside its parameters at the least, and " + Megabytes(memory_limit) +
+                      " may be used for it");
+  }
+  // A GPU's memory is not overcommitted, as a host's is.
   if (context_.device() != Device::kCuda) return;
-  const int64_t wanted = plan_.Total() - plan_.parameters;  // these are there already
   const GpuMemory memory = ReadGpuMemory();
   if (wanted <= memory.free) return;
   throw OutOfMemory("out of memory on the GPU: the net needs " + ToString(plan_) + ", " +

@@ -50,7 +50,10 @@ struct NetOptions {
   // Told of the plan before any of its memory is taken, for a log.
   std::function<void(const MemoryPlan&)> planned;
   bool scale_losses = false;  // the gradients can be scaled (SetLossScale); in kF16 always
-  ChainOptions chain;         // of convolutions, in inference
+  // How convolutions are chained in inference: the first of these with which the net's memory
+  // beside its parameters is within memory_limit (bytes; 0: no limit, on a GPU its free memory).
+  std::vector<ChainOptions> chains = {ChainOptions{}};
+  int64_t memory_limit = 0;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats"
   // (everything stays NCHW; no stage ends then), "chain_convs".
@@ -65,8 +68,8 @@ struct NodeTime {
 
 class Net {
  public:
-  // Errors of the definition name file, line, layer and rule. OutOfMemory where a GPU's free memory
-  // is less than the plan; nothing was allocated then but the parameters.
+  // Errors of the definition name file, line, layer and rule. OutOfMemory where the limit, or
+  // a GPU's free memory, is less than the plan; nothing was allocated then but the parameters.
   Net(const NetDefinition& definition, const LayerRegistry& registry, Context& context,
       std::shared_ptr<ParameterSet> parameters, const NetOptions& options);
   ~Net();
@@ -137,9 +140,13 @@ class Net {
   const Graph& graph() const { return parts_.graph; }
 
  private:
+  void Compile(const NetDefinition& definition, const LayerRegistry& registry,
+               const NetOptions& options, const ChainOptions& chain);
+  void RunPasses(const NetDefinition& definition, const NetOptions& options,
+                 const ChainOptions& chain);
   void FindOutputs(const NetDefinition& definition);
   void FoldHeadOf(const NetDefinition& definition);
-  void CheckFits() const;
+  void CheckFits(int64_t memory_limit) const;
   void Allocate();
   void RunNode(const Node& node, bool accumulate);
   void Run(Stage stage, bool accumulate = false);

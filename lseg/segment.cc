@@ -4,10 +4,17 @@
 
 #include <algorithm>
 
+#include "kernels/runtime/host_memory.h"
+
 namespace lseg {
 namespace {
 
 constexpr size_t kNetsKept = 2;  // upright and sideways photographs of one camera
+
+// From the fastest to what needs the least memory. Strips of one stage leave the maps at the
+// stages' ends whole; longer chains leave fewer of them.
+const std::vector<ChainOptions> kChains = {{1, 1024}, {2, 1024}, {3, 512},
+                                           {4, 256},  {5, 64},   {5, 1}};
 
 std::string Join(const std::vector<std::string>& names) {
   std::string text;
@@ -28,14 +35,17 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
 }  // namespace
 
 Segmenter::Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options)
-    : path_(weights),
+    : program_(ResidentMemory()),
+      path_(weights),
       weights_(WeightsFile::Read(weights)),
       model_(FromMetadata(weights_.metadata, weights)),
       inference_(
           MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
       context_(context),
       options_(options),
-      parameters_(std::make_shared<ParameterSet>(context.device())) {}
+      parameters_(std::make_shared<ParameterSet>(context.device())) {
+  if (options_.memory_limit == 0) options_.memory_limit = program_ + AvailableMemory();
+}
 
 void Segmenter::LoadWeights(const NetParts& net) {
   const LoadReport report = parameters_->Load(weights_);
@@ -64,39 +74,82 @@ void Segmenter::LoadWeights(const NetParts& net) {
   loaded_ = true;
 }
 
-Net& Segmenter::NetOf(int width, int height) {
-  const auto found = std::find_if(nets_.begin(), nets_.end(), [&](const SizedNet& sized) {
-    return sized.width == width && sized.height == height;
-  });
-  if (found != nets_.end()) {
-    nets_.splice(nets_.begin(), nets_, found);
-    return *nets_.front().net;
-  }
-  while (nets_.size() >= kNetsKept) nets_.pop_back();
+SegmentMemory Segmenter::MemoryOf(const MemoryPlan& net, int64_t beside) const {
+  SegmentMemory memory{net, program_, beside};
+  for (const SizedNet& other : nets_) memory.program += other.net->memory().BesideParameters();
+  return memory;
+}
+
+bool Segmenter::Fits(const SegmentMemory& memory) const {
+  return context_.device() != Device::kCpu || memory.Total() <= options_.memory_limit;
+}
+
+void Segmenter::CheckFits(const SegmentMemory& memory) const {
+  if (Fits(memory)) return;
+  throw OutOfMemory("out of memory: " + Megabytes(memory.Total()) + " are needed at the least (" +
+                    Megabytes(memory.net.Total()) + " for the net, " + Megabytes(memory.beside) +
+                    " for photographs), " + Megabytes(options_.memory_limit) + " may be used");
+}
+
+void Segmenter::MakeNet(int width, int height, int64_t beside) {
   NetOptions options;
   options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
   options.precision = options_.precision;
   options.measure_engines = options_.measure_engines;
   options.engine_cache = options_.cache;
   if (options_.engine != "own") options.library = options_.engine;
-  if (options_.planned) {
-    options.planned = [&](const MemoryPlan& plan) { options_.planned(width, height, plan); };
-  }
   if (!loaded_) {
     LoadWeights(BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
                             context_, options.seed, *parameters_, options.inputs));
   }
+  if (context_.device() == Device::kCpu) {
+    MemoryPlan parameters;
+    for (const auto& [key, tensor] : parameters_->tensors()) {
+      parameters.parameters += tensor.desc().Bytes();
+    }
+    const SegmentMemory others = MemoryOf(parameters, beside);
+    options.chains = kChains;
+    // At least 1: 0 would be no limit.
+    options.memory_limit = std::max<int64_t>(options_.memory_limit - others.Total(), 1);
+  }
+  options.planned = [&](const MemoryPlan& plan) {
+    const SegmentMemory memory = MemoryOf(plan, beside);
+    CheckFits(memory);
+    if (options_.planned) options_.planned(width, height, memory);
+  };
   nets_.push_front({width, height,
                     std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_,
                                           parameters_, options)});
+}
+
+Net& Segmenter::NetOf(int width, int height, int64_t beside) {
+  const auto found = std::find_if(nets_.begin(), nets_.end(), [&](const SizedNet& sized) {
+    return sized.width == width && sized.height == height;
+  });
+  if (found != nets_.end()) {
+    nets_.splice(nets_.begin(), nets_, found);
+    const MemoryPlan& plan = nets_.front().net->memory();
+    SegmentMemory memory = MemoryOf(plan, beside);
+    memory.program -= plan.BesideParameters();
+    if (Fits(memory)) return *nets_.front().net;
+    nets_.pop_front();  // one in lower strips may
+  }
+  while (nets_.size() >= kNetsKept) nets_.pop_back();
+  try {
+    MakeNet(width, height, beside);
+  } catch (const OutOfMemory&) {
+    if (nets_.empty()) throw;
+    nets_.clear();
+    MakeNet(width, height, beside);
+  }
   return *nets_.front().net;
 }
 
-Probabilities Segmenter::Run(const Image& photo) {
+Probabilities Segmenter::Run(const Image& photo, int64_t beside) {
   LSEG_CHECK(photo.channels == 3 && photo.width > 0 && photo.height > 0,
              "a photograph to segment is RGB, not " << photo.width << "x" << photo.height << "x"
                                                     << photo.channels);
-  Net& net = NetOf(photo.width, photo.height);
+  Net& net = NetOf(photo.width, photo.height, beside);
   PhotoToInput(photo, model_, net.InputF32(inference_.input));
   net.Forward();
   const Shape& shape = net.Desc(inference_.answer).shape;

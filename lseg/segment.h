@@ -22,13 +22,24 @@
 
 namespace lseg {
 
+// What a process needs at the most while a net of a size is used, in bytes.
+struct SegmentMemory {
+  MemoryPlan net;       // on the GPU, if that is where it runs; else in the process' memory
+  int64_t program = 0;  // what was there before the weights, other nets included
+  int64_t beside = 0;   // what the caller of Run said it needs
+  int64_t Total() const { return net.Total() + program + beside; }
+};
+
 struct SegmenterOptions {
   Precision precision = Precision::kF32;
   bool measure_engines = false;  // choose the fastest by timing them, once a size
   std::string engine = "own";    // of convolutions: "own", or a library's (NetOptions.library)
   EngineCache* cache = nullptr;  // outlives the segmenter; may be null
+  // Bytes that the process may have in memory, for nets on the CPU: larger images run in lower
+  // strips. 0: what it has when the segmenter is made, and what is available then.
+  int64_t memory_limit = 0;
   // Told of each size that gets a net, before the memory for it is taken.
-  std::function<void(int width, int height, const MemoryPlan&)> planned;
+  std::function<void(int width, int height, const SegmentMemory&)> planned;
 };
 
 class Segmenter {
@@ -44,11 +55,11 @@ class Segmenter {
   // net of its own, sharing the weights; the nets of the last two sizes are kept. Throws Error
   // where the net does not take the size, its memory cannot be had (OutOfMemory), a tensor that the
   // net learns is missing in the weights (half a model gives maps that look like an answer), or an
-  // answer is no probability.
-  Probabilities Run(const Image& photo);
+  // answer is no probability. beside: bytes that the caller will have in memory beside the net.
+  Probabilities Run(const Image& photo, int64_t beside = 0);
 
   // Makes the net of a size, as Run does.
-  void Prepare(int width, int height) { NetOf(width, height); }
+  void Prepare(int width, int height, int64_t beside = 0) { NetOf(width, height, beside); }
 
   // For the log: how the net filled what the file lacks, and tensors that it has no use for.
   // Complete once a net was made.
@@ -60,10 +71,15 @@ class Segmenter {
     std::unique_ptr<Net> net;
   };
 
-  Net& NetOf(int width, int height);
+  Net& NetOf(int width, int height, int64_t beside);
+  void MakeNet(int width, int height, int64_t beside);
+  SegmentMemory MemoryOf(const MemoryPlan& net, int64_t beside) const;
+  bool Fits(const SegmentMemory& memory) const;
+  void CheckFits(const SegmentMemory& memory) const;
   void LoadWeights(const NetParts& net);
   void CheckProbabilities(const Probabilities& answer, Net& net) const;
 
+  int64_t program_;  // bytes of the process before anything was read
   std::string path_;
   WeightsFile weights_;  // emptied once they are in the net
   bool loaded_ = false;

@@ -4,6 +4,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <thread>
@@ -55,9 +56,11 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
   return work;
 }
 
-void Segment(Segmenter& segmenter, Work& work) {
+void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work) {
   Try(work, [&] {
-    work.probabilities = segmenter.Run(work.Input());
+    const int classes = static_cast<int>(segmenter.model().classes.size());
+    work.probabilities = segmenter.Run(
+        work.Input(), PhotoMemory(job, work.report.width, work.report.height, classes));
     work.input = Image();
   });
 }
@@ -124,7 +127,7 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
     segmented.Close();
   });
   while (std::optional<Work> work = read.Take()) {
-    Segment(segmenter, *work);
+    Segment(job, segmenter, *work);
     if (!segmented.Give(std::move(*work))) break;
   }
   segmented.Close();
@@ -133,6 +136,22 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
 }
 
 }  // namespace
+
+int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
+  const int64_t own = int64_t{width} * height;
+  const int64_t input = job.native ? own : int64_t{job.width} * job.height;
+  const int64_t shown = job.output_working ? input : own;
+  const int64_t images = 3 * (shown + (shown == input ? 0 : input));  // 8-bit RGB
+  const int64_t answer = 4 * classes * input, resized = shown == input ? 0 : 4 * classes * shown;
+  // Reading ends with a copy: turned upright, or resampled. Writing holds the maps at both sizes
+  // and a map whose rows are resampled; or the class map, the picture with outlines and its PNG.
+  const int64_t rows = resized > 0 ? resized / classes : 0;
+  const int64_t reading = std::max(2 * 3 * own, 3 * own + images);
+  const int64_t running = images + answer;
+  const int64_t writing = 3 * shown + std::max(resized + answer + rows,
+                                               resized + (resized > 0 ? 0 : answer) + 7 * shown);
+  return job.overlap ? reading + running + writing : std::max({reading, running, writing});
+}
 
 size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos,
                      Segmenter& segmenter,
@@ -149,7 +168,7 @@ size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos
   } else {
     for (size_t i = 0; i < photos.size(); ++i) {
       Work work = Read(job, photos, i);
-      Segment(segmenter, work);
+      Segment(job, segmenter, work);
       Write(job, photos, work);
       reporter(std::move(work.report));
     }

@@ -32,6 +32,10 @@ struct SegmentReport {
   bool out_of_memory = false;  // the error is an OutOfMemory
 };
 
+// The most bytes that photographs of a size take at once, beside the net: of the three on their way
+// where steps overlap, else of one.
+int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes);
+
 // Segments `photos` into job.out. Calls `report` once a photograph, in the list's order, from one
 // thread, not always the calling one; what fails for one photograph is reported and ends nothing.
 // What is written is bit for bit the same with and without overlap. Returns the number that failed.

@@ -37,8 +37,13 @@ Examples:
   lseg_infer --weights run/best.safetensors --input eye.jpg --out maps --threshold 0.5,0.5,0.3,0.5
 )";
 
-constexpr char kMemoryHint[] =
-    "; what helps: a smaller --width and --height, --precision bf16, or --device cpu";
+// Ends a message about memory: what a user can change.
+std::string MemoryHint(Device device) {
+  return device == Device::kCuda
+             ? "; what helps: a smaller --width and --height, --precision bf16, or --device cpu"
+             : "; what helps: a larger --memory, --output-size working, a smaller --width and "
+               "--height, or fewer --threads";
+}
 
 std::string HelpEnd() { return kHelpEnd + ("\nJPEGs are decoded by " + JpegDecoder()) + ".\n"; }
 
@@ -130,12 +135,12 @@ std::string Size(int width, int height) {
 }
 
 // One line for each photograph, in their order.
-void Tell(const PhotoList& list, const SegmentReport& report) {
+void Tell(const PhotoList& list, const SegmentReport& report, Device device) {
   const PhotoFile& photo = list.photos[report.index];
   if (!report.error.empty()) {
     const bool named = report.error.find(photo.path) != std::string::npos;
     Complain((named ? "" : photo.path + ": ") + report.error +
-             (report.out_of_memory ? kMemoryHint : "") + "; skipped");
+             (report.out_of_memory ? MemoryHint(device) : "") + "; skipped");
     return;
   }
   char seconds[32];
@@ -170,6 +175,9 @@ int Body(int argc, char** argv) {
       ("threads",
        "of the net (default: the processors that may be used); reading and writing have one each",
        text(), "N")  //
+      ("memory",
+       "that the program may have, such as 1500M or 4G, on the CPU (default: what is free)", text(),
+       "SIZE")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
@@ -185,8 +193,13 @@ int Body(int argc, char** argv) {
   segmenter_options.measure_engines = TuneFlag(*flags, context.device());
   segmenter_options.engine = EngineFlag(*flags);
   segmenter_options.cache = &cache;
-  segmenter_options.planned = [](int width, int height, const MemoryPlan& plan) {
-    Say("memory of the net at " + Size(width, height) + ": " + ToString(plan));
+  segmenter_options.memory_limit = MemoryFlag(*flags);
+  segmenter_options.planned = [&](int width, int height, const SegmentMemory& memory) {
+    Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
+    if (device == Device::kCpu && memory.beside > 0) {
+      Say("memory in all: at most " + Megabytes(memory.Total()) + ", photographs " +
+          Megabytes(memory.beside) + ", program " + Megabytes(memory.program));
+    }
   };
   Segmenter segmenter(job.weights, context, segmenter_options);
   const ModelInfo& model = segmenter.model();
@@ -194,9 +207,15 @@ int Body(int argc, char** argv) {
   MakeOutputFolder(job);
   for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
   if (job.width == 0) job.width = model.width, job.height = model.height;
-  if (!job.native) HintingAtMemory(kMemoryHint, [&] { segmenter.Prepare(job.width, job.height); });
-  const size_t failed = SegmentPhotos(job, list.photos, segmenter,
-                                      [&](const SegmentReport& report) { Tell(list, report); });
+  if (!job.native) {
+    // Photographs are as large as that at the least.
+    const int64_t beside =
+        PhotoMemory(job, job.width, job.height, static_cast<int>(model.classes.size()));
+    HintingAtMemory(MemoryHint(device), [&] { segmenter.Prepare(job.width, job.height, beside); });
+  }
+  const size_t failed =
+      SegmentPhotos(job, list.photos, segmenter,
+                    [&](const SegmentReport& report) { Tell(list, report, device); });
   for (const std::string& note : segmenter.notes()) Say(note);
   if (const std::string reason = cache.Write(); !reason.empty()) Say(reason);
   Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +

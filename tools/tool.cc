@@ -177,6 +177,19 @@ int ThreadsFlag(const cxxopts::ParseResult& flags) {
   return threads;
 }
 
+int64_t MemoryFlag(const cxxopts::ParseResult& flags) {
+  if (flags.count("memory") == 0) return 0;
+  const std::string text = flags["memory"].as<std::string>();
+  std::istringstream stream(text);
+  double number = 0;
+  char unit = 0;
+  const bool whole = stream >> number >> unit && stream.peek() == EOF;
+  if (!whole || !(number > 0 && number < 1e6) || (unit != 'M' && unit != 'G')) {
+    FailUsage("--memory '" + text + "' is no size such as 1500M or 4G");
+  }
+  return static_cast<int64_t>(number * (unit == 'M' ? 1e6 : 1e9));
+}
+
 std::string EngineFlag(const cxxopts::ParseResult& flags) {
   const std::string name = RequiredFlag(flags, "engine");
   if (name != "own" && name != "cudnn" && name != "cublas") {

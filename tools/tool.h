@@ -71,6 +71,8 @@ bool TuneFlag(const cxxopts::ParseResult& flags, Device device);
 // --threads, 1 to 1024; where it is not given, DefaultThreads() (kernels/runtime/cpus.h). OpenMP's
 // loops of the calling thread get it, too.
 int ThreadsFlag(const cxxopts::ParseResult& flags);
+// --memory: bytes, "1500M" or "4G" (powers of 1000), with fractions; 0 where it is not given.
+int64_t MemoryFlag(const cxxopts::ParseResult& flags);
 // --engine: "own", "cudnn", "cublas": who computes the convolutions on a GPU. What a library lacks
 // is said where its first plan is made.
 std::string EngineFlag(const cxxopts::ParseResult& flags);

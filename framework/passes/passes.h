@@ -93,7 +93,8 @@ struct MemoryPlan {
   int64_t workspace = 0;         // the largest of any node
   int64_t parameters = 0, gradients = 0, states = 0, inputs = 0;
   int64_t without_reuse = 0;  // what the arena would be if nothing were overlapped
-  int64_t Total() const { return arena + workspace + parameters + gradients + states + inputs; }
+  int64_t BesideParameters() const { return arena + workspace + gradients + states + inputs; }
+  int64_t Total() const { return BesideParameters() + parameters; }
 };
 // "1613 MB (activations 1354 MB, workspace 20 MB, ...)": the total, and its parts that are not 0.0.
 std::string ToString(const MemoryPlan& plan);

@@ -121,7 +121,7 @@ TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOne) {
     SCOPED_TRACE(std::to_string(chain.stages) + " stages, " + std::to_string(chain.strip_tiles) +
                  " tiles");
     NetOptions options;
-    options.chain = chain;
+    options.chains = {chain};
     const std::unique_ptr<Net> chained = Make(options);
     EXPECT_EQ(Count(*chained, "conv_chain"), (5 + chain.stages - 1) / chain.stages);
     EXPECT_EQ(Count(*chained, "conv_forward") + Count(*chained, "conv_stage_end"), 0);
@@ -136,11 +136,36 @@ TEST_F(ConvChainTest, NeedsLessMemoryTheLongerItIsAndTheLowerItsStrips) {
   };
   NetOptions apart, chained, low, long_and_low;
   apart.without_passes = {"chain_convs"};
-  low.chain = {1, 1};
-  long_and_low.chain = {2, 1};
+  low.chains = {{1, 1}};
+  long_and_low.chains = {{2, 1}};
   EXPECT_LT(bytes(chained), bytes(apart));
   EXPECT_LT(bytes(low), bytes(chained));
   EXPECT_LT(bytes(long_and_low), bytes(low));
+}
+
+TEST_F(ConvChainTest, TheFirstThatFitsTheLimitIsTaken) {
+  NetOptions options;
+  options.chains = {{1, 1024}, {2, 8}, {5, 1}};
+  std::vector<int64_t> needs;
+  for (const ChainOptions& chain : options.chains) {
+    NetOptions one;
+    one.chains = {chain};
+    needs.push_back(Make(one, 1000)->memory().BesideParameters());
+  }
+  ASSERT_GT(needs[0], needs[1]);
+  ASSERT_GT(needs[1], needs[2]);
+  for (size_t i = 0; i < needs.size(); ++i) {
+    options.memory_limit = needs[i];
+    EXPECT_EQ(Make(options, 1000)->memory().BesideParameters(), needs[i]);
+  }
+  options.memory_limit = needs.back() - 1;
+  try {
+    Make(options, 1000);
+    ADD_FAILURE() << "fits less than the least";
+  } catch (const OutOfMemory& error) {
+    EXPECT_NE(std::string(error.what()).find(Megabytes(needs.back())), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST_F(ConvChainTest, AnotherEngineStaysAlone) {

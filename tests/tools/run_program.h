@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace lseg {
 struct ProgramResult {
   int code = -1;  // 128 + signal where it was killed
   std::string out, err;
+  int64_t peak_bytes = 0;  // the most that it had in memory
 };
 
 // arguments[0] is the program's path. `scratch` is the path of two files that are made for its
@@ -38,14 +40,15 @@ inline ProgramResult RunProgram(const std::vector<std::string>& arguments,
     _exit(127);
   }
   int status = 0;
-  LSEG_CHECK(waitpid(child, &status, 0) == child, "cannot wait for " << arguments[0]);
+  rusage usage = {};
+  LSEG_CHECK(wait4(child, &status, 0, &usage) == child, "cannot wait for " << arguments[0]);
   const auto text = [&](const char* end) {
     std::ostringstream stream;
     stream << std::ifstream(scratch + end).rdbuf();
     return stream.str();
   };
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text(".out"),
-          text(".err")};
+          text(".err"), int64_t{usage.ru_maxrss} * 1024};
 }
 
 }  // namespace lseg
