@@ -270,35 +270,6 @@ TEST(Memory, OverlapsWhatDoesNotLiveTogetherAndRepeatsTheNumbers) {
   for (const float value : apart.Read("a")) ASSERT_GE(value, 0);  // the fused ReLU's output
 }
 
-TEST(Memory, IsToldWithItsParts) {
-  MemoryPlan plan;
-  plan.arena = 1'354'400'000;
-  plan.workspace = 9'960'000;
-  plan.parameters = 49'000;
-  EXPECT_EQ(ToString(plan), "1364 MB (activations 1354 MB, workspace 10.0 MB)");
-  EXPECT_EQ(ToString(MemoryPlan()), "0.0 MB");
-}
-
-TEST(Memory, ThePlanIsToldBeforeTheNetIsThere) {
-  Context context;
-  int told = 0;
-  std::unique_ptr<Net> net;
-  NetOptions options;
-  MemoryPlan plan;
-  options.planned = [&](const MemoryPlan& p) {
-    ++told;
-    EXPECT_EQ(net, nullptr);
-    plan = p;
-  };
-  net = std::make_unique<Net>(
-      NetDefinition::FromText(Input("data", "dim: 1 dim: 1 dim: 8 dim: 8") + Pool("p", "data"),
-                              "test.prototxt"),
-      BuiltinLayers(), context, std::make_shared<ParameterSet>(), options);
-  EXPECT_EQ(told, 1);
-  EXPECT_EQ(plan.Total(), net->memory().Total());
-  EXPECT_EQ(plan.inputs, 256);
-}
-
 TEST(Memory, NoTwoLivingTensorsOverlap) {
   Context context;
   const auto net = MakeTrainableNet(SmallNet(), context, std::make_shared<ParameterSet>());
