@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <fstream>
 #include <iostream>
 
@@ -16,6 +15,7 @@
 #include "kernels/conv_libraries.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/runtime/recording.h"
+#include "tools/tool.h"
 
 namespace lseg {
 namespace {
@@ -194,11 +194,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace lseg
 
-int main(int argc, char** argv) {
-  try {
-    return lseg::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "bench_gpu: " << error.what() << "\n";
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Main); }

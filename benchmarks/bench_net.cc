@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cxxopts.hpp>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "framework/weights.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
+#include "tools/tool.h"
 
 #if LSEG_WITH_CUDA
 #include "kernels/cuda/launch.h"
@@ -315,11 +315,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace lseg
 
-int main(int argc, char** argv) {
-  try {
-    return lseg::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "bench_net: " << error.what() << "\n";
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Main); }

@@ -6,11 +6,6 @@
 namespace lseg {
 namespace {
 
-// Labels and indices carry no gradient.
-bool IsFloat(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
 // Tensors through which something that learns is reached.
 std::vector<bool> WantedTensors(const Graph& graph, const std::vector<NetParam>& params,
                                 bool inputs_too) {

@@ -30,12 +30,7 @@ __device__ __forceinline__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
 
-// Whether WithElementType knows the type.
-inline bool IsFloat(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
-}
-
-// Calls f(T{}) with the type of `dtype`: WithElementType(dtype, [&](auto t) { using T =
+// Calls f(T{}) with the type of `dtype` (IsFloat): WithElementType(dtype, [&](auto t) { using T =
 // decltype(t);
 template <typename F>
 void WithElementType(DType dtype, F f) {

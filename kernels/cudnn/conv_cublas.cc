@@ -55,10 +55,6 @@ cudaDataType_t TypeOf(DType dtype) {
   return dtype == DType::kF32 ? CUDA_R_32F : dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
-bool IsFloat(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
 // A matrix in memory: rows lie next to each other (row_major) or columns do, `stride` apart.
 struct Matrix {
   const void* data;

@@ -180,11 +180,8 @@ class CudnnPlan : public ConvPlan {
 bool SupportsConvCudnn(const Context& context, const ConvParams& p, ConvDirection direction,
                        ConvFormats formats) {
   const auto plain = [](Format f) { return f == Format::kNCHW || f == Format::kNHWC; };
-  const auto is_float = [](DType t) {
-    return t == DType::kF32 || t == DType::kBF16 || t == DType::kF16;
-  };
-  if (!plain(formats.src) || !plain(formats.dst) || !is_float(formats.src_dtype) ||
-      !is_float(formats.dst_dtype) || p.HasStageEnd() || p.relu_gradient) {
+  if (!plain(formats.src) || !plain(formats.dst) || !IsFloat(formats.src_dtype) ||
+      !IsFloat(formats.dst_dtype) || p.HasStageEnd() || p.relu_gradient) {
     return false;
   }
   const bool narrow = formats.src_dtype != DType::kF32 && formats.dst_dtype != DType::kF32;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "framework/definition.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "framework/file.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

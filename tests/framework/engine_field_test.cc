@@ -4,7 +4,7 @@
 
 #include "framework/net.h"
 #include "tests/device.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "framework/weights.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

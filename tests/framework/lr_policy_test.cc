@@ -6,7 +6,7 @@
 #include <string>
 
 #include "framework/solver_definition.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

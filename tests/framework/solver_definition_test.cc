@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "framework/file.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

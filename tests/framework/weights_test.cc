@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

@@ -11,7 +11,7 @@
 #include "kernels/cuda/conv_bias.h"
 #include "kernels/cuda/engine_library.h"
 #include "kernels/runtime/random.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/device_memory.h"
 

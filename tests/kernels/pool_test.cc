@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/error_of.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
@@ -146,14 +147,7 @@ TEST(PoolTest, SourceRows) {
 }
 
 TEST(PoolTest, ImpossibleCasesAreRefused) {
-  const auto message = [](const PoolParams& p) -> std::string {
-    try {
-      p.Validate();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "accepted";
-  };
+  const auto message = [](const PoolParams& p) { return ErrorOf([&] { p.Validate(); }); };
   EXPECT_THAT(message(Params({1, 1, 4, 4}, 2, 0, 0)), HasSubstr("stride 0"));
   EXPECT_THAT(message(Params({1, 1, 4, 4}, 2, 2, 2)), HasSubstr("below the kernel 2"));
   EXPECT_THAT(message(Params({1, 1, 4, 4}, 9, 2, 0)), HasSubstr("smaller kernel"));
@@ -247,13 +241,8 @@ INSTANTIATE_TEST_SUITE_P(Cuda, PoolSweep,
 
 TEST(PoolTest, WhatADeviceLacksIsRefused) {
   PoolParams p = Params({1, 16, 4, 4}, 2, 2, 0);
-  const auto message = [&](Device device) -> std::string {
-    try {
-      RunForward(device, p, Draw(1, p.src.Count()));
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "accepted";
+  const auto message = [&](Device device) {
+    return ErrorOf([&] { RunForward(device, p, Draw(1, p.src.Count())); });
   };
   p.dtype = DType::kBF16;
   EXPECT_THAT(message(Device::kCpu), HasSubstr("bf16 on the CPU"));

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "framework/proto_text.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 #include "tests/lseg/temp_folder.h"
 
 namespace lseg {

@@ -4,7 +4,7 @@
 
 #include "framework/net.h"
 #include "lseg/layers.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 #include "tests/lseg/tiny_dataset.h"
 
 namespace lseg {

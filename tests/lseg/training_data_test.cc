@@ -9,7 +9,7 @@
 #include <cstring>
 #include <set>
 
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 #include "tests/lseg/tiny_dataset.h"
 
 namespace lseg {

@@ -18,4 +18,11 @@ std::string ErrorOf(const Call& call) {
   return "";
 }
 
+// What Validate says against `params` after a change of it, "" where it accepts that.
+template <typename Params, typename Change>
+std::string RefusalOf(Params params, const Change& change) {
+  change(&params);
+  return ErrorOf([&] { params.Validate(); });
+}
+
 }  // namespace lseg
