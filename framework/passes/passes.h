@@ -19,6 +19,11 @@ void FuseConvRelu(Graph& graph);
 // (slices of side maps on their way to a concat), where the copies can be taken from the original.
 void FoldCopies(Graph& graph);
 
+// Concats of one class' planes of several side maps, a 1x1 convolution of each to one plane, and
+// the concat of these, as one op that reads the side maps; for training, what FoldHead is to
+// inference. Sums of weights' gradients are taken in another order: they differ by rounding.
+void FuseSides(Graph& graph);
+
 // Settles the memory format and the type of every activation: each op says what it takes and gives,
 // and a reorder is put where two differ. The policy's run from convolution to convolution without
 // one.

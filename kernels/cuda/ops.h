@@ -11,6 +11,7 @@
 #include "kernels/crop_resample.h"
 #include "kernels/deconv.h"
 #include "kernels/fuse_head.h"
+#include "kernels/fuse_sides.h"
 #include "kernels/pool.h"
 #include "kernels/preprocess.h"
 #include "kernels/sigmoid_loss.h"
@@ -39,6 +40,11 @@ void DeconvBackwardWeights(Context& context, const DeconvParams& params, const f
                            float* d_bias, GradMode d_bias_mode);
 
 void FuseHead(Context& context, const FuseHeadParams& params, const FuseHeadArgs& args);
+
+void FuseSidesForward(Context& context, const FuseSidesParams& params, const FuseSidesArgs& args,
+                      float* dst);
+void FuseSidesBackward(Context& context, const FuseSidesParams& params, const FuseSidesArgs& args,
+                       const float* d_dst, const FuseSidesGradients& gradients);
 
 void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
                  DType dtype);

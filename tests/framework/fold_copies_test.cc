@@ -1,7 +1,9 @@
-// The pass fold_copies: what copies are left of side maps, and that every number stays as it is.
+// The passes fold_copies and fuse_sides: what copies are left of side maps, and that every number
+// stays as it is.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
 
 #include "framework/net.h"
@@ -110,7 +112,7 @@ TEST_P(FoldCopies, LeavesTheNumbersAsTheyAre) {
   LSEG_SKIP_WITHOUT(GetParam());
   for (const bool side_losses : {false, true}) {
     const Outcome all = Train(SideMaps(side_losses), GetParam(), {"fold_copies"});
-    const Outcome folded = Train(SideMaps(side_losses), GetParam(), {});
+    const Outcome folded = Train(SideMaps(side_losses), GetParam(), {"fuse_sides"});
     EXPECT_EQ(all.numbers, folded.numbers);
     EXPECT_EQ(all.copies.size(), 2u * 7);
     EXPECT_THAT(folded.copies, ElementsAre("concat", "concat", "concat", "concat_backward",
@@ -122,7 +124,7 @@ TEST_P(FoldCopies, LeavesWhatIsToBeRead) {
   LSEG_SKIP_WITHOUT(GetParam());
   const std::vector<std::string> keep = {"side1", "up", "y2"};
   const Outcome all = Train(SideMaps(true), GetParam(), {"fold_copies"}, keep);
-  const Outcome folded = Train(SideMaps(true), GetParam(), {}, keep);
+  const Outcome folded = Train(SideMaps(true), GetParam(), {"fuse_sides"}, keep);
   EXPECT_EQ(all.numbers, folded.numbers);
   EXPECT_THAT(folded.copies, testing::Contains("crop").Times(2));
   EXPECT_THAT(folded.copies, testing::Contains("slice").Times(1));
@@ -149,6 +151,37 @@ TEST_P(FoldCopies, ChainsOfAnyKind) {
   const Outcome folded = Train(text, GetParam(), {});
   EXPECT_EQ(all.numbers, folded.numbers);
   EXPECT_LT(folded.copies.size(), all.copies.size());
+}
+
+class FuseSides : public testing::TestWithParam<Device> {};
+LSEG_ON_ALL_DEVICES(FuseSides);
+
+// Sums of 286 products in f32 and in another order: 1e-5 of their size is some 20 roundings of
+// numbers of the largest size.
+TEST_P(FuseSides, LeavesNoCopyAndTheNumbers) {
+  LSEG_SKIP_WITHOUT(GetParam());
+  for (const bool side_losses : {false, true}) {
+    const Outcome apart = Train(SideMaps(side_losses), GetParam(), {"fuse_sides"});
+    const Outcome fused = Train(SideMaps(side_losses), GetParam(), {});
+    EXPECT_THAT(fused.copies, testing::IsEmpty());
+    EXPECT_EQ(apart.numbers.size(), fused.numbers.size());
+    for (const auto& [key, values] : apart.numbers) {
+      const std::vector<float>& now = fused.numbers.at(key);
+      ASSERT_EQ(values.size(), now.size());
+      float largest = 0;
+      for (const float value : values) largest = std::max(largest, std::fabs(value));
+      for (size_t i = 0; i < values.size(); ++i) {
+        EXPECT_NEAR(values[i], now[i], 1e-5 * largest) << key << " " << i;
+      }
+    }
+  }
+}
+
+// A plane that is read elsewhere, or kept, has to be made.
+TEST_P(FuseSides, LeavesWhatIsRead) {
+  LSEG_SKIP_WITHOUT(GetParam());
+  const Outcome outcome = Train(SideMaps(true), GetParam(), {}, {"maps_x"});
+  EXPECT_THAT(outcome.copies, testing::Contains("concat").Times(3));
 }
 
 }  // namespace
