@@ -40,9 +40,18 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
              "a net on " << ToString(context.device()) << " was given parameters on "
                          << ToString(parameters_->device()));
   const NetDefinition filtered = definition.Filtered(options.phase, options.level, options.stages);
+  const int64_t limit = options.memory_limit;
+  const ChainOptions* least = nullptr;
+  int64_t least_bytes = 0, bytes = 0;
   for (const ChainOptions& chain : options.chains) {
     Compile(filtered, registry, options, chain);
-    if (options.memory_limit == 0 || plan_.BesideParameters() <= options.memory_limit) break;
+    bytes = plan_.BesideParameters();
+    if (least == nullptr || bytes < least_bytes) least = &chain, least_bytes = bytes;
+    if (limit == 0 || bytes <= limit) break;
+  }
+  // Where none fits, the one that needs the least is told.
+  if (limit > 0 && bytes > limit && bytes > least_bytes) {
+    Compile(filtered, registry, options, *least);
   }
   if (options.planned) options.planned(plan_);
   CheckFits(options.memory_limit);

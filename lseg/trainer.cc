@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "framework/file.h"
+#include "kernels/runtime/host_memory.h"
 #include "lseg/checkpoint.h"
 #include "lseg/image_labelmap_source.h"
 #include "lseg/layers.h"
@@ -164,6 +165,7 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   options.engine_cache = &cache;
   options.precision = ParsePrecision(plan_.precision);
   options.library = plan_.Library();
+  if (context_.device() == Device::kCpu) options.memory_limit = AvailableMemory();
   options.planned = [this](const MemoryPlan& plan) {
     say_("memory of the training net: " + ToString(plan));
   };

@@ -81,11 +81,14 @@ std::string Locate(const std::array<const void*, 4>& callers) {
   return nearest;
 }
 
-// This library's own code.
+// This library's own code, or the address sanitizer's, which stands before what it calls.
 bool IsOurs(const void* address) {
   Dl_info info, own;
-  return dladdr(address, &info) != 0 && dladdr(reinterpret_cast<const void*>(&IsOurs), &own) != 0 &&
-         info.dli_fbase == own.dli_fbase;
+  if (dladdr(address, &info) == 0 || dladdr(reinterpret_cast<const void*>(&IsOurs), &own) == 0) {
+    return false;
+  }
+  const bool sanitizer = info.dli_fname && BaseName(info.dli_fname).rfind("libasan", 0) == 0;
+  return sanitizer || info.dli_fbase == own.dli_fbase;
 }
 
 }  // namespace
