@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "tests/device.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {

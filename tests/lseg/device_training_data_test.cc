@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "lseg/training_data.h"
-#include "tests/framework/error_of.h"
+#include "tests/error_of.h"
 #include "tests/kernels/device_memory.h"
 #include "tests/lseg/tiny_dataset.h"
 
