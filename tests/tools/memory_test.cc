@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "lseg/image.h"
 #include "lseg/model.h"
