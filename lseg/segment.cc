@@ -117,12 +117,14 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
     CheckFits(memory);
     if (options_.planned) options_.planned(width, height, memory);
   };
-  nets_.push_front({width, height,
-                    std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_,
-                                          parameters_, options)});
+  auto net =
+      std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
+  auto input = std::make_unique<PhotoInput>(context_, model_, width, height);
+  net->AttachSource(input.get(), {inference_.input});
+  nets_.push_front({width, height, std::move(input), std::move(net)});
 }
 
-Net& Segmenter::NetOf(int width, int height, int64_t beside) {
+Segmenter::SizedNet& Segmenter::NetOf(int width, int height, int64_t beside) {
   const auto found = std::find_if(nets_.begin(), nets_.end(), [&](const SizedNet& sized) {
     return sized.width == width && sized.height == height;
   });
@@ -131,7 +133,7 @@ Net& Segmenter::NetOf(int width, int height, int64_t beside) {
     const MemoryPlan& plan = nets_.front().net->memory();
     SegmentMemory memory = MemoryOf(plan, beside);
     memory.program -= plan.BesideParameters();
-    if (Fits(memory)) return *nets_.front().net;
+    if (Fits(memory)) return nets_.front();
     nets_.pop_front();  // one in lower strips may
   }
   while (nets_.size() >= kNetsKept) nets_.pop_back();
@@ -142,15 +144,17 @@ Net& Segmenter::NetOf(int width, int height, int64_t beside) {
     nets_.clear();
     MakeNet(width, height, beside);
   }
-  return *nets_.front().net;
+  return nets_.front();
 }
 
 Probabilities Segmenter::Run(const Image& photo, int64_t beside) {
   LSEG_CHECK(photo.channels == 3 && photo.width > 0 && photo.height > 0,
              "a photograph to segment is RGB, not " << photo.width << "x" << photo.height << "x"
                                                     << photo.channels);
-  Net& net = NetOf(photo.width, photo.height, beside);
-  PhotoToInput(photo, model_, net.InputF32(inference_.input));
+  const SizedNet& sized = NetOf(photo.width, photo.height, beside);
+  Net& net = *sized.net;
+  sized.input->Set(photo);
+  net.Fetch(0);
   net.Forward();
   const Shape& shape = net.Desc(inference_.answer).shape;
   LSEG_CHECK(shape.n == 1 && shape.c == static_cast<int64_t>(model_.classes.size()),
@@ -171,16 +175,6 @@ void Segmenter::CheckProbabilities(const Probabilities& answer, Net& net) const 
   LSEG_FAIL(path_ << ": the net answers " << *wrong << " where a probability was expected"
                   << (where.empty() ? "" : "; the first value that is not finite comes from ")
                   << where);
-}
-
-void PhotoToInput(const Image& photo, const ModelInfo& model, float* dst) {
-  const auto plane = static_cast<int64_t>(photo.width) * photo.height;
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < plane; ++i) {
-    for (int c = 0; c < 3; ++c) {
-      dst[c * plane + i] = (photo.pixels[3 * i + 2 - c] - model.mean_bgr[c]) * model.scale;
-    }
-  }
 }
 
 }  // namespace lseg

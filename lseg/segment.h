@@ -18,6 +18,7 @@
 #include "framework/net.h"
 #include "lseg/image.h"
 #include "lseg/model.h"
+#include "lseg/photo_input.h"
 #include "lseg/probabilities.h"
 
 namespace lseg {
@@ -68,10 +69,11 @@ class Segmenter {
  private:
   struct SizedNet {
     int width, height;
+    std::unique_ptr<PhotoInput> input;
     std::unique_ptr<Net> net;
   };
 
-  Net& NetOf(int width, int height, int64_t beside);
+  SizedNet& NetOf(int width, int height, int64_t beside);
   void MakeNet(int width, int height, int64_t beside);
   SegmentMemory MemoryOf(const MemoryPlan& net, int64_t beside) const;
   bool Fits(const SegmentMemory& memory) const;
@@ -91,8 +93,5 @@ class Segmenter {
   std::list<SizedNet> nets_;  // the latest in front
   std::vector<std::string> notes_;
 };
-
-// dst (3, height, width) = (value - mean) * scale, channels B G R, from an RGB photograph.
-void PhotoToInput(const Image& photo, const ModelInfo& model, float* dst);
 
 }  // namespace lseg

@@ -70,7 +70,8 @@ void Validation::AddListed(const ListEntry& entry, PrEvaluator* evaluator) {
   }
   const Shape shape{1, 3, photo.height, photo.width};
   Net& net = NetFor(shape);
-  PhotoToInput(photo, model_, net.InputF32(inference_.input));
+  photo_input_->Set(photo);
+  net.Fetch(0);
   evaluator->Add(entry.image, Answer(net, shape), truth.data(), photo.height, photo.width);
 }
 
@@ -106,6 +107,11 @@ Net& Validation::NetFor(const Shape& shape) {
     options.library = library_;
     net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
+    if (!source_) {
+      photo_input_ = std::make_unique<PhotoInput>(context_, model_, static_cast<int>(shape.w),
+                                                  static_cast<int>(shape.h));
+      net_->AttachSource(photo_input_.get(), {inference_.input});
+    }
     net_shape_ = shape;
     net_bytes_ = net_->memory().Total();
   }

@@ -12,6 +12,7 @@
 #include "lseg/image_labelmap_source.h"
 #include "lseg/metrics.h"
 #include "lseg/model.h"
+#include "lseg/photo_input.h"
 #include "lseg/train_plan.h"
 
 namespace lseg {
@@ -53,6 +54,7 @@ class Validation {
   std::vector<ListEntry> entries_;
   std::unique_ptr<ImageLabelmapSource> source_;  // null: entries_
   int64_t count_ = 0;                            // images, or batches of the source
+  std::unique_ptr<PhotoInput> photo_input_;      // where there are entries_
   std::unique_ptr<Net> net_;                     // of the latest size, during a run
   Shape net_shape_;
   int64_t net_bytes_ = 0;
