@@ -189,6 +189,22 @@ void BenchBinLoss(GpuBench& bench, const Shape& map, bool masks, const std::stri
             BinLossBackward(bench.context, params, t.At<float>(run, 0), t.At<uint8_t>(run, 1),
                             t.At<BinLossStats>(run, 2), 1, t.At<float>(run, 4), GradMode::kWrite);
           });
+  constexpr size_t kLosses = 6;  // of a training step
+  std::vector<TensorSpec> all = {label};
+  for (size_t i = 0; i < kLosses; ++i) all.insert(all.end(), {logits, stats, loss, logits});
+  Measure(bench, "six bin losses forward and backward" + of, all,
+          2 * BytesOf({label}) + kLosses * 3 * BytesOf({logits}), [&](const Tensors& t, int run) {
+            std::vector<BinLossTask> tasks;
+            std::vector<BinLossGradientTask> gradients;
+            for (size_t at = 1; at < all.size(); at += 4) {
+              auto* found = t.At<BinLossStats>(run, at + 1);
+              tasks.push_back({t.At<float>(run, at), found, t.At<float>(run, at + 2)});
+              gradients.push_back(
+                  {t.At<float>(run, at), found, 1, t.At<float>(run, at + 3), GradMode::kWrite});
+            }
+            BinLossesForward(bench.context, params, t.At<uint8_t>(run, 0), tasks);
+            BinLossesBackward(bench.context, params, t.At<uint8_t>(run, 0), gradients);
+          });
 }
 
 void BenchSigmoid(GpuBench& bench, const Shape& map, const std::string& at) {

@@ -74,6 +74,7 @@ struct FormatPolicy {
 };
 
 class GradientBuilder;
+struct BinLosses;
 struct BoxCopyParams;
 struct BoxCopyPart;
 class ConvPlan;
@@ -117,6 +118,7 @@ class Op {
   virtual const DeconvParams* AsDeconv() const { return nullptr; }
   virtual const PoolParams* AsPool() const { return nullptr; }
   virtual const std::vector<BoxCopyPart>* AsBoxCopies() const { return nullptr; }
+  virtual const BinLosses* AsBinLosses() const { return nullptr; }
 
   // Where output element (y, x) of output 0 lies in input 0; nothing for ops without such a map.
   virtual std::optional<AxisMap> Map(bool /*vertical*/) const { return std::nullopt; }

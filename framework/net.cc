@@ -95,6 +95,7 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
   if (runs("fuse_conv_relu")) FuseConvRelu(graph);
   if (runs("fold_copies")) FoldCopies(graph);
   if (own && runs("fuse_sides")) FuseSides(graph);
+  if (runs("join_losses")) JoinLosses(graph);
   if (!training && own && formats && runs("fuse_stage_ends"))
     FuseStageEnds(graph, context_, policy);
   if (formats) AssignFormats(graph, policy);

@@ -56,8 +56,8 @@ struct NetOptions {
   int64_t memory_limit = 0;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_sides" (finds nothing without "fold_copies"),
-  // "fuse_stage_ends", "fuse_relu_gradients", "assign_formats" (everything stays NCHW; no stage ends
-  // then), "chain_convs".
+  // "join_losses", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats" (everything stays
+  // NCHW; no stage ends then), "chain_convs".
   std::set<std::string> without_passes;
 };
 

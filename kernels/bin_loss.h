@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/host_device.h"
@@ -35,6 +36,7 @@ struct BinLossParams {
   float scale = 1;  // multiplies loss and gradient (loss normalisation)
 
   void Validate() const;
+  bool operator==(const BinLossParams&) const = default;
   // Bytes of `stats`: what forward finds out and backward needs, and behind it the place where
   // forward gathers its partial sums.
   int64_t StatsBytes() const;
@@ -63,11 +65,32 @@ struct BinLossStats {
 // DeviceFault::kBadLabel, at the next Synchronize.
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss);
+// Several losses of one shape against one label, each as BinLossForward has it, to the bit; on a
+// GPU kMostBinLosses of them by one launch, which take the label from cache but for the first.
+constexpr int kMostBinLosses = 8;
+struct BinLossTask {
+  const float* logits;
+  BinLossStats* stats;
+  float* loss;
+};
+void BinLossesForward(Context& context, const BinLossParams& params, const uint8_t* label,
+                      std::span<const BinLossTask> tasks);
 // d_logits by mode, times loss_weight (the gradient of the loss' top) and, where it is given,
 // loss_scale[0] (memory of the device), which the update takes off again (kernels/update.h).
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
                      float* d_logits, GradMode d_logits_mode, const float* loss_scale = nullptr);
+// No two may have the same d_logits.
+struct BinLossGradientTask {
+  const float* logits;
+  const BinLossStats* stats;
+  float loss_weight;
+  float* d_logits;
+  GradMode mode;
+};
+void BinLossesBackward(Context& context, const BinLossParams& params, const uint8_t* label,
+                       std::span<const BinLossGradientTask> tasks,
+                       const float* loss_scale = nullptr);
 
 // The logits ln p/(1-p) of .2 .4 .6 .8, at which bins 1 to 4 begin: -ln 4, -ln 1.5, ln 1.5, ln 4.
 inline constexpr float kBinEdges[4] = {-1.3862944f, -0.4054651f, 0.4054651f, 1.3862944f};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "framework/layer.h"
+#include "kernels/bin_loss.h"
 #include "kernels/box_copy.h"
 #include "kernels/conv.h"
 #include "kernels/sigmoid_loss.h"
@@ -40,6 +41,14 @@ struct BoxCopyPart {
   BoxCopyParams params;
 };
 std::unique_ptr<Op> MakeBoxCopyOp(std::string name, std::vector<BoxCopyPart> parts);
+
+// Multi-channel bin losses of one shape against one label, each with its weight in the objective.
+// Inputs: label, then the logits. Outputs: value and statistics of each.
+struct BinLosses {
+  BinLossParams params;
+  std::vector<float> weights;
+};
+std::unique_ptr<Op> MakeBinLossOp(BinLosses losses);
 
 // `tensor` as the wanted element type (u8 labels, f32 targets), through a cast node where it
 // differs.

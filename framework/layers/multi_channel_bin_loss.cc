@@ -5,41 +5,56 @@
 namespace lseg {
 namespace {
 
-// Inputs: logits, label, stats, loss scale. Output: d_logits.
+// Inputs: label, loss scale, then logits and stats of each loss. Outputs: d_logits of each.
 class BinLossBackwardOp : public Op {
  public:
-  BinLossBackwardOp(const BinLossParams& params, float weight) : params_(params), weight_(weight) {}
+  explicit BinLossBackwardOp(BinLosses losses) : losses_(std::move(losses)) {}
   std::string Name() const override { return "bin_loss_backward"; }
   void Run(Context& context, const OpArgs& args) const override {
-    BinLossBackward(context, params_, args.f32_in(0), static_cast<const uint8_t*>(args.in[1]),
-                    static_cast<const BinLossStats*>(args.in[2]), weight_, args.f32_out(0),
-                    args.modes[0], args.f32_in(3));
+    std::vector<BinLossGradientTask> tasks;
+    for (int i = 0; i < static_cast<int>(losses_.weights.size()); ++i) {
+      tasks.push_back({args.f32_in(2 + 2 * i), static_cast<const BinLossStats*>(args.in[3 + 2 * i]),
+                       losses_.weights[i], args.f32_out(i), args.modes[i]});
+    }
+    BinLossesBackward(context, losses_.params, static_cast<const uint8_t*>(args.in[0]), tasks,
+                      args.f32_in(1));
   }
 
  private:
-  BinLossParams params_;
-  float weight_;
+  BinLosses losses_;
 };
 
-// Inputs: logits, label. Outputs: loss, stats.
+// Inputs: label, then logits of each loss. Outputs: value and stats of each.
 class BinLossForwardOp : public Op {
  public:
-  BinLossForwardOp(const BinLossParams& params, float weight) : params_(params), weight_(weight) {}
+  explicit BinLossForwardOp(BinLosses losses) : losses_(std::move(losses)) {}
   std::string Name() const override { return "bin_loss_forward"; }
+  const BinLosses* AsBinLosses() const override { return &losses_; }
   void AddGradient(GradientBuilder& builder) const override {
-    if (builder.OutputGradient(0) == kNoTensor || !builder.Wanted(0)) return;
-    builder.AddGradientNode(
-        std::make_unique<BinLossBackwardOp>(params_, weight_),
-        {builder.input(0), builder.input(1), builder.output(1), builder.loss_scale()}, {0});
+    BinLosses wanted{losses_.params, {}};
+    std::vector<TensorId> inputs = {builder.input(0), builder.loss_scale()};
+    std::vector<int> targets;
+    for (int i = 0; i < static_cast<int>(losses_.weights.size()); ++i) {
+      if (builder.OutputGradient(2 * i) == kNoTensor || !builder.Wanted(1 + i)) continue;
+      wanted.weights.push_back(losses_.weights[i]);
+      inputs.insert(inputs.end(), {builder.input(1 + i), builder.output(2 * i + 1)});
+      targets.push_back(1 + i);
+    }
+    if (targets.empty()) return;
+    builder.AddGradientNode(std::make_unique<BinLossBackwardOp>(std::move(wanted)),
+                            std::move(inputs), targets);
   }
   void Run(Context& context, const OpArgs& args) const override {
-    BinLossForward(context, params_, args.f32_in(0), static_cast<const uint8_t*>(args.in[1]),
-                   static_cast<BinLossStats*>(args.out[1]), args.f32_out(0));
+    std::vector<BinLossTask> tasks;
+    for (int i = 0; i < static_cast<int>(losses_.weights.size()); ++i) {
+      tasks.push_back({args.f32_in(1 + i), static_cast<BinLossStats*>(args.out[2 * i + 1]),
+                       args.f32_out(2 * i)});
+    }
+    BinLossesForward(context, losses_.params, static_cast<const uint8_t*>(args.in[0]), tasks);
   }
 
  private:
-  BinLossParams params_;
-  float weight_;
+  BinLosses losses_;
 };
 
 // The factor of loss_param's normalization. The published loss is a sum over pixels and a mean over
@@ -59,6 +74,10 @@ float Scale(const LayerBuilder& builder, const Shape& logits) {
 }
 
 }  // namespace
+
+std::unique_ptr<Op> MakeBinLossOp(BinLosses losses) {
+  return std::make_unique<BinLossForwardOp>(std::move(losses));
+}
 
 void BuildMultiChannelBinLoss(LayerBuilder& builder) {
   const caffe::MCBSCELossParameter& param = builder.param().mcbsce_loss_param();
@@ -84,7 +103,7 @@ void BuildMultiChannelBinLoss(LayerBuilder& builder) {
   const TensorId stats =
       builder.AddTemporary("bin statistics", {1, 1, 1, loss.StatsBytes()}, DType::kU8);
   const float weight = builder.AddLoss(top);
-  builder.AddNode(std::make_unique<BinLossForwardOp>(loss, weight), {logits, label}, {top, stats});
+  builder.AddNode(MakeBinLossOp({loss, {weight}}), {label, logits}, {top, stats});
 }
 
 }  // namespace lseg

@@ -24,6 +24,9 @@ void FoldCopies(Graph& graph);
 // inference. Sums of weights' gradients are taken in another order: they differ by rounding.
 void FuseSides(Graph& graph);
 
+// Bin losses of one shape against one label, as those of L-Seg's side maps, as one op.
+void JoinLosses(Graph& graph);
+
 // Settles the memory format and the type of every activation: each op says what it takes and gives,
 // and a reorder is put where two differ. The policy's run from convolution to convolution without
 // one.

@@ -122,6 +122,53 @@ void AddStats(const BinLossStats& part, BinLossStats* sum) {
   }
 }
 
+void Forward(const Context& context, const BinLossParams& params, const uint8_t* label,
+             const BinLossTask& task) {
+  const Shape& shape = params.logits;
+  const int64_t planes = shape.n * shape.c, bands = Bands(shape);
+  BinLossStats *const stats = task.stats, *const parts = stats + planes;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    for (int64_t band = 0; band < bands; ++band) {
+      const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
+      const int64_t begin = shape.h * band / bands * shape.w;
+      const int64_t end = shape.h * (band + 1) / bands * shape.w;
+      BinLossStats sum{};
+      AddPixels(end - begin, task.logits + plane * shape.h * shape.w + begin, view.plane + begin,
+                view.positive, &sum);
+      parts[plane * bands + band] = sum;
+    }
+  }
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    stats[plane] = BinLossStats{};
+    for (int64_t band = 0; band < bands; ++band) {
+      AddStats(parts[plane * bands + band], &stats[plane]);
+    }
+  }
+  double sum = 0;
+  for (int64_t n = 0; n < shape.n; ++n) sum += FinishImage(params, stats + n * shape.c);
+  *task.loss = static_cast<float>(sum);
+}
+
+void Backward(const Context& context, const BinLossParams& params, const uint8_t* label,
+              const BinLossGradientTask& task, const float* loss_scale) {
+  const float factor = loss_scale == nullptr ? task.loss_weight : task.loss_weight * *loss_scale;
+  const Shape& shape = params.logits;
+  const int64_t planes = shape.n * shape.c;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    for (int64_t row = 0; row < shape.h; ++row) {
+      const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
+      const BinLossStats& s = task.stats[plane];
+      const Gradient gradient{view.positive, GradientEdge(params, s), s.weight_positive * factor,
+                              s.weight_negative * factor};
+      const int64_t at = plane * shape.h * shape.w + row * shape.w;
+      GradientPixels(shape.w, gradient, task.logits + at, view.plane + row * shape.w,
+                     task.d_logits + at, task.mode == GradMode::kAdd);
+    }
+  }
+}
+
 }  // namespace
 
 void BinLossParams::Validate() const {
@@ -145,56 +192,31 @@ int64_t BinLossParams::StatsBytes() const {
 
 void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
                     const uint8_t* label, BinLossStats* stats, float* loss) {
+  const BinLossTask task = {logits, stats, loss};
+  BinLossesForward(context, params, label, {&task, 1});
+}
+
+void BinLossesForward(Context& context, const BinLossParams& params, const uint8_t* label,
+                      std::span<const BinLossTask> tasks) {
   params.Validate();
-  LSEG_ON_CUDA(context, BinLossForward(context, params, logits, label, stats, loss));
+  LSEG_ON_CUDA(context, BinLossesForward(context, params, label, tasks));
   CheckLabels(context, params, label);
-  const Shape& shape = params.logits;
-  const int64_t planes = shape.n * shape.c, bands = Bands(shape);
-  BinLossStats* const parts = stats + planes;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
-  for (int64_t plane = 0; plane < planes; ++plane) {
-    for (int64_t band = 0; band < bands; ++band) {
-      const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
-      const int64_t begin = shape.h * band / bands * shape.w;
-      const int64_t end = shape.h * (band + 1) / bands * shape.w;
-      BinLossStats sum{};
-      AddPixels(end - begin, logits + plane * shape.h * shape.w + begin, view.plane + begin,
-                view.positive, &sum);
-      parts[plane * bands + band] = sum;
-    }
-  }
-  for (int64_t plane = 0; plane < planes; ++plane) {
-    stats[plane] = BinLossStats{};
-    for (int64_t band = 0; band < bands; ++band) {
-      AddStats(parts[plane * bands + band], &stats[plane]);
-    }
-  }
-  double sum = 0;
-  for (int64_t n = 0; n < shape.n; ++n) sum += FinishImage(params, stats + n * shape.c);
-  *loss = static_cast<float>(sum);
+  for (const BinLossTask& task : tasks) Forward(context, params, label, task);
 }
 
 void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
                      const uint8_t* label, const BinLossStats* stats, float loss_weight,
                      float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
+  const BinLossGradientTask task = {logits, stats, loss_weight, d_logits, d_logits_mode};
+  BinLossesBackward(context, params, label, {&task, 1}, loss_scale);
+}
+
+void BinLossesBackward(Context& context, const BinLossParams& params, const uint8_t* label,
+                       std::span<const BinLossGradientTask> tasks, const float* loss_scale) {
   params.Validate();
-  if (d_logits_mode == GradMode::kSkip) return;
-  LSEG_ON_CUDA(context, BinLossBackward(context, params, logits, label, stats, loss_weight,
-                                        d_logits, d_logits_mode, loss_scale));
-  const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
-  const Shape& shape = params.logits;
-  const int64_t planes = shape.n * shape.c;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(context.threads())
-  for (int64_t plane = 0; plane < planes; ++plane) {
-    for (int64_t row = 0; row < shape.h; ++row) {
-      const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
-      const BinLossStats& s = stats[plane];
-      const Gradient gradient{view.positive, GradientEdge(params, s), s.weight_positive * factor,
-                              s.weight_negative * factor};
-      const int64_t at = plane * shape.h * shape.w + row * shape.w;
-      GradientPixels(shape.w, gradient, logits + at, view.plane + row * shape.w, d_logits + at,
-                     d_logits_mode == GradMode::kAdd);
-    }
+  LSEG_ON_CUDA(context, BinLossesBackward(context, params, label, tasks, loss_scale));
+  for (const BinLossGradientTask& task : tasks) {
+    if (task.mode != GradMode::kSkip) Backward(context, params, label, task, loss_scale);
   }
 }
 

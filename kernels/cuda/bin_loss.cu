@@ -3,6 +3,7 @@
 // a second kernel of one block adds the blocks in a fixed order, finds cut-offs and weights, and
 // writes the loss. Backward reads the same and writes the gradient. Backward is bound by memory,
 // forward by arithmetic: about 80 instructions a logit, fewer where a warp holds easy negatives.
+// Losses against one label go by one launch, along the grid's z.
 #include "kernels/bin_loss.h"
 #include "kernels/bin_loss_cutoff.h"
 #include "kernels/cuda/launch.h"
@@ -26,23 +27,30 @@ struct Parts {
   int32_t* counts;
 };
 
-Parts PartsOf(const BinLossParams& params, BinLossStats* stats) {
+__device__ Parts PartsOf(const BinLossParams& params, BinLossStats* stats) {
   const int64_t planes = params.logits.n * params.logits.c;
   auto* sums = reinterpret_cast<double*>(stats + planes);
   static_assert(kClasses * (sizeof(double) + sizeof(int32_t)) <= sizeof(BinLossStats));
   return {sums, reinterpret_cast<int32_t*>(sums + planes * kClasses * params.Blocks())};
 }
 
-// A thread's pixels, kWidth at a time; channels first..first + used - 1 of image n.
+// What a launch takes.
+template <class Task>
+struct Tasks {
+  Task at[kMostBinLosses];
+};
+
+// A thread's pixels, kWidth at a time; channels first..first + used - 1 of image n, of a task.
 struct Place {
   int64_t n, first, plane;  // plane: pixels of one
-  int used;
+  int used, task;
 
   __device__ explicit Place(const Shape& logits)
-      : n(blockIdx.z),
+      : n(blockIdx.z % logits.n),
         first(int64_t{blockIdx.y} * kChannels),
         plane(logits.h * logits.w),
-        used(static_cast<int>(min(int64_t{kChannels}, logits.c - first))) {}
+        used(static_cast<int>(min(int64_t{kChannels}, logits.c - first))),
+        task(static_cast<int>(blockIdx.z / logits.n)) {}
 };
 
 // Labels of kWidth pixels for the channels of a block; kMasks: each has its own.
@@ -133,10 +141,12 @@ __device__ void WriteParts(const BinLossParams& params, const Place& place,
 
 template <int kWidth, bool kMasks>
 __global__ void __launch_bounds__(kThreads)
-    SumBlocks(const __grid_constant__ BinLossParams params, const float* logits,
-              const uint8_t* label, Parts parts, int32_t* fault) {
+    SumBlocks(const __grid_constant__ BinLossParams params,
+              const __grid_constant__ Tasks<BinLossTask> tasks, const uint8_t* label,
+              int32_t* fault) {
   const Place place(params.logits);
-  const float* z_of_channel = logits + (place.n * params.logits.c + place.first) * place.plane;
+  const BinLossTask& task = tasks.at[place.task];
+  const float* z_of_channel = task.logits + (place.n * params.logits.c + place.first) * place.plane;
   Gathered gathered;
   bool bad = false;
   const int limit = kMasks ? 1 : static_cast<int>(params.logits.c);
@@ -160,13 +170,15 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   if (bad) atomicCAS(fault, 0, static_cast<int32_t>(DeviceFault::kBadLabel));
-  WriteParts(params, place, gathered, parts);
+  WriteParts(params, place, gathered, PartsOf(params, task.stats));
 }
 
-// A warp adds one class of one plane, a thread finishes an image.
+// A block a task: a warp adds one class of one plane, a thread finishes an image.
 __global__ void __launch_bounds__(kFinishThreads)
-    Finish(const __grid_constant__ BinLossParams params, Parts parts, BinLossStats* stats,
-           float* loss) {
+    Finish(const __grid_constant__ BinLossParams params,
+           const __grid_constant__ Tasks<BinLossTask> tasks) {
+  BinLossStats* stats = tasks.at[blockIdx.x].stats;
+  const Parts parts = PartsOf(params, stats);
   const int64_t planes = params.logits.n * params.logits.c, blocks = params.Blocks();
   for (int64_t row = threadIdx.x / 32; row < planes * kClasses; row += kFinishThreads / 32) {
     double sum = 0;
@@ -189,7 +201,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     sum += FinishImage(params, stats + n * params.logits.c);
   }
   sum = BlockSum<kFinishThreads>(sum);
-  if (threadIdx.x == 0) *loss = static_cast<float>(sum);
+  if (threadIdx.x == 0) *tasks.at[blockIdx.x].loss = static_cast<float>(sum);
 }
 
 struct Gradient {
@@ -205,16 +217,18 @@ struct Gradient {
 
 template <int kWidth, bool kMasks>
 __global__ void __launch_bounds__(kThreads)
-    GradientOfPixels(const __grid_constant__ BinLossParams params, const float* logits,
-                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     const float* loss_scale, bool add, float* d_logits) {
+    GradientOfPixels(const __grid_constant__ BinLossParams params,
+                     const __grid_constant__ Tasks<BinLossGradientTask> tasks, const uint8_t* label,
+                     const float* loss_scale) {
   const Place place(params.logits);
+  const BinLossGradientTask& task = tasks.at[place.task];
+  const bool add = task.mode == GradMode::kAdd;
   const int64_t first_plane = place.n * params.logits.c + place.first;
   const int64_t pixel = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWidth;
   __shared__ Gradient gradients[kChannels];
   if (threadIdx.x < place.used) {
-    const BinLossStats& s = stats[first_plane + threadIdx.x];
-    const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
+    const BinLossStats& s = task.stats[first_plane + threadIdx.x];
+    const float factor = loss_scale == nullptr ? task.loss_weight : task.loss_weight * *loss_scale;
     gradients[threadIdx.x] = {GradientEdge(params, s), s.weight_positive * factor,
                               s.weight_negative * factor};
   }
@@ -224,7 +238,7 @@ __global__ void __launch_bounds__(kThreads)
     labels.Read(params, place, label, pixel);
     for (int c = 0; c < kChannels; ++c) {
       if (c < place.used) {
-        z[c] = Load<kWidth>(logits + (first_plane + c) * place.plane + pixel);
+        z[c] = Load<kWidth>(task.logits + (first_plane + c) * place.plane + pixel);
       }
     }
   }
@@ -232,7 +246,7 @@ __global__ void __launch_bounds__(kThreads)
   if (pixel >= place.plane) return;
   for (int c = 0; c < kChannels; ++c) {
     if (c >= place.used) break;
-    float* to = d_logits + (first_plane + c) * place.plane + pixel;
+    float* to = task.d_logits + (first_plane + c) * place.plane + pixel;
     Vector<float, kWidth> result;
     if (add) result = Load<kWidth>(to);
     for (int i = 0; i < kWidth; ++i) {
@@ -243,58 +257,92 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-bool InVectors(const BinLossParams& params, const float* logits, const uint8_t* label,
-               const float* d_logits) {
-  return params.logits.h * params.logits.w % 4 == 0 && IsAligned(logits, 16) &&
-         IsAligned(label, 4) && IsAligned(d_logits, 16);
+bool InVectors(const BinLossParams& params, const uint8_t* label) {
+  return params.logits.h * params.logits.w % 4 == 0 && IsAligned(label, 4);
 }
 
-dim3 GridOf(const BinLossParams& params, int64_t blocks) {
-  LSEG_CHECK(params.logits.n <= 65535,
-             "bin loss on a GPU: a batch of " << params.logits.n << ", the limit is 65535");
+dim3 GridOf(const BinLossParams& params, int64_t blocks, int tasks) {
+  LSEG_CHECK(params.logits.n * kMostBinLosses <= 65535, "bin loss on a GPU: a batch of "
+                                                            << params.logits.n << ", the limit is "
+                                                            << 65535 / kMostBinLosses);
   return dim3(static_cast<unsigned>(blocks),
               static_cast<unsigned>(CeilDiv(params.logits.c, kChannels)),
-              static_cast<unsigned>(params.logits.n));
+              static_cast<unsigned>(params.logits.n * tasks));
 }
 
-}  // namespace
-
-void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
-                    const uint8_t* label, BinLossStats* stats, float* loss) {
-  const Parts parts = PartsOf(params, stats);
-  const dim3 grid = GridOf(params, params.Blocks());
+void Forward(const Context& context, const BinLossParams& params, const uint8_t* label,
+             const Tasks<BinLossTask>& tasks, int count) {
+  bool vectors = InVectors(params, label);
+  for (int i = 0; i < count; ++i) vectors = vectors && IsAligned(tasks.at[i].logits, 16);
   const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, parts,
-                                                     FaultWord(context));
+    kernel<<<GridOf(params, params.Blocks(), count), kThreads, 0, StreamOf(context)>>>(
+        params, tasks, label, FaultWord(context));
   };
   const bool masks = params.label.c > 1;
-  if (InVectors(params, logits, label, nullptr)) {
+  if (vectors) {
     masks ? launch(SumBlocks<4, true>) : launch(SumBlocks<4, false>);
   } else {
     masks ? launch(SumBlocks<1, true>) : launch(SumBlocks<1, false>);
   }
   CheckLaunch("bin loss");
-  Finish<<<1, kFinishThreads, 0, StreamOf(context)>>>(params, parts, stats, loss);
+  Finish<<<static_cast<unsigned>(count), kFinishThreads, 0, StreamOf(context)>>>(params, tasks);
   CheckLaunch("bin loss' cut-offs");
 }
 
-void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
-                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode, const float* loss_scale) {
-  const bool vectors = InVectors(params, logits, label, d_logits);
-  const bool masks = params.label.c > 1, add = d_logits_mode == GradMode::kAdd;
-  const int64_t pixels = params.logits.h * params.logits.w;
-  const dim3 grid = GridOf(params, CeilDiv(pixels, kThreads * (vectors ? 4 : 1)));
+void Backward(const Context& context, const BinLossParams& params, const uint8_t* label,
+              const Tasks<BinLossGradientTask>& tasks, int count, const float* loss_scale) {
+  bool vectors = InVectors(params, label);
+  for (int i = 0; i < count; ++i) {
+    const BinLossGradientTask& task = tasks.at[i];
+    vectors = vectors && IsAligned(task.logits, 16) && IsAligned(task.d_logits, 16);
+  }
+  const int64_t blocks = CeilDiv(params.logits.h * params.logits.w, kThreads * (vectors ? 4 : 1));
   const auto launch = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(params, logits, label, stats, loss_weight,
-                                                     loss_scale, add, d_logits);
+    kernel<<<GridOf(params, blocks, count), kThreads, 0, StreamOf(context)>>>(params, tasks, label,
+                                                                              loss_scale);
   };
+  const bool masks = params.label.c > 1;
   if (vectors) {
     masks ? launch(GradientOfPixels<4, true>) : launch(GradientOfPixels<4, false>);
   } else {
     masks ? launch(GradientOfPixels<1, true>) : launch(GradientOfPixels<1, false>);
   }
   CheckLaunch("bin loss backward");
+}
+
+// Calls launch(tasks, count) for as many at a time as a launch takes.
+template <class Task, class Launch>
+void InLaunches(std::span<const Task> tasks, Launch launch) {
+  Tasks<Task> some = {};
+  int count = 0;
+  for (const Task& task : tasks) {
+    some.at[count++] = task;
+    if (count < kMostBinLosses) continue;
+    launch(some, count);
+    count = 0;
+  }
+  if (count > 0) launch(some, count);
+}
+
+}  // namespace
+
+void BinLossesForward(Context& context, const BinLossParams& params, const uint8_t* label,
+                      std::span<const BinLossTask> tasks) {
+  InLaunches(tasks, [&](const Tasks<BinLossTask>& some, int count) {
+    Forward(context, params, label, some, count);
+  });
+}
+
+void BinLossesBackward(Context& context, const BinLossParams& params, const uint8_t* label,
+                       std::span<const BinLossGradientTask> tasks, const float* loss_scale) {
+  std::vector<BinLossGradientTask> wanted;
+  for (const BinLossGradientTask& task : tasks) {
+    if (task.mode != GradMode::kSkip) wanted.push_back(task);
+  }
+  InLaunches(std::span<const BinLossGradientTask>(wanted),
+             [&](const Tasks<BinLossGradientTask>& some, int count) {
+               Backward(context, params, label, some, count, loss_scale);
+             });
 }
 
 }  // namespace lseg::cuda

@@ -19,11 +19,10 @@
 
 namespace lseg::cuda {
 
-void BinLossForward(Context& context, const BinLossParams& params, const float* logits,
-                    const uint8_t* label, BinLossStats* stats, float* loss);
-void BinLossBackward(Context& context, const BinLossParams& params, const float* logits,
-                     const uint8_t* label, const BinLossStats* stats, float loss_weight,
-                     float* d_logits, GradMode d_logits_mode, const float* loss_scale);
+void BinLossesForward(Context& context, const BinLossParams& params, const uint8_t* label,
+                      std::span<const BinLossTask> tasks);
+void BinLossesBackward(Context& context, const BinLossParams& params, const uint8_t* label,
+                       std::span<const BinLossGradientTask> tasks, const float* loss_scale);
 
 void BoxCopies(Context& context, std::span<const BoxCopyJob> jobs);
 void ZeroOutside(Context& context, const BoxCopyParams& params, float* dst);

@@ -247,6 +247,49 @@ TEST_P(BinLossTest, ANaNMakesTheLossOne) {
   }
 }
 
+// More losses than a launch takes, with a gradient that is added and one that is skipped.
+TEST_P(BinLossTest, SeveralAtOnceAreEachAsTheyAreAlone) {
+  constexpr int kLosses = kMostBinLosses + 1;
+  for (const Shape& shape : {Shape{2, 5, 7, 9}, {1, 4, 20, 16}}) {
+    const BinLossParams params = Params(shape, {shape.n, 1, shape.h, shape.w}, 3, shape.c);
+    std::vector<uint8_t> label;
+    for (const float draw : Draw(50, params.label.Count(), 0, 3 * static_cast<float>(shape.c))) {
+      label.push_back(draw < static_cast<float>(shape.c + 1) ? static_cast<uint8_t>(draw) : 0);
+    }
+    Context context(GetParam(), 2);
+    const Memory<uint8_t> classes(context, label);
+    const std::vector<float> before = Draw(51, shape.Count());
+    std::vector<Memory<float>> logits, losses, gradients;
+    std::vector<Memory<BinLossStats>> stats;
+    std::vector<BinLossTask> forward;
+    std::vector<BinLossGradientTask> backward;
+    for (int i = 0; i < kLosses; ++i) {
+      logits.emplace_back(context, Draw(60 + static_cast<uint64_t>(i), shape.Count(), -3, 3));
+      losses.emplace_back(context, std::vector<float>{NAN});
+      gradients.emplace_back(context, before);
+      stats.emplace_back(context,
+                         std::vector<BinLossStats>(params.StatsBytes() / sizeof(BinLossStats)));
+      const GradMode mode = i == 1 ? GradMode::kAdd : i == 2 ? GradMode::kSkip : GradMode::kWrite;
+      forward.push_back({logits[i].data(), stats[i].data(), losses[i].data()});
+      backward.push_back({logits[i].data(), stats[i].data(), 1.0f / static_cast<float>(i + 1),
+                          gradients[i].data(), mode});
+    }
+    BinLossesForward(context, params, classes.data(), forward);
+    BinLossesBackward(context, params, classes.data(), backward);
+    for (int i = 0; i < kLosses; ++i) {
+      const Outcome alone = RunLoss(params, logits[i].Values(), label, backward[i].loss_weight);
+      std::vector<float> expected = alone.gradient;
+      for (size_t at = 0; at < expected.size(); ++at) {
+        if (backward[i].mode == GradMode::kAdd) expected[at] += before[at];
+        if (backward[i].mode == GradMode::kSkip) expected[at] = before[at];
+      }
+      EXPECT_EQ(losses[i].Values()[0], alone.loss) << i;
+      EXPECT_NE(alone.loss, 0) << i;
+      EXPECT_EQ(gradients[i].Values(), expected) << i;
+    }
+  }
+}
+
 TEST_P(BinLossTest, ALabelOutOfRangeIsRefused) {
   const auto message = [this](const BinLossParams& params, const std::vector<uint8_t>& label) {
     try {
