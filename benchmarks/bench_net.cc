@@ -1,4 +1,4 @@
-// Times one whole pass of the built-in L-Seg, for people (--layers) and for compare_torch.py, which
+// Times one whole pass of the built-in L-Seg, for people (--layers) and for bench_cpu.py, which
 // reads the line of JSON that comes last. One process measures one thing, so that its peak memory
 // is that thing's own. On a GPU a forward pass is timed twice: on an image that lies there already,
 // and with the image's way there and the answer's way back.

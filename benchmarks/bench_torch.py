@@ -3,8 +3,12 @@
 One process measures one thing and prints one line of JSON:
 
   python3 bench_torch.py forward --width 1440 --height 960 --format channels_last
-  python3 bench_torch.py train --width 720 --height 480 --compile
+  python3 bench_torch.py train --width 720 --height 480 --precision bf16 --compile
   python3 bench_torch.py check --dir DIR      # compares with what `bench_net --save DIR` wrote
+  python3 bench_torch.py export --dir DIR --width 1440 --height 960 --onnx net.onnx
+
+bf16 is the whole net in inference, and autocast with f32 parameters and losses in training.
+torch.compile freezes the weights in inference, so that they are packed once.
 """
 
 import argparse
@@ -137,28 +141,56 @@ def peak_rss():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def layout_of(args):
+    return torch.channels_last if args.format == "channels_last" else torch.contiguous_format
+
+
+def inference_of(net, args):
+    """A function of the input in f32 that gives the probabilities."""
+    dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
+    model = Inference(net).eval().to(dtype=dtype, memory_format=layout_of(args))
+    if args.compile:
+        from torch._inductor import config
+
+        config.freezing = True
+        model = torch.compile(model)
+
+    def infer(data):
+        with torch.no_grad():  # inference_mode forbids freezing
+            return model(data.to(dtype=dtype, memory_format=layout_of(args)))
+
+    return infer
+
+
+def training_of(net, args):
+    """A function of the input that gives the five side maps and the fused one in f32."""
+    model = torch.compile(net) if args.compile else net
+
+    def forward(data):
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+            sides, fused = model(data)
+        return [logits.float() for logits in [*sides, fused]]
+
+    return forward
+
+
 def run(args):
     torch.manual_seed(1)
     after_import = peak_rss()
-    layout = torch.channels_last if args.format == "channels_last" else torch.contiguous_format
-    net = LSeg().to(memory_format=layout)
-    data = (torch.rand(1, 3, args.height, args.width) * 64 - 32).to(memory_format=layout)
+    net = LSeg().to(memory_format=layout_of(args))
+    data = (torch.rand(1, 3, args.height, args.width) * 64 - 32).to(memory_format=layout_of(args))
     if args.mode == "forward":
-        model = Inference(net).eval()
-        if args.compile:
-            model = torch.compile(model)
-        with torch.inference_mode():
-            seconds = measure(lambda: model(data), args.warmup, args.repeat)
+        infer = inference_of(net, args)
+        seconds = measure(lambda: infer(data), args.warmup, args.repeat)
     else:
         masks = lesion_masks(args.height, args.width)
         parameters = [p for p in net.parameters() if p.requires_grad]
         solver = torch.optim.SGD(parameters, lr=1e-9, momentum=0.9, weight_decay=2e-4)
-        model = torch.compile(net) if args.compile else net
+        forward = training_of(net, args)
 
         def step():
             solver.zero_grad(set_to_none=True)
-            sides, fused = model(data)
-            loss = sum(bin_loss(logits, masks) for logits in [*sides, fused])
+            loss = sum(bin_loss(logits, masks) for logits in forward(data))
             loss.backward()
             solver.step()
 
@@ -169,6 +201,7 @@ def run(args):
                 "mode": args.mode,
                 "width": args.width,
                 "height": args.height,
+                "precision": args.precision,
                 "variant": args.format + (" compiled" if args.compile else ""),
                 "version": torch.__version__,
                 "threads": torch.get_num_threads(),
@@ -220,13 +253,13 @@ def check(args):
     keys = load(net, read_safetensors(os.path.join(args.dir, "weights.safetensors")))
     report = {"mode": "check"}
     if "probability" in arrays:
-        with torch.inference_mode():
-            probability = Inference(net).eval()(arrays["data"])
+        probability = inference_of(net, args)(arrays["data"]).float()
         report["probability"] = (probability - arrays["probability"]).abs().max().item()
     else:
-        sides, fused = net(arrays["data"])
         masks = arrays["label"][0] > 0
-        losses = torch.stack([bin_loss(logits, masks) for logits in [*sides, fused]])
+        net = net.to(memory_format=layout_of(args))
+        maps = training_of(net, args)(arrays["data"])
+        losses = torch.stack([bin_loss(logits, masks) for logits in maps])
         losses.sum().backward()
         report["losses"] = ((losses - arrays["losses"]).abs() / losses.abs()).max().item()
         report["gradients"] = max(
@@ -237,23 +270,34 @@ def check(args):
     print(json.dumps(report))
 
 
+def export(args):
+    """The net of inference as ONNX, for one size, with the weights that bench_net wrote."""
+    net = LSeg()
+    load(net, read_safetensors(os.path.join(args.dir, "weights.safetensors")))
+    data = torch.zeros(1, 3, args.height, args.width)
+    torch.onnx.export(
+        Inference(net).eval(), (data,), args.onnx, dynamo=True, external_data=False, verbose=False,
+        input_names=["data"], output_names=["probability"],
+    )  # fmt: skip
+    print(json.dumps({"mode": "export", "version": torch.__version__}))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mode", choices=["forward", "train", "check"])
+    parser.add_argument("mode", choices=["forward", "train", "check", "export"])
     parser.add_argument("--width", type=int, default=1440)
     parser.add_argument("--height", type=int, default=960)
     parser.add_argument("--format", choices=["nchw", "channels_last"], default="nchw")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--dir", help="of check: where bench_net --save wrote")
+    parser.add_argument("--dir", help="of check and export: where bench_net --save wrote")
+    parser.add_argument("--onnx", help="of export: the file to write")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.mode == "check":
-        check(args)
-    else:
-        run(args)
+    {"check": check, "export": export}.get(args.mode, run)(args)
 
 
 if __name__ == "__main__":
