@@ -7,7 +7,7 @@ and the net alone, bench_net, which is what is timed of the peers. A candidate t
 with its reason. Run it with a Python that has the peers, outside of the source tree:
 
   python3 -m venv ~/peers && ~/peers/bin/pip install torch onnx onnxscript onnxruntime openvino
-  cmake --build build --target lseg_infer lseg_prep bench_net
+  cmake --build build --target lseg_infer lseg_prep bench_net bench_cpu_peak
   ~/peers/bin/python benchmarks/bench_cpu.py --build build
   ~/peers/bin/python benchmarks/bench_cpu.py --build build --quick     # that it runs, no figures
 """
@@ -26,6 +26,7 @@ import tempfile
 import time
 
 import bench_agreement
+import bench_shares
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TORCH = os.path.join(HERE, "bench_torch.py")
@@ -149,7 +150,10 @@ def infer_rows(shop, size, native):
         program += [] if args.weights else ["--threshold", "1"]
         own = [*program, "--native"] if native else [*program, *sides]
         rows.append(Program("L-Seg, program", precision, own, shop.photographs(size)))
-        if not native:
+        if native:
+            rows.append(Program("L-Seg, program, --memory 2G", precision, [*own, "--memory", "2G"],
+                                shop.photographs(size)))  # fmt: skip
+        else:
             rows.append(Program(f"L-Seg, program, photographs of {args.native[0]}x{args.native[1]}",
                                 precision, own, shop.photographs(args.native)))  # fmt: skip
         rows.append(Net("L-Seg, net", precision, [shop.bench, "forward", *sides, *passes,
@@ -212,6 +216,18 @@ def measure(shop, scene, rows, rounds):
                 errors[row] = str(error)
                 print(f"{label}: {error}", flush=True)
     return summarize(rows, runs, errors)
+
+
+def add_shares(shop, report, name, mode, size):
+    """What each layer takes of the processor's limits."""
+    if "peak" not in report:
+        report["peak"] = bench_shares.limits(shop.args.build, shop.env)
+    for precision in shop.args.precisions:
+        try:
+            report.setdefault("layers", {})[f"{name}, {precision}"] = bench_shares.shares(
+                shop.args.build, report["peak"], mode, size, precision, shop.args.threads, shop.env)
+        except RuntimeError as error:
+            print(f"layers of {name}, {precision}: {error}", flush=True)
 
 
 def first_line(command, **kwargs):
@@ -316,6 +332,8 @@ def main():
             name = f"{'training step' if scene == 'train' else 'inference'} {size[0]}x{size[1]}"
             rounds = args.native_rounds if scene == "native" else args.rounds
             report["scenes"][name] = measure(shop, name, rows, rounds)
+            if scene != "native":
+                add_shares(shop, report, name, "train" if scene == "train" else "forward", size)
             report["load_average_at_the_end"] = os.getloadavg()[0]
             if not args.quick or args.out:  # after each scene: a long run may be cut short
                 os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)

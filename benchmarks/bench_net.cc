@@ -153,7 +153,10 @@ nlohmann::ordered_json Layers(const std::vector<NodeTime>& times, size_t nodes) 
   for (size_t node = 0; node < nodes; ++node) {
     std::printf("%-20s %-24s %9.3f ms %6.1f %%\n", times[node].layer.c_str(),
                 times[node].op.c_str(), 1e3 * medians[node], 100 * medians[node] / total);
-    layers.push_back({times[node].layer, times[node].op, 1e3 * medians[node]});
+    layers.push_back({{"layer", times[node].layer},
+                      {"op", times[node].op},
+                      {"ms", 1e3 * medians[node]},
+                      {"bytes", times[node].bytes}});
   }
   return layers;
 }
@@ -255,7 +258,7 @@ void Run(const Options& options) {
     std::vector<NodeTime> times;
     net->RecordTimes(&times);
     for (int i = 0; i < options.repeat; ++i) pass(options.warmup + i);
-    report["layers_ms"] = Layers(times, times.size() / static_cast<size_t>(options.repeat));
+    report["layers"] = Layers(times, times.size() / static_cast<size_t>(options.repeat));
   }
   std::cout << report.dump() << "\n";
 }

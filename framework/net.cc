@@ -291,7 +291,11 @@ void Net::RunNode(const Node& node, bool accumulate) {
   if (times_ == nullptr) return;
   context_.Synchronize();
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-  times_->push_back({node.layer, node.op->Name(), passed.count()});
+  int64_t bytes = 0;
+  for (const auto& ids : {node.inputs, node.outputs}) {
+    for (TensorId id : ids) bytes += id == kNoTensor ? 0 : parts_.graph.tensors[id].desc.Bytes();
+  }
+  times_->push_back({node.layer, node.op->Name(), passed.count(), bytes});
 }
 
 void Net::Run(Stage stage, bool accumulate) {

@@ -65,6 +65,7 @@ struct NetOptions {
 struct NodeTime {
   std::string layer, op;
   double seconds = 0;
+  int64_t bytes = 0;  // of the tensors that it reads and writes
 };
 
 class Net {
