@@ -113,6 +113,7 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
       {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, true},
       {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, true},
+      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, true},
       {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
       {"reference", SupportsConvReference, MakeConvReference},

@@ -40,7 +40,13 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams&, ConvDirection, C
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context&, const ConvParams&, ConvDirection,
                                               ConvFormats);
 
-// Its part for backward weights.
+// F(2x2, 3x3), forward and backward data: fewer products saved, smaller errors, and small integers
+// come out exactly.
+bool SupportsConvWinograd2x3(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context&, const ConvParams&, ConvDirection,
+                                              ConvFormats);
+
+// F(4x4, 3x3)'s part for backward weights.
 std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats);
 
 // Plain loops, every case.

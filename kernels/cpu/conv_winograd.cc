@@ -1,5 +1,6 @@
-// The "winograd4x3" engine (backward weights elsewhere): forward and backward data of 3x3
-// convolutions in a blocked format by F(4x4, 3x3), see winograd.h. The gradient with respect to the
+// The "winograd4x3" and "winograd2x3" engines (backward weights elsewhere, by the first only):
+// forward and backward data of 3x3 convolutions in a blocked format by F(4x4, 3x3) and F(2x2, 3x3),
+// see winograd.h. The gradient with respect to the
 // source is the same convolution of the destination's gradient with the weights transposed and
 // reversed.
 //
@@ -32,10 +33,11 @@ int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step 
 class WinogradConv : public ConvPlan {
  public:
   WinogradConv(const Context& context, const ConvParams& params, ConvDirection direction,
-               ConvFormats formats)
+               ConvFormats formats, int64_t tile)
       : p_(params), direction_(direction), threads_(context.threads()) {
     const bool forward = direction == ConvDirection::kForward;
     shape_ = {.block = ChannelBlock(formats.src, params.src.c),
+              .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
               .width = params.src.w,
@@ -70,7 +72,8 @@ class WinogradConv : public ConvPlan {
                                       << ": not on the grid of " << kGrid);
     for (int64_t n = 0; n < shape_.batch; ++n) {
       const auto tile = [&](int64_t y) { return (n * shape_.TilesY() + y) * shape_.TilesX(); };
-      RunTiles(a, tile(rows.begin / kGrid), tile((rows.end + kGrid - 1) / kGrid), args.workspace);
+      RunTiles(a, tile(rows.begin / shape_.tile), tile((rows.end + shape_.tile - 1) / shape_.tile),
+               args.workspace);
     }
   }
 
@@ -136,7 +139,7 @@ class WinogradConv : public ConvPlan {
 
   // Of a job, rounded up to what is multiplied together.
   int64_t MostTiles() const {
-    const int64_t tile_bytes = 36 * shape_.InBlocks() * shape_.block * 4;
+    const int64_t tile_bytes = shape_.Positions() * shape_.InBlocks() * shape_.block * 4;
     const int64_t least = PackedWeightBytes() > (int64_t{4} << 20) ? 96 : 24;
     const int64_t most = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
     return RoundUp(std::min(most, shape_.Tiles()), WinogradTileRows());
@@ -166,7 +169,18 @@ std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context& context, const Conv
   if (direction == ConvDirection::kBackwardWeights) {
     return MakeConvWinogradWeights(context, params, formats);
   }
-  return std::make_unique<WinogradConv>(context, params, direction, formats);
+  return std::make_unique<WinogradConv>(context, params, direction, formats, 4);
+}
+
+bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
+                             ConvDirection direction, ConvFormats formats) {
+  return direction != ConvDirection::kBackwardWeights &&
+         SupportsConvWinograd4x3(context, params, direction, formats);
+}
+
+std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const ConvParams& params,
+                                              ConvDirection direction, ConvFormats formats) {
+  return std::make_unique<WinogradConv>(context, params, direction, formats, 2);
 }
 
 }  // namespace lseg

@@ -1,14 +1,17 @@
-// Winograd's minimal filtering F(4x4, 3x3) in two dimensions (Lavin and Gray, "Fast algorithms for
-// convolutional neural networks", CVPR 2016): 36 products where the definition has 144.
+// Winograd's minimal filtering F(4x4, 3x3) and F(2x2, 3x3) in two dimensions (Lavin and Gray, "Fast
+// algorithms for convolutional neural networks", CVPR 2016): 36 products where the definition has
+// 144, and 16 where it has 36.
 //
 // A tile of 4x4 outputs needs 6x6 inputs. With matrices A (6x4), G (6x3), B (6x6) of the
 // interpolation points 0, +-3/4, +-3/2, infinity:   Y = A^T [ (G g G^T) .* (B^T d B) ] A.
 // Points that are each other's inverse, more or less, keep the intermediate values small: the usual
 // +-1, +-2 loses two more bits. These are exact in binary, and so are all entries of A and B.
+// A tile of 2x2 outputs needs 4x4 inputs and the points 0, +-1, infinity: entries of A and B are 0
+// and +-1, those of G halves, so that small integers come out exactly.
 //
-// Summed over input channels, each of the 36 positions is a matrix product of its own, tiles by
-// input channels times input channels by output channels. Functions here work on a block of tiles
-// so small that its transformed data stay in the caches of one core.
+// Summed over input channels, each of the 36 (16) positions is a matrix product of its own, tiles
+// by input channels times input channels by output channels. Functions here work on a block of
+// tiles so small that its transformed data stay in the caches of one core.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +22,23 @@ namespace lseg {
 
 // A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format.
 struct WinogradShape {
-  int64_t block;  // 8 (nChw8c) or 16 (nChw16c)
+  int64_t block;     // 8 (nChw8c) or 16 (nChw16c)
+  int64_t tile = 4;  // outputs along a tile's edge: 4 or 2
   int64_t batch, height, width;
   int64_t in, out;  // channels
 
   int64_t InBlocks() const { return (in + block - 1) / block; }
   int64_t OutBlocks() const { return (out + block - 1) / block; }
-  int64_t TilesX() const { return (width + 3) / 4; }
-  int64_t TilesY() const { return (height + 3) / 4; }
+  int64_t Positions() const { return (tile + 2) * (tile + 2); }
+  int64_t TilesX() const { return (width + tile - 1) / tile; }
+  int64_t TilesY() const { return (height + tile - 1) / tile; }
   int64_t Tiles() const { return batch * TilesY() * TilesX(); }
   int64_t Chunks() const;  // of output channels
 };
 
-// Floats from one of the 36 positions to the next in transformed tensors, whose layout is
+// Floats from one of the positions to the next in transformed tensors, whose layout is
 // (position, block of channels, tile, channel of the block). Padded by a cache line: strides that
-// are a power of two would put the 36 streams of a transform into the same sets of the L1 cache.
+// are a power of two would put the streams of a transform into the same sets of the L1 cache.
 inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t tiles) {
   return blocks * tiles * shape.block + 16;
 }

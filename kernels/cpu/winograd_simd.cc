@@ -118,9 +118,9 @@ void MultiplyChunk(const WinogradShape& s, const float* packed, const WinogradJo
                    int64_t chunk, const float* src, float* products) {
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t size = s.InBlocks() * kBlock * kPanel, panels = PanelsOf<kBlock>(s, chunk);
-  const float* weights = packed + chunk * (kChunk / kPanel) * 36 * size;
+  const float* weights = packed + chunk * (kChunk / kPanel) * s.Positions() * size;
   const int64_t src_plane = SrcPlane(s, job.tiles), plane = ProductPlane(s, job.tiles);
-  for (int64_t position = 0; position < 36; ++position) {
+  for (int64_t position = 0; position < s.Positions(); ++position) {
     for (int64_t p = 0; p < panels; ++p, weights += size) {
       const auto at = [&](int64_t channel) {  // counted from the first of the chunk
         return products + position * plane + channel / kBlock * job.tiles * kBlock +
@@ -141,31 +141,33 @@ struct TileProducts {
   const float* bias;
 };
 
-// The first of the two passes over a tile: 6x6 products of one vector of channels to 4x6.
-template <class D, class V = hn::Vec<D>>
+// The first of the two passes over a tile: kIn x kIn products of one vector of channels to kTile x
+// kIn, where kIn is kTile + 2.
+template <int kTile, class D, class V = hn::Vec<D>>
 HWY_INLINE void HalfTransform(D d, const TileProducts& tile, int64_t k, V* half) {
-  for (int j = 0; j < 6; ++j) {
-    V column[6];
-    for (int i = 0; i < 6; ++i) {
-      column[i] = hn::LoadU(d, tile.products + (i * 6 + j) * tile.plane + k);
+  constexpr int kIn = kTile + 2;
+  for (int j = 0; j < kIn; ++j) {
+    V column[kIn];
+    for (int i = 0; i < kIn; ++i) {
+      column[i] = hn::LoadU(d, tile.products + (i * kIn + j) * tile.plane + k);
     }
-    TransformOutput(d, column, half + j, 6);
+    TransformOutput<kTile>(d, column, half + j, kIn);
   }
 }
 
 // Outputs of one block of a tile to dst, those inside the image.
-template <int kBlock>
+template <int kBlock, int kTile>
 HWY_INLINE void StoreTile(const WinogradArgs& args, const TileProducts& tile, int64_t rows,
                           int64_t columns, int64_t row_stride, float* to) {
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-    V half[24];
-    HalfTransform(d, tile, k, half);
+    V half[kTile * (kTile + 2)];
+    HalfTransform<kTile>(d, tile, k, half);
     const V offset = hn::LoadU(d, tile.bias + k);
     for (int64_t i = 0; i < rows; ++i) {
-      V row[4];
-      TransformOutput(d, half + i * 6, row, 1);
+      V row[kTile];
+      TransformOutput<kTile>(d, half + i * (kTile + 2), row, 1);
       float* out = to + i * row_stride + k;
       for (int64_t j = 0; j < columns; ++j) {
         V value = hn::Add(row[j], offset);
@@ -189,7 +191,7 @@ HWY_INLINE void LoadBias(const WinogradShape& s, const float* from, int64_t b, f
   std::copy_n(from + b * kBlock, std::min<int64_t>(kBlock, s.out - b * kBlock), bias);
 }
 
-template <int kBlock>
+template <int kBlock, int kTile>
 void TransformDst(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job,
                   int64_t first_block, int64_t end_block, const float* products) {
   const int64_t plane = ProductPlane(s, job.tiles), row = s.width * kBlock;
@@ -201,9 +203,9 @@ void TransformDst(const WinogradShape& s, const WinogradArgs& args, const Winogr
       const TileAt at(s, job.tile + t);
       const float* from = products + ((b - first_block) * job.tiles + t) * kBlock;
       const int64_t y = (at.n * s.OutBlocks() + b) * held + at.y - args.dst_held.begin;
-      StoreTile<kBlock>(args, {from, plane, bias}, std::min<int64_t>(4, s.height - at.y),
-                        std::min<int64_t>(4, s.width - at.x), row,
-                        args.dst + y * row + at.x * kBlock);
+      StoreTile<kBlock, kTile>(args, {from, plane, bias}, std::min<int64_t>(kTile, s.height - at.y),
+                               std::min<int64_t>(kTile, s.width - at.x), row,
+                               args.dst + y * row + at.x * kBlock);
     }
   }
 }
@@ -213,16 +215,16 @@ void TransformDst(const WinogradShape& s, const WinogradArgs& args, const Winogr
 constexpr int kMaxScores = 8;
 
 // The two by two maxima of a tile's outputs, those inside the image, to the pooled map.
-template <class D, class V = hn::Vec<D>>
+template <int kTile, class D, class V = hn::Vec<D>>
 HWY_INLINE void PoolTile(D d, const V* values, int64_t rows, int64_t columns, int64_t row_stride,
                          int64_t block, float* to) {
   for (int64_t y = 0; y < rows; y += 2) {
     for (int64_t x = 0; x < columns; x += 2) {
-      const V* corner = values + y * 4 + x;
+      const V* corner = values + y * kTile + x;
       V most = corner[0];
       if (x + 1 < columns) most = hn::Max(most, corner[1]);
-      if (y + 1 < rows) most = hn::Max(most, corner[4]);
-      if (y + 1 < rows && x + 1 < columns) most = hn::Max(most, corner[5]);
+      if (y + 1 < rows) most = hn::Max(most, corner[kTile]);
+      if (y + 1 < rows && x + 1 < columns) most = hn::Max(most, corner[kTile + 1]);
       hn::StoreU(most, d, to + y / 2 * row_stride + x / 2 * block);
     }
   }
@@ -230,42 +232,45 @@ HWY_INLINE void PoolTile(D d, const V* values, int64_t rows, int64_t columns, in
 
 // One tile, all channels of a chunk: each vector of them is transformed, pooled, and multiplied
 // into the sums of the scores, whose lanes are added up at the end.
-template <int kBlock>
+template <int kBlock, int kTile>
 void EndTile(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job,
              int64_t chunk, int64_t t, const float* products) {
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
+  constexpr int kPixels = kTile * kTile;
   const TileAt at(s, job.tile + t);
-  const int64_t rows = std::min<int64_t>(4, s.height - at.y);
-  const int64_t columns = std::min<int64_t>(4, s.width - at.x);
+  const int64_t rows = std::min<int64_t>(kTile, s.height - at.y);
+  const int64_t columns = std::min<int64_t>(kTile, s.width - at.x);
   const int64_t first = chunk * kChunk / kBlock;
   const int64_t end = std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks());
   const int64_t plane = ProductPlane(s, job.tiles), pooled_row = (s.width + 1) / 2 * kBlock;
   const int64_t held = args.dst_held.end - args.dst_held.begin;
-  V sums[kMaxScores * 16];
-  for (int64_t i = 0; i < args.score_channels * 16; ++i) sums[i] = hn::Zero(d);
+  V sums[kMaxScores * kPixels];
+  for (int64_t i = 0; i < args.score_channels * kPixels; ++i) sums[i] = hn::Zero(d);
   for (int64_t b = first; b < end; ++b) {
     HWY_ALIGN float bias[kBlock];
     LoadBias<kBlock>(s, args.bias, b, bias);
     const TileProducts tile = {products + ((b - first) * job.tiles + t) * kBlock, plane, bias};
     const int64_t y = (at.n * s.OutBlocks() + b) * held + at.y / 2 - args.dst_held.begin;
     for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-      V half[24], values[16];
-      HalfTransform(d, tile, k, half);
+      V half[kTile * (kTile + 2)], values[kPixels];
+      HalfTransform<kTile>(d, tile, k, half);
       const V offset = hn::LoadU(d, bias + k);
-      for (int i = 0; i < 4; ++i) TransformOutput(d, half + i * 6, values + i * 4, 1);
+      for (int i = 0; i < kTile; ++i) {
+        TransformOutput<kTile>(d, half + i * (kTile + 2), values + i * kTile, 1);
+      }
       for (V& value : values) {
         value = hn::Add(value, offset);
         if (args.relu) value = hn::Max(value, hn::Zero(d));
       }
       if (args.pooled != nullptr) {
-        PoolTile(d, values, rows, columns, pooled_row, kBlock,
-                 args.pooled + y * pooled_row + at.x / 2 * kBlock + k);
+        PoolTile<kTile>(d, values, rows, columns, pooled_row, kBlock,
+                        args.pooled + y * pooled_row + at.x / 2 * kBlock + k);
       }
       for (int64_t c = 0; c < args.score_channels; ++c) {
         const V weight = hn::LoadU(d, args.score_weight + c * s.out + b * kBlock + k);
-        for (int i = 0; i < 16; ++i) {
-          sums[c * 16 + i] = hn::MulAdd(weight, values[i], sums[c * 16 + i]);
+        for (int i = 0; i < kPixels; ++i) {
+          sums[c * kPixels + i] = hn::MulAdd(weight, values[i], sums[c * kPixels + i]);
         }
       }
     }
@@ -276,27 +281,29 @@ void EndTile(const WinogradShape& s, const WinogradArgs& args, const WinogradJob
                 at.x;
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < columns; ++j) {
-        to[i * s.width + j] = hn::GetLane(hn::SumOfLanes(d, sums[c * 16 + i * 4 + j]));
+        to[i * s.width + j] = hn::GetLane(hn::SumOfLanes(d, sums[c * kPixels + i * kTile + j]));
       }
     }
   }
 }
 
-template <int kBlock>
+template <int kBlock, int kTile>
 void ConvolveBlock(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job) {
   float* src = job.scratch;
-  float* products = src + 36 * SrcPlane(s, job.tiles);
+  float* products = src + s.Positions() * SrcPlane(s, job.tiles);
   for (int64_t b = 0; b < s.InBlocks(); ++b) {
-    TransformSrcBlock<kBlock>(s, args.src, args.src_held, b, job.tile, job.tiles,
-                              src + b * job.tiles * kBlock, SrcPlane(s, job.tiles));
+    TransformSrcBlock<kBlock, kTile>(s, args.src, args.src_held, b, job.tile, job.tiles,
+                                     src + b * job.tiles * kBlock, SrcPlane(s, job.tiles));
   }
   for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
     MultiplyChunk<kBlock>(s, args.packed, job, chunk, src, products);
     if (args.dst == nullptr) {
-      for (int64_t t = 0; t < job.tiles; ++t) EndTile<kBlock>(s, args, job, chunk, t, products);
+      for (int64_t t = 0; t < job.tiles; ++t) {
+        EndTile<kBlock, kTile>(s, args, job, chunk, t, products);
+      }
     } else {
-      TransformDst<kBlock>(s, args, job, chunk * kChunk / kBlock,
-                           std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
+      TransformDst<kBlock, kTile>(s, args, job, chunk * kChunk / kBlock,
+                                  std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()), products);
     }
   }
 }
@@ -316,31 +323,32 @@ void GatherTaps(const WinogradShape& s, const float* weight, bool transposed, in
   }
 }
 
-template <int kBlock>
+template <int kBlock, int kTile>
 void PackBlock(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
                float* packed) {
+  constexpr int kIn = kTile + 2;
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t rows = s.InBlocks() * kBlock;
   const int64_t chunk = panel * kPanel / kChunk, before = chunk * (kChunk / kPanel);
   const int64_t plane = PanelsOf<kBlock>(s, chunk) * rows * kPanel;
-  float* to = packed + before * 36 * rows * kPanel + (panel - before) * rows * kPanel;
+  float* to = packed + before * s.Positions() * rows * kPanel + (panel - before) * rows * kPanel;
   for (int64_t i = 0; i < rows; ++i, to += kPanel) {
     HWY_ALIGN float taps[9][kPanel];
     GatherTaps<kPanel>(s, weight, transposed, panel * kPanel, i, taps);
     for (int64_t k = 0; k < kPanel; k += kLanes) {
-      V half[18];
+      V half[3 * kIn];
       for (int c = 0; c < 3; ++c) {
         const V column[3] = {hn::Load(d, taps[c] + k), hn::Load(d, taps[3 + c] + k),
                              hn::Load(d, taps[6 + c] + k)};
-        TransformWeight(d, column, half + c, 3);
+        TransformWeight<kTile>(d, column, half + c, 3);
       }
-      for (int r = 0; r < 6; ++r) {
-        V row[6];
-        TransformWeight(d, half + r * 3, row, 1);
-        for (int c = 0; c < 6; ++c) {
-          hn::StoreU(row[c], d, to + (r * 6 + c) * plane + k);
+      for (int r = 0; r < kIn; ++r) {
+        V row[kIn];
+        TransformWeight<kTile>(d, half + r * 3, row, 1);
+        for (int c = 0; c < kIn; ++c) {
+          hn::StoreU(row[c], d, to + (r * kIn + c) * plane + k);
         }
       }
     }
@@ -348,14 +356,22 @@ void PackBlock(const WinogradShape& s, const float* weight, bool transposed, int
 }
 
 void Convolve(const WinogradShape& s, const WinogradArgs& args, const WinogradJob& job) {
-  if (s.block == 8) return ConvolveBlock<8>(s, args, job);
-  ConvolveBlock<16>(s, args, job);
+  if (s.tile == 2) {
+    if (s.block == 8) return ConvolveBlock<8, 2>(s, args, job);
+    return ConvolveBlock<16, 2>(s, args, job);
+  }
+  if (s.block == 8) return ConvolveBlock<8, 4>(s, args, job);
+  ConvolveBlock<16, 4>(s, args, job);
 }
 
 void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
           float* packed) {
-  if (s.block == 8) return PackBlock<8>(s, weight, transposed, panel, packed);
-  PackBlock<16>(s, weight, transposed, panel, packed);
+  if (s.tile == 2) {
+    if (s.block == 8) return PackBlock<8, 2>(s, weight, transposed, panel, packed);
+    return PackBlock<16, 2>(s, weight, transposed, panel, packed);
+  }
+  if (s.block == 8) return PackBlock<8, 4>(s, weight, transposed, panel, packed);
+  PackBlock<16, 4>(s, weight, transposed, panel, packed);
 }
 
 int64_t Panel(int64_t block) { return block == 8 ? PanelSize<8>() : PanelSize<16>(); }
@@ -363,7 +379,7 @@ int64_t Panel(int64_t block) { return block == 8 ? PanelSize<8>() : PanelSize<16
 int64_t TileRows() { return kTileRows; }
 
 int64_t ScratchCount(const WinogradShape& s, int64_t tiles) {
-  return 36 * (SrcPlane(s, tiles) + ProductPlane(s, tiles));
+  return s.Positions() * (SrcPlane(s, tiles) + ProductPlane(s, tiles));
 }
 
 }  // namespace
@@ -390,8 +406,8 @@ int64_t WinogradPanels(const WinogradShape& shape) {
 int64_t WinogradTileRows() { return HWY_DYNAMIC_DISPATCH(TileRows)(); }
 
 int64_t WinogradPackedCount(const WinogradShape& shape) {
-  return WinogradPanels(shape) * WinogradPanelSize(shape.block) * 36 * shape.InBlocks() *
-         shape.block;
+  return WinogradPanels(shape) * WinogradPanelSize(shape.block) * shape.Positions() *
+         shape.InBlocks() * shape.block;
 }
 
 int64_t WinogradScratchCount(const WinogradShape& shape, int64_t tiles) {

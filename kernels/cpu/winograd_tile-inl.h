@@ -1,5 +1,6 @@
-// The one-dimensional transforms of F(4, 3) and of its adjoint on vectors of channels. See
-// winograd.h for the points. Included once per instruction set, by the sources that use Highway.
+// The one-dimensional transforms of F(4, 3) and F(2, 3) on vectors of channels, by the outputs
+// kTile of a tile, and what reads tiles. See winograd.h for the points. Included once per
+// instruction set, by the sources that use Highway.
 
 #if defined(LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
@@ -37,14 +38,21 @@ constexpr int64_t PanelSize() {
 struct TileAt {
   TileAt(const WinogradShape& s, int64_t tile)
       : n(tile / (s.TilesY() * s.TilesX())),
-        y(tile / s.TilesX() % s.TilesY() * 4),
-        x(tile % s.TilesX() * 4) {}
+        y(tile / s.TilesX() % s.TilesY() * s.tile),
+        x(tile % s.TilesX() * s.tile) {}
   int64_t n, y, x;  // image, and the first row and column of outputs
 };
 
-// out = B^T in, 6 to 6. Elements of `out` are `stride` apart.
-template <class D, class V = hn::Vec<D>>
+// out = B^T in, kTile + 2 to as many. Elements of `out` are `stride` apart.
+template <int kTile, class D, class V = hn::Vec<D>>
 HWY_INLINE void TransformInput(D d, const V* in, V* out, int stride) {
+  if constexpr (kTile == 2) {
+    out[0 * stride] = hn::Sub(in[0], in[2]);
+    out[1 * stride] = hn::Add(in[2], in[1]);
+    out[2 * stride] = hn::Sub(in[2], in[1]);
+    out[3 * stride] = hn::Sub(in[3], in[1]);
+    return;
+  }
   const V p = hn::Set(d, kP), q = hn::Set(d, kQ), p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2);
   const V sum = hn::Set(d, kP2 + kQ2);
   const V even_p = hn::NegMulAdd(q2, in[2], in[4]), odd_p = hn::NegMulAdd(q2, in[1], in[3]);
@@ -58,9 +66,14 @@ HWY_INLINE void TransformInput(D d, const V* in, V* out, int stride) {
   out[5 * stride] = hn::MulAdd(product, in[1], hn::NegMulAdd(sum, in[3], in[5]));
 }
 
-// out = A^T in, 6 to 4.
-template <class D, class V = hn::Vec<D>>
+// out = A^T in, kTile + 2 to kTile.
+template <int kTile, class D, class V = hn::Vec<D>>
 HWY_INLINE void TransformOutput(D d, const V* in, V* out, int stride) {
+  if constexpr (kTile == 2) {
+    out[0 * stride] = hn::Add(in[0], hn::Add(in[1], in[2]));
+    out[1 * stride] = hn::Add(hn::Sub(in[1], in[2]), in[3]);
+    return;
+  }
   const V p = hn::Set(d, kP), q = hn::Set(d, kQ), p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2);
   const V p3 = hn::Set(d, kP * kP2), q3 = hn::Set(d, kQ * kQ2);
   const V even_p = hn::Add(in[1], in[2]), odd_p = hn::Sub(in[1], in[2]);
@@ -71,9 +84,17 @@ HWY_INLINE void TransformOutput(D d, const V* in, V* out, int stride) {
   out[3 * stride] = hn::MulAdd(p3, odd_p, hn::MulAdd(q3, odd_q, in[5]));
 }
 
-// out = G in, 3 to 6.
-template <class D, class V = hn::Vec<D>>
+// out = G in, 3 to kTile + 2.
+template <int kTile, class D, class V = hn::Vec<D>>
 HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
+  if constexpr (kTile == 2) {
+    const V half = hn::Set(d, 0.5f), even = hn::Mul(half, hn::Add(in[0], in[2]));
+    out[0 * stride] = in[0];
+    out[1 * stride] = hn::MulAdd(half, in[1], even);
+    out[2 * stride] = hn::NegMulAdd(half, in[1], even);
+    out[3 * stride] = in[2];
+    return;
+  }
   const auto set = [&](double value) { return hn::Set(d, static_cast<float>(value)); };
   const V even_p = hn::MulAdd(set(kNormP * kP2), in[2], hn::Mul(set(kNormP), in[0]));
   const V even_q = hn::MulAdd(set(kNormQ * kQ2), in[2], hn::Mul(set(kNormQ), in[0]));
@@ -102,42 +123,45 @@ void CopyPatch(const WinogradShape& s, const float* image, int64_t top, int64_t 
   }
 }
 
-template <int kBlock>
+template <int kBlock, int kTile>
 void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t plane) {
+  constexpr int kIn = kTile + 2;
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-    V half[36];
-    for (int j = 0; j < 6; ++j) {
-      V column[6];
-      for (int i = 0; i < 6; ++i) {
+    V half[kIn * kIn];
+    for (int j = 0; j < kIn; ++j) {
+      V column[kIn];
+      for (int i = 0; i < kIn; ++i) {
         column[i] = hn::LoadU(d, rows + i * row_stride + j * kBlock + k);
       }
-      TransformInput(d, column, half + j, 6);
+      TransformInput<kTile>(d, column, half + j, kIn);
     }
-    for (int i = 0; i < 6; ++i) {
-      V row[6];
-      TransformInput(d, half + i * 6, row, 1);
-      for (int j = 0; j < 6; ++j) hn::StoreU(row[j], d, out + (i * 6 + j) * plane + k);
+    for (int i = 0; i < kIn; ++i) {
+      V row[kIn];
+      TransformInput<kTile>(d, half + i * kIn, row, 1);
+      for (int j = 0; j < kIn; ++j) hn::StoreU(row[j], d, out + (i * kIn + j) * plane + k);
     }
   }
 }
 
 // Block `b` of the source's channels, of which the rows `held` lie in memory, tiles [tile, tile +
 // tiles), to `out`, the place of the first of them in the first plane.
-template <int kBlock>
+template <int kBlock, int kTile>
 void TransformSrcBlock(const WinogradShape& s, const float* src, RowRange held, int64_t b,
                        int64_t tile, int64_t tiles, float* out, int64_t plane) {
-  HWY_ALIGN float patch[36 * kBlock];
+  constexpr int kIn = kTile + 2;
+  HWY_ALIGN float patch[kIn * kIn * kBlock];
   const int64_t row = s.width * kBlock, rows = held.end - held.begin;
   for (int64_t t = tile; t < tile + tiles; ++t, out += kBlock) {
     const TileAt at(s, t);
     const float* image = src + ((at.n * s.InBlocks() + b) * rows - held.begin) * row;
-    if (at.y > 0 && at.x > 0 && at.y + 5 <= s.height && at.x + 5 <= s.width) {
-      TransformSrcTile<kBlock>(image + (at.y - 1) * row + (at.x - 1) * kBlock, row, out, plane);
+    if (at.y > 0 && at.x > 0 && at.y + kTile < s.height && at.x + kTile < s.width) {
+      TransformSrcTile<kBlock, kTile>(image + (at.y - 1) * row + (at.x - 1) * kBlock, row, out,
+                                      plane);
     } else {
-      CopyPatch<kBlock, 6>(s, image, at.y - 1, at.x - 1, patch);
-      TransformSrcTile<kBlock>(patch, 6 * kBlock, out, plane);
+      CopyPatch<kBlock, kIn>(s, image, at.y - 1, at.x - 1, patch);
+      TransformSrcTile<kBlock, kTile>(patch, kIn * kBlock, out, plane);
     }
   }
 }

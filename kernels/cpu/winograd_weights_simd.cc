@@ -198,10 +198,11 @@ void StoreTaps(const WinogradShape& s, const WinogradWeightsJob& job, float* d_w
 
 void TransformSrc(const WinogradShape& s, const float* src, const WinogradRun& run) {
   if (s.block == 8) {
-    return TransformSrcBlock<8>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out,
-                                run.plane);
+    return TransformSrcBlock<8, 4>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out,
+                                   run.plane);
   }
-  TransformSrcBlock<16>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out, run.plane);
+  TransformSrcBlock<16, 4>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out,
+                           run.plane);
 }
 
 void TransformDDst(const WinogradShape& s, const float* d_dst, const WinogradRun& run,

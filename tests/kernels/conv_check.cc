@@ -67,6 +67,7 @@ double RoundingUnit(DType dtype) {
 // Inputs as the engine takes them: see the header.
 Floats Rounded(const ConvCheck& c, Floats values, DType dtype) {
   for (float& value : values) {
+    if (c.integers) value = std::round(3 * value);
     value = Round(Round(value, c.products), dtype);
     if (c.params.allow_tf32) {
       value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffffe000u);
@@ -100,7 +101,7 @@ struct Data {
     src = Rounded(c, WithSpikes(Draw(c.seed, 1, p.src.Count()), c.spike), src_dtype);
     for (size_t i = 0; p.relu_gradient && i < src.size(); i += 7) src[i] = 0;
     weight = Rounded(c, Draw(c.seed, 2, p.Weight().Count()), DType::kF32);
-    if (p.bias) bias = Draw(c.seed, 3, p.out_channels);
+    if (p.bias) bias = Rounded(c, Draw(c.seed, 3, p.out_channels), DType::kF32);
     d_dst = Rounded(c, WithSpikes(Draw(c.seed, 4, p.Dst().Count()), c.spike), dst_dtype);
     src_before = Rounded(c, Draw(c.seed, 5, p.src.Count()), src_dtype);
     weight_before = Draw(c.seed, 6, p.Weight().Count());

@@ -26,6 +26,7 @@ struct ConvCheck {
   std::string engine;
   uint64_t seed = 1;
   int threads = 2;
+  bool integers = false;  // all inputs are integers of -3 to 3
   // Factor of one element in 50 of src and of d_dst.
   float spike = 1;
   // Scale of the error: each input counts as the largest within so many pixels, for algorithms

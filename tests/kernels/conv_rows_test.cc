@@ -118,6 +118,7 @@ std::vector<Case> Cases() {
     cases.push_back({"first_layer", first, {Format::kNCHW, format}});
     for (const ConvParams& p : {inner, end, scores}) {
       cases.push_back({"winograd4x3", p, {format, format}});
+      cases.push_back({"winograd2x3", p, {format, format}});
     }
   }
   return cases;

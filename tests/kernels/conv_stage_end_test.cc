@@ -243,7 +243,8 @@ TEST_P(ConvStageEnd, PooledMapAndScores) {
 std::vector<Engine> EnginesOf(Device device) {
   if (device == Device::kCpu) {
     return {{"winograd4x3", device, Format::kNChw8c, DType::kF32},
-            {"winograd4x3", device, Format::kNChw16c, DType::kF32}};
+            {"winograd4x3", device, Format::kNChw16c, DType::kF32},
+            {"winograd2x3", device, Format::kNChw16c, DType::kF32}};
   }
   std::vector<Engine> engines;
   for (const char* tile : {"128x128", "256x128", "256x64", "128x64", "64x64"}) {
@@ -274,7 +275,7 @@ TEST_P(ConvStageEndEngines, OthersAreLeftOut) {
   const ConvParams params = Params({1, 64, 8, 8}, 64, true, 4);
   for (const std::string& name :
        EligibleConvEngines(context, params, ConvDirection::kForward, formats)) {
-    EXPECT_TRUE(name.starts_with(cpu ? "winograd4x3" : "implicit_gemm")) << name;
+    EXPECT_TRUE(name.starts_with(cpu ? "winograd" : "implicit_gemm")) << name;
   }
   EXPECT_THROW(EligibleConvEngines(context, params, ConvDirection::kBackwardData, formats), Error);
   EXPECT_THROW(Params({1, 64, 8, 8}, 64, true, 9).Validate(), Error);

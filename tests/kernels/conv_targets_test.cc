@@ -44,6 +44,10 @@ TEST(ConvTargets, Winograd4x3) {
                                  .engine = "winograd4x3",
                                  .threads = 1};
         EXPECT_LE(RunConvCheck(check).units, 32) << Describe(check);  // see conv_winograd_test.cc
+        if (direction == ConvDirection::kBackwardWeights) continue;
+        ConvCheck small = check;
+        small.engine = "winograd2x3";
+        EXPECT_LE(RunConvCheck(small).units, 8) << Describe(small);
       }
     }
   });

@@ -93,6 +93,36 @@ TEST(Winograd4x3, DoesNotDependOnTheNumberOfThreads) {
   }
 }
 
+// F(2x2, 3x3) has transforms of additions and one halving: of the rigorous bound the factor is 16
+// (4 in each dimension) instead of 205; for data without structure a quarter of the bound above is
+// taken.
+TEST(Winograd2x3, IsWithinATighterBound) {
+  for (ConvCheck check : Checks()) {
+    if (check.direction == ConvDirection::kBackwardWeights) continue;
+    check.engine = "winograd2x3";
+    for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
+      check.mode = mode;
+      check.params.relu = mode == GradMode::kAdd;
+      ExpectWithinBound(check, 8);
+      ConvCheck spiky = check;
+      spiky.spike = 1e5f;
+      spiky.reach = 3;
+      const bool forward = check.direction == ConvDirection::kForward;
+      ExpectWithinBound(spiky,
+                        16.0 * ((forward ? check.params.src.c : check.params.out_channels) + 20));
+    }
+  }
+}
+
+TEST(Winograd2x3, SmallIntegersComeOutExactly) {
+  for (ConvCheck check : Checks()) {
+    if (check.direction == ConvDirection::kBackwardWeights) continue;
+    check.engine = "winograd2x3";
+    check.integers = true;
+    EXPECT_EQ(RunConvCheck(check).units, 0) << Describe(check);
+  }
+}
+
 TEST(Winograd4x3, SupportsOnlyWhatItIsFor) {
   const Context context;
   const auto eligible = [&](const ConvParams& params, Format src, Format dst) {
