@@ -19,16 +19,17 @@ const caffe::SolverParameter& PlainSgd() {
   return solver;
 }
 
-// Compares the gradient of `values` at `samples` places.
+// Compares the gradient of `values` at `samples` places. `bring` takes them to the device.
 void CheckTensor(Net& net, const std::string& name, float* values,
-                 const std::vector<float>& gradient, const GradientCheck& check) {
+                 const std::function<void()>& bring, const std::vector<float>& gradient,
+                 const GradientCheck& check) {
   const int64_t count = static_cast<int64_t>(gradient.size());
   const int64_t stride = std::max<int64_t>(1, count / check.samples);
   for (int64_t i = 0; i < count; i += stride) {
     const float original = values[i];
     auto loss_at = [&](float value) {
       values[i] = value;
-      net.ParametersChanged();
+      bring();
       net.Forward();
       return net.Loss();
     };
@@ -40,8 +41,14 @@ void CheckTensor(Net& net, const std::string& name, float* values,
                 check.tolerance * std::max({1.0, std::abs(analytic), std::abs(numeric)}))
         << name << "[" << i << "]: analytic " << analytic << ", numeric " << numeric;
   }
-  net.ParametersChanged();
+  bring();
 }
+
+// A learned tensor as values of the host.
+struct HostParameter {
+  Tensor* tensor = nullptr;
+  std::vector<float> values;
+};
 
 }  // namespace
 
@@ -60,23 +67,28 @@ std::unique_ptr<Net> MakeTrainableNet(const std::string& net_text, Context& cont
 }
 
 void CheckGradients(const std::string& net_text, const GradientCheck& check) {
-  Context context;
-  auto parameters = std::make_shared<ParameterSet>();
+  Context context(check.device);
+  auto parameters = std::make_shared<ParameterSet>(check.device);
   const auto net = MakeTrainableNet(net_text, context, parameters);
   Random random(check.seed, 0);
+  std::map<std::string, HostParameter> learned;
   for (const auto& [key, tensor] : parameters->tensors()) {
     // Scaled by the fan-in, so that values stay near 1 through the net and the loss, whose rounding
     // is the noise of the differences, stays small.
     const Shape& shape = tensor.desc().shape;
-    FillUniform(tensor.f32(), shape.Count(), random);
+    HostParameter& host = learned[key];
+    host.tensor = parameters->Find(key);
+    host.values.resize(shape.Count());
+    FillUniform(host.values.data(), shape.Count(), random);
     const float scale = std::sqrt(3.0f / static_cast<float>(shape.c * shape.h * shape.w));
     for (int64_t i = 0; i < shape.Count(); ++i) {
       if (shape.n > 1) {
-        tensor.f32()[i] *= check.off_the_kinks ? scale / 4 : scale;
+        host.values[i] *= check.off_the_kinks ? scale / 4 : scale;
       } else if (check.off_the_kinks) {
-        tensor.f32()[i] = i % 2 ? 1.0f : -1.0f;
+        host.values[i] = i % 2 ? 1.0f : -1.0f;
       }
     }
+    host.tensor->CopyFrom(host.values.data());
   }
   std::vector<std::string> inputs;
   for (const GraphTensor& tensor : net->graph().tensors) {
@@ -104,8 +116,18 @@ void CheckGradients(const std::string& net_text, const GradientCheck& check) {
   }
   ASSERT_FALSE(gradients.empty());
   for (const auto& [name, gradient] : gradients) {
-    Tensor* parameter = parameters->Find(name);
-    CheckTensor(*net, name, parameter ? parameter->f32() : net->InputF32(name), gradient, check);
+    const auto parameter = learned.find(name);
+    if (parameter == learned.end()) {
+      CheckTensor(
+          *net, name, net->InputF32(name), [] {}, gradient, check);
+      continue;
+    }
+    HostParameter& host = parameter->second;
+    const auto bring = [&] {
+      host.tensor->CopyFrom(host.values.data());
+      net->ParametersChanged();
+    };
+    CheckTensor(*net, name, host.values.data(), bring, gradient, check);
   }
 }
 

@@ -24,6 +24,7 @@ struct GradientCheck {
   bool off_the_kinks = false;
   int samples = 60;  // elements checked per tensor, spread evenly
   uint64_t seed = 1;
+  Device device = Device::kCpu;
   // Fills an input instead of the default: uniform in [-1, 1], but inputs named "label" 0 or 1.
   std::function<void(const std::string& blob, float* values, int64_t count)> fill;
 };

@@ -2,6 +2,7 @@
 // feed two readers where both gradient modes, write and add, shall be seen.
 #include <gtest/gtest.h>
 
+#include "tests/device.h"
 #include "tests/framework/gradient_checker.h"
 
 namespace lseg {
@@ -17,44 +18,53 @@ std::string Net(const std::string& data_shape, const std::string& layers, const 
          out + "' bottom: 'label' top: 'loss' }";
 }
 
-TEST(LayerGradients, ConvolutionStridePadDilationGroup) {
-  CheckGradients(Net("dim: 2 dim: 4 dim: 7 dim: 9",
-                     "layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' "
-                     "convolution_param { num_output: 6 kernel_h: 3 kernel_w: 2 stride_h: 2 "
-                     "stride_w: 1 pad_h: 2 pad_w: 1 dilation: 2 group: 2 } }",
-                     "c", "dim: 2 dim: 6 dim: 4 dim: 9"));
+class LayerGradients : public testing::TestWithParam<Device> {
+ protected:
+  void SetUp() override { LSEG_SKIP_WITHOUT(GetParam()); }
+  void Check(const std::string& net_text, GradientCheck check = {}) {
+    check.device = GetParam();
+    if (check.device == Device::kCuda) check.samples = 15;  // softgpu takes its time
+    CheckGradients(net_text, check);
+  }
+};
+LSEG_ON_ALL_DEVICES(LayerGradients);
+
+TEST_P(LayerGradients, ConvolutionStridePadDilationGroup) {
+  Check(Net("dim: 2 dim: 4 dim: 7 dim: 9",
+            "layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' "
+            "convolution_param { num_output: 6 kernel_h: 3 kernel_w: 2 stride_h: 2 "
+            "stride_w: 1 pad_h: 2 pad_w: 1 dilation: 2 group: 2 } }",
+            "c", "dim: 2 dim: 6 dim: 4 dim: 9"));
 }
 
-TEST(LayerGradients, BlockedConvolutionsWithReluAndTwoReaders) {
+TEST_P(LayerGradients, BlockedConvolutionsWithReluAndTwoReaders) {
   // 16 and 32 channels take the blocked format; 'a' is read by a convolution and by a score layer,
   // so one of its gradients is added to the other.
   GradientCheck check;
   check.off_the_kinks = true;
-  CheckGradients(
-      Net("dim: 2 dim: 3 dim: 7 dim: 9",
-          "layer { name: 'a' type: 'Convolution' bottom: 'data' top: 'a' convolution_param { "
-          "num_output: 16 kernel_size: 3 pad: 1 } }"
-          "layer { name: 'ra' type: 'ReLU' bottom: 'a' top: 'a' }"
-          "layer { name: 'b' type: 'Convolution' bottom: 'a' top: 'b' convolution_param { "
-          "num_output: 32 kernel_size: 3 pad: 1 } }"
-          "layer { name: 's1' type: 'Convolution' bottom: 'a' top: 's1' convolution_param { "
-          "num_output: 4 kernel_size: 1 } }"
-          "layer { name: 's2' type: 'Convolution' bottom: 'b' top: 's2' convolution_param { "
-          "num_output: 4 kernel_size: 1 } }"
-          "layer { name: 'cat' type: 'Concat' bottom: 's1' bottom: 's2' top: 'cat' }",
-          "cat", "dim: 2 dim: 8 dim: 7 dim: 9"),
-      check);
+  Check(Net("dim: 2 dim: 3 dim: 7 dim: 9",
+            "layer { name: 'a' type: 'Convolution' bottom: 'data' top: 'a' convolution_param { "
+            "num_output: 16 kernel_size: 3 pad: 1 } }"
+            "layer { name: 'ra' type: 'ReLU' bottom: 'a' top: 'a' }"
+            "layer { name: 'b' type: 'Convolution' bottom: 'a' top: 'b' convolution_param { "
+            "num_output: 32 kernel_size: 3 pad: 1 } }"
+            "layer { name: 's1' type: 'Convolution' bottom: 'a' top: 's1' convolution_param { "
+            "num_output: 4 kernel_size: 1 } }"
+            "layer { name: 's2' type: 'Convolution' bottom: 'b' top: 's2' convolution_param { "
+            "num_output: 4 kernel_size: 1 } }"
+            "layer { name: 'cat' type: 'Concat' bottom: 's1' bottom: 's2' top: 'cat' }",
+            "cat", "dim: 2 dim: 8 dim: 7 dim: 9"),
+        check);
 }
 
-TEST(LayerGradients, DeconvolutionGroupStridePad) {
-  CheckGradients(
-      Net("dim: 2 dim: 4 dim: 3 dim: 5",
-          "layer { name: 'd' type: 'Deconvolution' bottom: 'data' top: 'd' "
-          "convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 group: 2 } }",
-          "d", "dim: 2 dim: 6 dim: 6 dim: 10"));
+TEST_P(LayerGradients, DeconvolutionGroupStridePad) {
+  Check(Net("dim: 2 dim: 4 dim: 3 dim: 5",
+            "layer { name: 'd' type: 'Deconvolution' bottom: 'data' top: 'd' "
+            "convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 group: 2 } }",
+            "d", "dim: 2 dim: 6 dim: 6 dim: 10"));
 }
 
-TEST(LayerGradients, MaxPoolingRoundedUpWithOverlap) {
+TEST_P(LayerGradients, MaxPoolingRoundedUpWithOverlap) {
   // Distinct values a step apart at least: no difference crosses a change of the maximum.
   GradientCheck check;
   check.step = 1e-3f;
@@ -64,21 +74,21 @@ TEST(LayerGradients, MaxPoolingRoundedUpWithOverlap) {
                                   : static_cast<float>((i * 37) % count) * 0.01f - 1;
     }
   };
-  CheckGradients(Net("dim: 2 dim: 3 dim: 6 dim: 8",
-                     "layer { name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param { "
-                     "pool: MAX kernel_size: 3 stride: 2 } }",
-                     "p", "dim: 2 dim: 3 dim: 3 dim: 4"),
-                 check);
+  Check(Net("dim: 2 dim: 3 dim: 6 dim: 8",
+            "layer { name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param { "
+            "pool: MAX kernel_size: 3 stride: 2 } }",
+            "p", "dim: 2 dim: 3 dim: 3 dim: 4"),
+        check);
 }
 
-TEST(LayerGradients, AveragePoolingWithPad) {
-  CheckGradients(Net("dim: 2 dim: 3 dim: 7 dim: 9",
-                     "layer { name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param { "
-                     "pool: AVE kernel_size: 3 stride: 2 pad: 1 } }",
-                     "p", "dim: 2 dim: 3 dim: 4 dim: 5"));
+TEST_P(LayerGradients, AveragePoolingWithPad) {
+  Check(Net("dim: 2 dim: 3 dim: 7 dim: 9",
+            "layer { name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param { "
+            "pool: AVE kernel_size: 3 stride: 2 pad: 1 } }",
+            "p", "dim: 2 dim: 3 dim: 4 dim: 5"));
 }
 
-TEST(LayerGradients, LeakyReluAndSigmoid) {
+TEST_P(LayerGradients, LeakyReluAndSigmoid) {
   GradientCheck check;
   check.fill = [](const std::string& blob, float* values, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {  // off the kink by more than a step
@@ -87,33 +97,33 @@ TEST(LayerGradients, LeakyReluAndSigmoid) {
     }
   };
   check.step = 1e-3f;
-  CheckGradients(Net("dim: 2 dim: 3 dim: 4 dim: 5",
-                     "layer { name: 'r' type: 'ReLU' bottom: 'data' top: 'r' relu_param { "
-                     "negative_slope: 0.2 } }"
-                     "layer { name: 's' type: 'Sigmoid' bottom: 'r' top: 's' }",
-                     "s", "dim: 2 dim: 3 dim: 4 dim: 5"),
-                 check);
+  Check(Net("dim: 2 dim: 3 dim: 4 dim: 5",
+            "layer { name: 'r' type: 'ReLU' bottom: 'data' top: 'r' relu_param { "
+            "negative_slope: 0.2 } }"
+            "layer { name: 's' type: 'Sigmoid' bottom: 'r' top: 's' }",
+            "s", "dim: 2 dim: 3 dim: 4 dim: 5"),
+        check);
 }
 
-TEST(LayerGradients, SliceConcatCropOfABlobWithSeveralReaders) {
+TEST_P(LayerGradients, SliceConcatCropOfABlobWithSeveralReaders) {
   // 'data' feeds the slice and the crop; one slice goes nowhere, so its part of the gradient is 0.
-  CheckGradients(Net("dim: 2 dim: 3 dim: 6 dim: 7",
-                     "layer { type: 'Slice' bottom: 'data' top: 'a' top: 'b' top: 'unused' "
-                     "slice_param { axis: 1 } }"
-                     "layer { type: 'Input' top: 'reference' input_param { shape { dim: 2 dim: 1 "
-                     "dim: 4 dim: 5 } } }"
-                     "layer { type: 'Crop' bottom: 'data' bottom: 'reference' top: 'whole' "
-                     "crop_param { axis: 2 offset: 1 offset: 2 } }"
-                     "layer { type: 'Crop' bottom: 'a' bottom: 'reference' top: 'ca' crop_param { "
-                     "offset: 0 } }"
-                     "layer { type: 'Crop' bottom: 'b' bottom: 'reference' top: 'cb' crop_param { "
-                     "offset: 2 } }"
-                     "layer { type: 'Concat' bottom: 'ca' bottom: 'whole' bottom: 'cb' top: 'cat' "
-                     "concat_param { concat_dim: 1 } }",
-                     "cat", "dim: 2 dim: 5 dim: 4 dim: 5"));
+  Check(Net("dim: 2 dim: 3 dim: 6 dim: 7",
+            "layer { type: 'Slice' bottom: 'data' top: 'a' top: 'b' top: 'unused' "
+            "slice_param { axis: 1 } }"
+            "layer { type: 'Input' top: 'reference' input_param { shape { dim: 2 dim: 1 "
+            "dim: 4 dim: 5 } } }"
+            "layer { type: 'Crop' bottom: 'data' bottom: 'reference' top: 'whole' "
+            "crop_param { axis: 2 offset: 1 offset: 2 } }"
+            "layer { type: 'Crop' bottom: 'a' bottom: 'reference' top: 'ca' crop_param { "
+            "offset: 0 } }"
+            "layer { type: 'Crop' bottom: 'b' bottom: 'reference' top: 'cb' crop_param { "
+            "offset: 2 } }"
+            "layer { type: 'Concat' bottom: 'ca' bottom: 'whole' bottom: 'cb' top: 'cat' "
+            "concat_param { concat_dim: 1 } }",
+            "cat", "dim: 2 dim: 5 dim: 4 dim: 5"));
 }
 
-TEST(LayerGradients, SigmoidLossWithIgnoredLabels) {
+TEST_P(LayerGradients, SigmoidLossWithIgnoredLabels) {
   GradientCheck check;
   check.fill = [](const std::string& blob, float* values, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
@@ -121,7 +131,7 @@ TEST(LayerGradients, SigmoidLossWithIgnoredLabels) {
           blob == "label" ? static_cast<float>(i % 3) : 0.07f * static_cast<float>(i % 29 - 14);
     }
   };
-  CheckGradients(
+  Check(
       "layer { type: 'Input' top: 'data' input_param { shape { dim: 2 dim: 2 dim: 3 dim: 5 } } }"
       "layer { type: 'Input' top: 'label' input_param { shape { dim: 2 dim: 2 dim: 3 dim: 5 } } }"
       "layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' convolution_param { "
@@ -131,7 +141,7 @@ TEST(LayerGradients, SigmoidLossWithIgnoredLabels) {
       check);
 }
 
-TEST(LayerGradients, MultiChannelBinLossThroughItsTextForm) {
+TEST_P(LayerGradients, MultiChannelBinLossThroughItsTextForm) {
   // A second loss reads 'pred' too, since a net needs something that learns; its gradient is added.
   // Logits stay off the bin edges (+-1.386, +-0.405) by more than a step: membership is a step
   // function. Batch 2, three lesions, one of them absent from image 1.
@@ -150,7 +160,7 @@ TEST(LayerGradients, MultiChannelBinLossThroughItsTextForm) {
       }
     }
   };
-  CheckGradients(
+  Check(
       "layer { type: 'Input' top: 'pred' input_param { shape { dim: 2 dim: 3 dim: 6 dim: 9 } } }"
       "layer { type: 'Input' top: 'label' input_param { shape { dim: 2 dim: 1 dim: 6 dim: 9 } } }"
       "layer { type: 'Input' top: 'target' input_param { shape { dim: 2 dim: 3 dim: 6 dim: 9 } } }"
