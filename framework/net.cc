@@ -106,7 +106,7 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
   }
   AddGradients(graph, parts_.losses, parts_.params, definition.net().force_backward());
   if (own && runs("fuse_relu_gradients")) FuseReluGradients(graph);
-  update_ = AddUpdate(graph, parts_.params, *options.solver);
+  update_ = AddUpdate(graph, parts_.losses, parts_.params, *options.solver);
 }
 
 Net::~Net() {
@@ -333,15 +333,16 @@ void Net::SetLossScale(float scale) {
                sizeof(loss_scale_));
 }
 
-float Net::Update(float learning_rate, int64_t iteration) {
+void Net::Update(float learning_rate, int64_t iteration) {
   LSEG_CHECK(Learns(), "nothing learns in this net");
   const StepState step{learning_rate, static_cast<int32_t>(iteration)};
   std::memcpy(step_.data(), &step, sizeof(step));
   QueueCopyToDevice(context_, memory_[update_.step], step_.data(), sizeof(step));
   Run(Stage::kUpdate);
   scalars_stale_ = true;
-  return Scalar(static_cast<int>(parts_.losses.size()));
 }
+
+float Net::GradientNorm() const { return Scalar(static_cast<int>(parts_.losses.size())); }
 
 float Net::Scalar(int i) const {
   if (scalars_stale_) {

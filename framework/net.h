@@ -99,9 +99,11 @@ class Net {
   // until it is set. A step takes it off again, and Gradient and the norm know nothing of it.
   bool ScalesLosses() const { return parts_.graph.loss_scale != kNoTensor; }
   void SetLossScale(float scale);
-  // One step of the solver on the parameters. Returns the gradient's norm before clipping; where it
-  // is not finite nothing is updated.
-  float Update(float learning_rate, int64_t iteration);
+  // Queues one step of the solver on the parameters; where a loss of the last Forward or the
+  // gradient is not finite nothing is updated.
+  void Update(float learning_rate, int64_t iteration);
+  // Before clipping, of the last Update; waits for it. Not finite where nothing was updated.
+  float GradientNorm() const;
 
   // Sum over losses of weight * loss after Forward; each loss by name in losses().
   double Loss() const;

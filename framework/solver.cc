@@ -34,13 +34,15 @@ Solver::Step Solver::Run() {
     net_.Fetch(iteration_ * batches + batch);
     net_.Forward();
     net_.Backward(batch > 0);
+    // With the last batch everything of the step is queued before the host waits for any of it.
+    if (batch + 1 == batches) net_.Update(step.learning_rate, iteration_);
     step.loss += net_.Loss() / static_cast<double>(batches);
     for (size_t i = 0; i < step.losses.size(); ++i) {
       step.losses[i] += net_.LossValue(static_cast<int>(i)) / static_cast<float>(batches);
     }
     if (!std::isfinite(step.loss)) break;
   }
-  if (std::isfinite(step.loss)) step.gradient_norm = net_.Update(step.learning_rate, iteration_);
+  if (std::isfinite(step.loss)) step.gradient_norm = net_.GradientNorm();
   const bool finite = std::isfinite(step.loss) && std::isfinite(step.gradient_norm);
   if (net_.ScalesLosses()) {
     if (finite) loss_scale_.Good();

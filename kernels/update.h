@@ -50,9 +50,12 @@ struct StepState {
 
 // sum of squares of all gradients -> norm[0] = its square root, accumulated in double in a fixed
 // order; NaN or infinity shows in the norm. loss_scale[0] (memory of the device; null: 1) is what
-// the losses multiplied their gradients by: the norm is that of the gradients without it.
+// the losses multiplied their gradients by: the norm is that of the gradients without it. losses:
+// one number each (memory of the device); where one is not finite, the norm is NaN, so that Update
+// leaves the weights alone without a word from the host. At most kMostLosses.
+constexpr int kMostLosses = 32;
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
-                  const float* loss_scale = nullptr);
+                  const float* loss_scale = nullptr, const std::vector<const float*>& losses = {});
 
 // One step of all tensors. `norm` is GradientNorm's and may be null when not clipping. Where it is
 // given and not finite, nothing is updated, so that the weights before the accident stay. A

@@ -7,23 +7,29 @@
 namespace lseg {
 namespace {
 
-// Inputs: loss scale, gradients. Output: norm.
+// Inputs: loss scale, losses, gradients. Output: norm.
 class GradientNormOp : public Op {
  public:
+  explicit GradientNormOp(int losses) : losses_(losses) {}
   std::string Name() const override { return "gradient_norm"; }
   void Prepare(PrepareContext&, std::span<const TensorDesc> in,
                std::span<const TensorDesc>) override {
-    for (const TensorDesc& desc : in.subspan(1)) tensors_.push_back({.count = desc.shape.Count()});
+    for (const TensorDesc& desc : in.subspan(1 + losses_)) {
+      tensors_.push_back({.count = desc.shape.Count()});
+    }
   }
   void Run(Context& context, const OpArgs& args) const override {
     std::vector<UpdateTensor> tensors = tensors_;
+    std::vector<const float*> losses;
+    for (int i = 0; i < losses_; ++i) losses.push_back(args.f32_in(1 + i));
     for (size_t i = 0; i < tensors.size(); ++i) {
-      tensors[i].grad = args.f32_in(static_cast<int>(i) + 1);
+      tensors[i].grad = args.f32_in(1 + losses_ + static_cast<int>(i));
     }
-    GradientNorm(context, tensors, args.f32_out(0), args.f32_in(0));
+    GradientNorm(context, tensors, args.f32_out(0), args.f32_in(0), losses);
   }
 
  private:
+  int losses_;
   std::vector<UpdateTensor> tensors_;
 };
 
@@ -71,8 +77,8 @@ UpdateParams ToUpdateParams(const caffe::SolverParameter& solver) {
 
 }  // namespace
 
-UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
-                        const caffe::SolverParameter& solver) {
+UpdateTensors AddUpdate(Graph& graph, const std::vector<NetLoss>& losses,
+                        const std::vector<NetParam>& params, const caffe::SolverParameter& solver) {
   const UpdateParams update = ToUpdateParams(solver);
   const int states = update.method == UpdateParams::Method::kAdam ? 2 : 1;
   UpdateTensors tensors;
@@ -97,9 +103,10 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
       graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
   tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});
   std::vector<TensorId> scaled = {graph.loss_scale};
+  for (const NetLoss& loss : losses) scaled.push_back(loss.tensor);
   scaled.insert(scaled.end(), gradients.begin(), gradients.end());
-  graph.AddNode("solver", std::make_unique<GradientNormOp>(), std::move(scaled), {tensors.norm},
-                Stage::kUpdate);
+  graph.AddNode("solver", std::make_unique<GradientNormOp>(static_cast<int>(losses.size())),
+                std::move(scaled), {tensors.norm}, Stage::kUpdate);
   std::vector<TensorId> inputs = {tensors.step, tensors.norm, graph.loss_scale};
   inputs.insert(inputs.end(), gradients.begin(), gradients.end());
   values.insert(values.end(), memory.begin(), memory.end());

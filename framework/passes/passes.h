@@ -82,9 +82,10 @@ struct UpdateTensors {
 };
 
 // Adds the norm of the gradient and the solver's step over all parameters that learn; no nodes, and
-// no tensors in the result, where none does.
-UpdateTensors AddUpdate(Graph& graph, const std::vector<NetParam>& params,
-                        const caffe::SolverParameter& solver);
+// no tensors in the result, where none does. Where a loss or the gradient is not finite the step
+// changes nothing.
+UpdateTensors AddUpdate(Graph& graph, const std::vector<NetLoss>& losses,
+                        const std::vector<NetParam>& params, const caffe::SolverParameter& solver);
 
 // Ops make their plans.
 void PrepareOps(Graph& graph, PrepareContext& prepare);

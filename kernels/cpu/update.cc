@@ -94,8 +94,10 @@ void UpdateParams::Validate() const {
 }
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
-                  const float* loss_scale) {
-  LSEG_ON_CUDA(context, GradientNorm(context, tensors, norm, loss_scale));
+                  const float* loss_scale, const std::vector<const float*>& losses) {
+  LSEG_CHECK(losses.size() <= static_cast<size_t>(kMostLosses),
+             "a step of " << losses.size() << " losses: at most " << kMostLosses);
+  LSEG_ON_CUDA(context, GradientNorm(context, tensors, norm, loss_scale, losses));
   double sums[kStripes];
 #pragma omp parallel for schedule(static) num_threads(context.threads())
   for (int s = 0; s < kStripes; ++s) {
@@ -109,6 +111,9 @@ void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, fl
   double sum = 0;
   for (const double part : sums) sum += part;
   *norm = static_cast<float>(std::sqrt(sum) / (loss_scale == nullptr ? 1.0f : *loss_scale));
+  for (const float* loss : losses) {
+    if (!std::isfinite(*loss)) *norm = NAN;
+  }
 }
 
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,

@@ -73,7 +73,7 @@ void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, cons
                          float* d_logits, GradMode d_logits_mode, const float* loss_scale);
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
-                  const float* loss_scale);
+                  const float* loss_scale, const std::vector<const float*>& losses);
 void Update(Context& context, const UpdateParams& params, const std::vector<UpdateTensor>& tensors,
             const StepState* step, const float* norm, const float* loss_scale);
 

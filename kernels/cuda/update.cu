@@ -73,13 +73,23 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
 
+struct Losses {
+  int count = 0;
+  const float* loss[kMostLosses];
+};
+
 __global__ void __launch_bounds__(kFinishThreads)
-    FinishNorm(int count, const double* parts, const float* loss_scale, float* norm) {
+    FinishNorm(int count, const double* parts, const float* loss_scale,
+               const __grid_constant__ Losses losses, float* norm) {
   double sum = 0;
   for (int i = threadIdx.x; i < count; i += kFinishThreads) sum += parts[i];
   sum = BlockSum<kFinishThreads>(sum);
   if (threadIdx.x == 0) {
-    *norm = static_cast<float>(sqrt(sum) / (loss_scale == nullptr ? 1.0f : *loss_scale));
+    float value = static_cast<float>(sqrt(sum) / (loss_scale == nullptr ? 1.0f : *loss_scale));
+    for (int i = 0; i < losses.count; ++i) {
+      if (!isfinite(*losses.loss[i])) value = NAN;
+    }
+    *norm = value;
   }
 }
 
@@ -179,7 +189,7 @@ std::vector<Table> TablesOf(const std::vector<UpdateTensor>& tensors, int64_t mo
 }  // namespace
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
-                  const float* loss_scale) {
+                  const float* loss_scale, const std::vector<const float*>& losses) {
   auto* parts = static_cast<double*>(Scratch(context));
   int count = 0;
   for (const Table& table : TablesOf(tensors, kScratchBytes / sizeof(double))) {
@@ -190,7 +200,9 @@ void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, fl
     CheckLaunch("sums of squares");
     count += table.Blocks();
   }
-  FinishNorm<<<1, kFinishThreads, 0, StreamOf(context)>>>(count, parts, loss_scale, norm);
+  Losses table;
+  for (const float* loss : losses) table.loss[table.count++] = loss;
+  FinishNorm<<<1, kFinishThreads, 0, StreamOf(context)>>>(count, parts, loss_scale, table, norm);
   CheckLaunch("gradient norm");
 }
 

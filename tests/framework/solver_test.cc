@@ -206,6 +206,29 @@ TEST_P(SolverTest, AtScaleOneAGradientThatIsNotFiniteIsAnError) {
   EXPECT_EQ(training.Weights(), before);
 }
 
+// The gradient is finite, as a sigmoid is at most 1, and the step that is queued behind it must not
+// happen.
+TEST_P(SolverTest, ALossThatIsNotFiniteLeavesTheWeights) {
+  Training training(GetParam(), Precision::kF32, NetText("0", "1"), false);
+  WeightsFile file = training.Checkpoint();
+  WeightsFile huge;
+  huge.metadata = file.metadata;
+  for (WeightTensor tensor : file.tensors()) {
+    // Logits of 1e37 and less: a sum of some hundred overflows.
+    if (tensor.key == "score.bias") std::fill(tensor.data.begin(), tensor.data.end(), 3e37f);
+    huge.Add(tensor);
+  }
+  training.Resume(huge);
+  const std::string before = training.Weights();
+  EXPECT_THAT(
+      ErrorOf([&] { training.solver->Run(); }),
+      testing::AllOf(HasSubstr("iteration 1: layer '"), HasSubstr("loss_forward) is not finite")));
+  for (const NetParam& param : training.net->params()) {
+    for (const float value : training.net->Gradient(param.key)) ASSERT_TRUE(std::isfinite(value));
+  }
+  EXPECT_EQ(training.Weights(), before);
+}
+
 TEST(LossScaleTest, StaysBetweenOneAndItsMost) {
   LossScale scale(LossScale::kMost, LossScale::kGrowAfter - 1);
   scale.Good();

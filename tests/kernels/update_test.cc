@@ -346,6 +346,20 @@ TEST_P(GradientNormTest, IsThatWithoutTheLossScale) {
   EXPECT_EQ(norm.Values()[0], 5);
 }
 
+TEST_P(GradientNormTest, IsNanWhereALossIsNotFinite) {
+  Context context(GetParam());
+  const Memory<float> grad(context, {3, 4}), norm(context, {-1});
+  for (const float last : {7.0f, INFINITY, -INFINITY, NAN}) {
+    const Memory<float> losses(context, {0.5f, last});
+    GradientNorm(context, {{2, nullptr, grad.data()}}, norm.data(), nullptr,
+                 {losses.data(), losses.data() + 1});
+    EXPECT_THAT(norm.Values()[0], testing::NanSensitiveFloatEq(last == 7 ? 5 : NAN)) << last;
+  }
+  EXPECT_THROW(GradientNorm(context, {}, norm.data(), nullptr,
+                            std::vector<const float*>(kMostLosses + 1, grad.data())),
+               Error);
+}
+
 TEST_P(GradientNormTest, OverAllTensors) {
   Context context(GetParam());
   const auto norm_of = [&](const std::vector<std::vector<float>>& grads) {
