@@ -40,7 +40,7 @@ __device__ void LoadGradients(const ScoreArgs& args, const float* d_dst, int pix
 }
 
 template <class T, int kOutputs>
-__global__ void __launch_bounds__(kScoreThreads, kOutputs <= 4 ? 3 : 2)
+__global__ void __launch_bounds__(kScoreThreads)
     ScoreBackwardData(const ScoreArgs args, const Layout<T> layout, const float* __restrict__ d_dst,
                       const float* __restrict__ weight, T* __restrict__ d_src, bool add,
                       const T* __restrict__ mask) {
