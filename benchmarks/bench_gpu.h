@@ -75,8 +75,7 @@ void BenchConvolutions(GpuBench& bench);
 nlohmann::ordered_json NetTotals(const GpuBench& bench);
 // All other ops.
 void BenchMemoryOps(GpuBench& bench);
-// Of these the cases that no step of L-Seg is made of: a map of a stage in NHWC, and a side map, at
-// the size that `at` names.
+// Of these, rarer ones: a map of a stage in NHWC, and a side map, at the size that `at` names.
 void BenchRareOps(GpuBench& bench, const Shape& stage, const Shape& map, const std::string& at);
 
 }  // namespace lseg

@@ -1,12 +1,12 @@
-// bench_gpu's cases that no step of the built-in L-Seg is made of, so that every kernel is
-// measured: gradients of what does not learn there, windows and strides other than VGG's, labels in
-// floats, training crops.
+// More of bench_gpu's cases, so that every kernel is measured: gradients of what does not learn in
+// L-Seg, windows and strides other than VGG's, labels in floats, training crops, side maps.
 #include "benchmarks/bench_gpu.h"
 #include "kernels/box_copy.h"
 #include "kernels/crop_resample.h"
 #include "kernels/cuda/conv_bias.h"
 #include "kernels/deconv.h"
 #include "kernels/elementwise.h"
+#include "kernels/fuse_sides.h"
 #include "kernels/pool.h"
 #include "kernels/reorder.h"
 #include "kernels/sigmoid_loss.h"
@@ -120,6 +120,46 @@ void BenchCrops(GpuBench& bench, const Shape& map, const std::string& at) {
   });
 }
 
+// L-Seg's five side maps to one, in training; gradients are added, since those of losses come
+// first.
+void BenchSides(GpuBench& bench, const Shape& map, const std::string& at) {
+  constexpr int kSides = 5;
+  const FuseSidesParams params = {map, kSides};
+  const int64_t classes = map.c;
+  std::vector<TensorSpec> specs(2 * kSides + 1, {map.Count()});  // sides, gradients, dst
+  specs.push_back({4 * classes * (kSides + 1)});
+  const auto args = [&](const Tensors& t, int run) {
+    FuseSidesArgs fuse;
+    for (size_t s = 0; s < kSides; ++s) fuse.side[s] = t.At<float>(run, s);
+    for (int64_t c = 0; c < classes; ++c) {
+      fuse.weight[c] = t.At<float>(run, 2 * kSides + 1) + c * kSides;
+      fuse.bias[c] = fuse.weight[0] + classes * kSides + c;
+    }
+    return fuse;
+  };
+  const int64_t bytes = 4 * map.Count();
+  Measure(bench, "side maps fused" + at, specs, (kSides + 1) * bytes,
+          [&](const Tensors& t, int run) {
+            FuseSidesForward(bench.context, params, args(t, run), t.At<float>(run, 2 * kSides));
+          });
+  Measure(bench, "side maps fused, gradients" + at, specs, (3 * kSides + 1) * bytes,
+          [&](const Tensors& t, int run) {
+            FuseSidesGradients gradients;
+            float* weights = t.At<float>(run, 2 * kSides + 1) + 2 * classes * (kSides + 1);
+            for (size_t i = 0; i < kSides; ++i) {
+              gradients.d_side[i] = t.At<float>(run, kSides + i);
+              gradients.d_side_mode[i] = GradMode::kAdd;
+            }
+            for (int64_t c = 0; c < classes; ++c) {
+              gradients.d_weight[c] = weights + c * kSides;
+              gradients.d_bias[c] = weights + classes * kSides + c;
+              gradients.d_weight_mode[c] = gradients.d_bias_mode[c] = GradMode::kWrite;
+            }
+            FuseSidesBackward(bench.context, params, args(t, run), t.At<float>(run, 2 * kSides),
+                              gradients);
+          });
+}
+
 // What engines of libraries lack.
 void BenchBias(GpuBench& bench, const Shape& stage, const std::string& at) {
   const TensorSpec trunk{stage.Count(), DType::kBF16}, bias{stage.c};
@@ -145,6 +185,7 @@ void BenchRareOps(GpuBench& bench, const Shape& stage, const Shape& map, const s
   BenchDeconvolutions(bench, map, at);
   BenchElements(bench, stage, map, at);
   BenchCrops(bench, map, at);
+  BenchSides(bench, map, at);
   BenchBias(bench, stage, at);
 }
 
