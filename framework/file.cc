@@ -73,12 +73,15 @@ std::string ReadFile(const std::string& path) {
   return bytes;
 }
 
-void WriteFile(const std::string& path, std::string_view bytes) {
+void WriteFile(const std::string& path, std::string_view bytes) { WriteFile(path, bytes, {}); }
+
+void WriteFile(const std::string& path, std::string_view header, std::string_view body) {
   const std::string partial = path + ".partial";
   {
     Descriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
     LSEG_CHECK(file.number() >= 0, path << ": cannot be written: " << std::strerror(errno));
-    if (!WriteAll(file.number(), bytes) || fsync(file.number()) != 0 || !file.Close()) {
+    if (!WriteAll(file.number(), header) || !WriteAll(file.number(), body) ||
+        fsync(file.number()) != 0 || !file.Close()) {
       const int reason = errno;
       unlink(partial.c_str());
       LSEG_FAIL(path << ": cannot be written: " << std::strerror(reason));

@@ -14,6 +14,8 @@ std::string ReadFile(const std::string& path);
 // and the system's reason (no space, no such folder); the old file is then untouched and the
 // partial one gone.
 void WriteFile(const std::string& path, std::string_view bytes);
+// Likewise, of two parts: large values need not be copied behind their header.
+void WriteFile(const std::string& path, std::string_view header, std::string_view body);
 
 // Text out of a file, fit to stand in a message of one line: control characters become '?', what is
 // beyond 200 bytes is cut.

@@ -194,8 +194,8 @@ void WriteNpy(const std::string& path, const std::vector<int64_t>& shape, const 
   std::string bytes(kMagic);
   bytes += {1, 0, static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
   bytes += header;
-  bytes.append(reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(float));
-  WriteFile(path, bytes);
+  WriteFile(path, bytes,
+            {reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(float)});
 }
 
 }  // namespace lseg

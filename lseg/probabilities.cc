@@ -1,5 +1,8 @@
-// Resampling is separable and goes rows first: each pass reads and writes whole rows, in parallel.
+// Resampling is separable and goes along rows first: each pass reads and writes whole rows, in
+// parallel.
 #include "lseg/probabilities.h"
+
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -35,76 +38,117 @@ std::vector<Taps> TriangleTaps(int src, int dst) {
   return taps;
 }
 
-// src (height, src_width) -> dst (height, taps.size())
-void ResizeRows(const float* src, int height, int src_width, const std::vector<Taps>& taps,
-                float* dst) {
-  const int width = static_cast<int>(taps.size());
-#pragma omp parallel for schedule(static)
-  for (int y = 0; y < height; ++y) {
-    const float* in = src + static_cast<size_t>(y) * src_width;
-    float* out = dst + static_cast<size_t>(y) * width;
-    for (int x = 0; x < width; ++x) {
-      const Taps& tap = taps[x];
-      float sum = 0;
-      for (size_t k = 0; k < tap.weights.size(); ++k) sum += tap.weights[k] * in[tap.first + k];
-      out[x] = sum;
+// One row of the source at the destination's width.
+void ResampleAlong(const float* in, const std::vector<Taps>& across, float* out) {
+  for (size_t x = 0; x < across.size(); ++x) {
+    const Taps& tap = across[x];
+    float sum = 0;
+    for (size_t k = 0; k < tap.weights.size(); ++k) sum += tap.weights[k] * in[tap.first + k];
+    out[x] = sum;
+  }
+}
+
+// One row of the destination from `rows` of that width, of which the first is that of tap.first.
+// Sums are cut to [0, 1], which rounding of the weights may leave by an ulp.
+void BlendRows(const float* rows, const Taps& tap, size_t width, float* out) {
+  std::fill(out, out + width, 0.0f);
+  for (size_t k = 0; k < tap.weights.size(); ++k) {
+    const float weight = tap.weights[k];
+    const float* in = rows + k * width;
+    for (size_t x = 0; x < width; ++x) out[x] += weight * in[x];
+  }
+  for (size_t x = 0; x < width; ++x) out[x] = std::clamp(out[x], 0.0f, 1.0f);
+}
+
+// Of the classes so far, the one with the largest p / threshold in each pixel, and that ratio.
+void TakeLarger(const float* p, float threshold, uint8_t label, size_t count, float* best,
+                uint8_t* labels) {
+  for (size_t i = 0; i < count; ++i) {
+    if (p[i] >= threshold && p[i] / threshold > best[i]) {
+      best[i] = p[i] / threshold;
+      labels[i] = label;
     }
   }
 }
 
-// src (src_height, width) -> dst (taps.size(), width); sums are cut to [0, 1], which rounding of
-// the weights may leave by an ulp.
-void ResizeColumns(const float* src, int width, const std::vector<Taps>& taps, float* dst) {
-  const int height = static_cast<int>(taps.size());
-#pragma omp parallel for schedule(static)
-  for (int y = 0; y < height; ++y) {
-    float* out = dst + static_cast<size_t>(y) * width;
-    std::fill(out, out + width, 0.0f);
-    for (size_t k = 0; k < taps[y].weights.size(); ++k) {
-      const float weight = taps[y].weights[k];
-      const float* in = src + static_cast<size_t>(taps[y].first + k) * width;
-      for (int x = 0; x < width; ++x) out[x] += weight * in[x];
-    }
-    for (int x = 0; x < width; ++x) out[x] = std::clamp(out[x], 0.0f, 1.0f);
-  }
-}
-
-}  // namespace
-
-Probabilities ResizeProbabilities(const Probabilities& src, int width, int height) {
-  LSEG_CHECK(src.width > 0 && src.height > 0 && width > 0 && height > 0,
-             "cannot resize probabilities from " << src.width << "x" << src.height << " to "
-                                                 << width << "x" << height);
-  if (width == src.width && height == src.height) return src;
-  Probabilities dst(width, height, src.classes);
-  const std::vector<Taps> across = TriangleTaps(src.width, width);
-  const std::vector<Taps> down = TriangleTaps(src.height, height);
-  std::vector<float> rows(static_cast<size_t>(src.height) * width);
-  for (size_t c = 0; c < src.classes.size(); ++c) {
-    ResizeRows(src.Map(c), src.height, src.width, across, rows.data());
-    ResizeColumns(rows.data(), width, down, dst.Map(c));
-  }
-  return dst;
-}
-
-Image ClassMap(const Probabilities& probabilities, std::span<const float> thresholds) {
-  const size_t classes = probabilities.classes.size();
+void CheckThresholds(std::span<const float> thresholds, size_t classes) {
   LSEG_CHECK(thresholds.size() == classes && classes < 256,
              thresholds.size() << " thresholds for " << classes << " classes");
   for (float threshold : thresholds) {
     LSEG_CHECK(threshold > 0 && threshold <= 1,
                "threshold " << threshold << " must be above 0 and at most 1");
   }
-  Image map(probabilities.width, probabilities.height, 1);
-  const auto count = static_cast<int64_t>(probabilities.Plane());
+}
+
+void CheckSizes(const Probabilities& src, int width, int height) {
+  LSEG_CHECK(src.width > 0 && src.height > 0 && width > 0 && height > 0,
+             "cannot resize probabilities from " << src.width << "x" << src.height << " to "
+                                                 << width << "x" << height);
+}
+
+}  // namespace
+
+Probabilities ResizeProbabilities(const Probabilities& src, int width, int height) {
+  CheckSizes(src, width, height);
+  if (width == src.width && height == src.height) return src;
+  Probabilities dst(width, height, src.classes);
+  const std::vector<Taps> across = TriangleTaps(src.width, width);
+  const std::vector<Taps> down = TriangleTaps(src.height, height);
+  std::vector<float> rows(static_cast<size_t>(src.height) * width);
+  for (size_t c = 0; c < src.classes.size(); ++c) {
 #pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < count; ++i) {
-    float best = 0;
-    for (size_t c = 0; c < classes; ++c) {
-      const float p = probabilities.Map(c)[i];
-      if (p >= thresholds[c] && p / thresholds[c] > best) {
-        best = p / thresholds[c];
-        map.pixels[i] = static_cast<uint8_t>(c + 1);
+    for (int y = 0; y < src.height; ++y) {
+      ResampleAlong(src.Map(c) + static_cast<size_t>(y) * src.width, across,
+                    &rows[static_cast<size_t>(y) * width]);
+    }
+#pragma omp parallel for schedule(static)
+    for (int y = 0; y < height; ++y) {
+      BlendRows(&rows[static_cast<size_t>(down[y].first) * width], down[y], width,
+                dst.Map(c) + static_cast<size_t>(y) * width);
+    }
+  }
+  return dst;
+}
+
+Image ClassMap(const Probabilities& probabilities, std::span<const float> thresholds) {
+  return ResizedClassMap(probabilities, probabilities.width, probabilities.height, thresholds);
+}
+
+Image ResizedClassMap(const Probabilities& src, int width, int height,
+                      std::span<const float> thresholds) {
+  CheckSizes(src, width, height);
+  CheckThresholds(thresholds, src.classes.size());
+  constexpr int kBand = 32;  // rows at a time, which stay in the cache
+  const std::vector<Taps> across = TriangleTaps(src.width, width);
+  const std::vector<Taps> down = TriangleTaps(src.height, height);
+  const bool same_size = width == src.width && height == src.height;
+  const auto end_of = [&](int y) {
+    return down[y].first + static_cast<int>(down[y].weights.size());
+  };
+  int most_rows = 0;
+  for (int top = 0; top < height; top += kBand) {
+    most_rows = std::max(most_rows, end_of(std::min(height, top + kBand) - 1) - down[top].first);
+  }
+  // A thread's rows at the width, its row of probabilities, and its ratios; allocated here, because
+  // nothing may be thrown out of a parallel loop.
+  const size_t row = width, memory = row * ((same_size ? 0 : most_rows) + 1 + kBand);
+  std::vector<float> buffers(memory * omp_get_max_threads());
+  Image map(width, height, 1);
+#pragma omp parallel for schedule(dynamic)
+  for (int top = 0; top < height; top += kBand) {
+    float* p = &buffers[memory * omp_get_thread_num()];
+    float *best = p + row, *rows = best + row * kBand;
+    const int bottom = std::min(height, top + kBand), first = down[top].first;
+    std::fill(best, best + row * (bottom - top), 0.0f);
+    for (size_t c = 0; c < src.classes.size(); ++c) {
+      const auto source = [&](int y) { return src.Map(c) + static_cast<size_t>(y) * src.width; };
+      for (int y = first; !same_size && y < end_of(bottom - 1); ++y) {
+        ResampleAlong(source(y), across, rows + row * (y - first));
+      }
+      for (int y = top; y < bottom; ++y) {
+        if (!same_size) BlendRows(rows + row * (down[y].first - first), down[y], row, p);
+        TakeLarger(same_size ? source(y) : p, thresholds[c], static_cast<uint8_t>(c + 1), row,
+                   best + row * (y - top), map.Row(y));
       }
     }
   }

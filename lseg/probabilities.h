@@ -32,6 +32,11 @@ Probabilities ResizeProbabilities(const Probabilities& src, int width, int heigh
 // as c + 1 (of equals the first), 0 where there is none. One threshold a class, each in (0, 1].
 Image ClassMap(const Probabilities& probabilities, std::span<const float> thresholds);
 
+// ClassMap(ResizeProbabilities(src, width, height), thresholds) to the bit, without holding
+// probabilities of that size.
+Image ResizedClassMap(const Probabilities& src, int width, int height,
+                      std::span<const float> thresholds);
+
 // The gray of a probability in [0, 1], round(255 p): what idrid33 evaluates and gray PNGs hold. In
 // double 255 p is exact, and only p = 0.5 lies half-way between two grays: it becomes 128 by every
 // rule of rounding in use.

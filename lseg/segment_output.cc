@@ -4,17 +4,11 @@
 #include "lseg/overlay.h"
 
 namespace lseg {
+namespace {
 
-void WriteSegmentation(const std::string& prefix, const Image& photo,
-                       const Probabilities& probabilities, const SegmentOutputs& outputs) {
+void WriteProbabilities(const std::string& prefix, const Probabilities& probabilities,
+                        const SegmentOutputs& outputs) {
   const std::vector<std::string>& classes = probabilities.classes;
-  for (const std::string& name : classes) {
-    LSEG_CHECK(name.find('/') == std::string::npos,
-               "class '" << name << "' cannot be part of a file's name");
-  }
-  const Image class_map = ClassMap(probabilities, outputs.thresholds);
-  WriteIndexedPng(prefix + ".label.png", class_map);
-  WritePng(prefix + ".overlay.png", DrawOverlay(photo, class_map, classes));
   if (outputs.npy) {
     WriteNpy(prefix + ".prob.npy",
              {static_cast<int64_t>(classes.size()), probabilities.height, probabilities.width},
@@ -24,6 +18,32 @@ void WriteSegmentation(const std::string& prefix, const Image& photo,
     for (size_t c = 0; c < classes.size(); ++c) {
       WritePng(prefix + "." + classes[c] + ".prob.png", ToGray(probabilities, c));
     }
+  }
+}
+
+void WritePictures(const std::string& prefix, const Image& photo,
+                   const Probabilities& probabilities, const SegmentOutputs& outputs) {
+  const Image class_map =
+      ResizedClassMap(probabilities, photo.width, photo.height, outputs.thresholds);
+  WriteIndexedPng(prefix + ".label.png", class_map);
+  WritePng(prefix + ".overlay.png", DrawOverlay(photo, class_map, probabilities.classes));
+}
+
+}  // namespace
+
+void WriteSegmentation(const std::string& prefix, const Image& photo,
+                       const Probabilities& probabilities, const SegmentOutputs& outputs) {
+  for (const std::string& name : probabilities.classes) {
+    LSEG_CHECK(name.find('/') == std::string::npos,
+               "class '" << name << "' cannot be part of a file's name");
+  }
+  WritePictures(prefix, photo, probabilities, outputs);
+  if (!outputs.npy && !outputs.png) return;
+  if (probabilities.width == photo.width && probabilities.height == photo.height) {
+    WriteProbabilities(prefix, probabilities, outputs);
+  } else {
+    WriteProbabilities(prefix, ResizeProbabilities(probabilities, photo.width, photo.height),
+                       outputs);
   }
 }
 

@@ -16,8 +16,9 @@ struct SegmentOutputs {
 };
 
 // Writes <prefix>.label.png (class map, indexed) and <prefix>.overlay.png (DrawOverlay), and the
-// probabilities as asked for; photo is RGB of the probabilities' size. Files of these names are
-// replaced one by one; an Error names the path and the cause.
+// probabilities as asked for, all of the size of photo, RGB: probabilities of another size are
+// resampled (ResizeProbabilities). Files of these names are replaced one by one; an Error names the
+// path and the cause.
 void WriteSegmentation(const std::string& prefix, const Image& photo,
                        const Probabilities& probabilities, const SegmentOutputs& outputs);
 

@@ -67,12 +67,8 @@ void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work) {
 
 void Write(const SegmentJob& job, const std::vector<PhotoFile>& photos, Work& work) {
   Try(work, [&] {
-    const Image& shown = work.shown;
-    if (work.probabilities.width != shown.width || work.probabilities.height != shown.height) {
-      work.probabilities = ResizeProbabilities(work.probabilities, shown.width, shown.height);
-    }
-    WriteSegmentation(job.out + "/" + photos[work.report.index].name, shown, work.probabilities,
-                      job.outputs);
+    WriteSegmentation(job.out + "/" + photos[work.report.index].name, work.shown,
+                      work.probabilities, job.outputs);
   });
 }
 
@@ -142,14 +138,15 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   const int64_t input = job.native ? own : int64_t{job.width} * job.height;
   const int64_t shown = job.output_working ? input : own;
   const int64_t images = 3 * (shown + (shown == input ? 0 : input));  // 8-bit RGB
-  const int64_t answer = 4 * classes * input, resized = shown == input ? 0 : 4 * classes * shown;
-  // Reading ends with a copy: turned upright, or resampled. Writing holds the maps at both sizes
-  // and a map whose rows are resampled; or the class map, the picture with outlines and its PNG.
-  const int64_t rows = resized > 0 ? resized / classes : 0;
+  const int64_t answer = 4 * classes * input;
+  // Probabilities are resampled only to be written: maps of that size, and one whose rows are.
+  const bool resampled = shown != input && (job.outputs.npy || job.outputs.png);
+  const int64_t resized = resampled ? 4 * (classes + 1) * shown : 0;
+  // Reading ends with a copy: turned upright, or resampled. Writing holds the class map, the
+  // picture with outlines, what these cover, and a PNG; and then the probabilities.
   const int64_t reading = std::max(2 * 3 * own, 3 * own + images);
   const int64_t running = images + answer;
-  const int64_t writing = 3 * shown + std::max(resized + answer + rows,
-                                               resized + (resized > 0 ? 0 : answer) + 7 * shown);
+  const int64_t writing = 3 * shown + answer + std::max(7 * shown, resized + 2 * shown);
   return job.overlap ? reading + running + writing : std::max({reading, running, writing});
 }
 

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "kernels/runtime/random.h"
 
@@ -54,6 +56,38 @@ TEST(ResizeProbabilities, ReductionSeesEverySample) {
   const Probabilities half = ResizeProbabilities(Row({1, 0, 0, 0, 0, 0, 0, 1}), 2, 1);
   EXPECT_GT(half.values[0], 0.1f);
   EXPECT_EQ(half.values[0], half.values[1]);
+}
+
+// Larger and smaller, more rows than a band of the class map has, and the same size.
+TEST(ResizedClassMap, IsTheClassMapOfTheResizedProbabilities) {
+  for (const auto& [sw, sh, w, h] :
+       {std::tuple{24, 16, 71, 97}, {61, 47, 23, 11}, {13, 70, 40, 33}, {45, 67, 45, 67}}) {
+    for (const size_t classes : {1u, 4u}) {
+      Probabilities maps = RandomMaps(sw, sh, classes, 3);
+      if (classes == 4) std::copy_n(maps.Map(0), maps.Plane(), maps.Map(2));  // equals
+      const std::vector<float> thresholds =
+          classes == 4 ? std::vector{0.4f, 0.7f, 0.4f, 0.5f} : std::vector{0.5f};
+      const Probabilities resized = ResizeProbabilities(maps, w, h);
+      // The rule, pixel by pixel.
+      std::vector<uint8_t> expected(static_cast<size_t>(w) * h);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        float best = 0;
+        for (size_t c = 0; c < classes; ++c) {
+          const float ratio = resized.Map(c)[i] / thresholds[c];
+          if (resized.Map(c)[i] >= thresholds[c] && ratio > best) {
+            best = ratio;
+            expected[i] = static_cast<uint8_t>(c + 1);
+          }
+        }
+      }
+      const Image map = ResizedClassMap(maps, w, h, thresholds);
+      EXPECT_EQ(map.width, w);
+      EXPECT_EQ(map.pixels, expected) << sw << "x" << sh << " to " << w << "x" << h;
+      EXPECT_EQ(ClassMap(resized, thresholds).pixels, expected);
+      EXPECT_GT(std::count(expected.begin(), expected.end(), 0), 0);
+      EXPECT_LT(std::count(expected.begin(), expected.end(), 0), int64_t{w} * h);
+    }
+  }
 }
 
 TEST(ResizeProbabilities, SameSizeIsTheIdentity) {
