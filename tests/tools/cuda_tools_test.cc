@@ -182,6 +182,29 @@ TEST_F(CudaTools, TrainingInF16ScalesItsLosses) {
   EXPECT_EQ(checkpoint.metadata.at("solver_good_steps"), "2");
 }
 
+// With the engines that were timed when it started, in f16, and with the images back on the GPU.
+TEST_F(CudaTools, AResumedTrainingRepeatsTheUnbrokenOne) {
+  const std::vector<std::string> flags = {"--device",           "cuda", "--precision",  "f16",
+                                          "--checkpoint-every", "1",    "--iterations", "5"};
+  Train("whole", flags);
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    const std::string out = "stopped" + std::to_string(signal);
+    const ProgramResult stopped = InterruptProgram(
+        TrainArguments(out, flags), folder_.Path("program"), signal,
+        [&] { return std::filesystem::exists(folder_.Path(out + "/checkpoint.safetensors")); });
+    EXPECT_EQ(stopped.code, 128 + signal) << stopped.err;
+    EXPECT_LT(Losses(out).size(), 5u);
+    // The checkpoint knows the engines: nothing is timed again, so no cache is written.
+    setenv("LSEG_ENGINE_CACHE", folder_.Path("other.json").c_str(), 1);
+    Do({LSEG_TRAIN, "--out", folder_.Path(out), "--resume"});
+    setenv("LSEG_ENGINE_CACHE", folder_.Path("engines.json").c_str(), 1);
+    EXPECT_FALSE(std::filesystem::exists(folder_.Path("other.json")));
+    EXPECT_EQ(ReadFile(folder_.Path(out + "/final.safetensors")),
+              ReadFile(folder_.Path("whole/final.safetensors")));
+    EXPECT_EQ(Losses(out), Losses("whole"));
+  }
+}
+
 // Each program on a GPU of so many bytes: one line that says what is needed, what is free, and what
 // helps.
 TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {

@@ -4,9 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <chrono>
 #include <map>
-#include <thread>
 
 #include "framework/weights.h"
 #include "lseg/model.h"
@@ -62,24 +60,13 @@ class LsegTrain : public testing::Test {
   // Starts a training, sends it a signal once it has done some steps, returns its exit code.
   int Interrupt(const std::vector<std::string>& arguments, const std::string& out, int number,
                 size_t steps) const {
-    const pid_t child = fork();
-    if (child == 0) {
-      std::vector<char*> argv;
-      for (const std::string& text : arguments) argv.push_back(const_cast<char*>(text.c_str()));
-      argv.push_back(nullptr);
-      freopen("/dev/null", "w", stdout);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
     const std::string log = folder_.Path(out + "/log.csv");
-    int status = 0;
-    while (!std::filesystem::exists(log) || Lines(out + "/log.csv").size() < steps + 1) {
-      if (waitpid(child, &status, WNOHANG) == child) return -1;  // it ended by itself
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    kill(child, number);
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return InterruptProgram(arguments, folder_.Path("run"), number,
+                            [&] {
+                              return std::filesystem::exists(log) &&
+                                     Lines(out + "/log.csv").size() > steps;
+                            })
+        .code;
   }
 
   TempFolder folder_;
