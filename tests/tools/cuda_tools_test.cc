@@ -81,7 +81,12 @@ class CudaTools : public testing::Test {
   }
   // Rows of log.csv, its columns but for the speed.
   std::vector<std::vector<double>> Losses(const std::string& out) const {
-    std::istringstream lines(ReadFile(folder_.Path(out + "/log.csv")));
+    std::vector<std::vector<double>> rows = Rows(out + "/log.csv");
+    for (std::vector<double>& row : rows) row.erase(row.begin() + 3);
+    return rows;
+  }
+  std::vector<std::vector<double>> Rows(const std::string& csv) const {
+    std::istringstream lines(ReadFile(folder_.Path(csv)));
     std::vector<std::vector<double>> rows;
     std::string line, cell;
     std::getline(lines, line);
@@ -89,7 +94,6 @@ class CudaTools : public testing::Test {
       std::vector<double>& row = rows.emplace_back();
       std::istringstream cells(line);
       while (std::getline(cells, cell, ',')) row.push_back(std::stod(cell));
-      row.erase(row.begin() + 3);
     }
     return rows;
   }
@@ -112,13 +116,17 @@ double Distance(const std::vector<float>& a, const std::vector<float>& b) {
 // Both devices compute in f32 and sum in their own orders: 6e-8 an operation, a hundred-fold of it
 // after the sums of some twenty layers. Where rounding decides a ReLU or a maximum otherwise, one
 // of some thousand gradients of a map goes elsewhere: 1e-3 of what the weights have moved by.
-TEST_F(CudaTools, TwoStepsOfTrainingGiveTheCpusLossesAndWeights) {
+TEST_F(CudaTools, TwoStepsOfTrainingGiveTheCpusLossesWeightsAndScores) {
   folder_.Write("solver.prototxt",
                 "type: \"SGD\" base_lr: 0 lr_policy: \"fixed\" random_seed: 3 max_iter: 1");
   Train("still", {});
   folder_.Write("solver.prototxt", kSolver);
-  Train("cpu", {"--device", "cpu"});
-  const std::string said = Train("cuda", {"--device", "cuda", "--tune", "off"});
+  const auto train = [&](const std::string& device) {
+    return Train(device, {"--device", device, "--tune", "off", "--val", folder_.Path("val.txt"),
+                          "--val-every", "1"});
+  };
+  train("cpu");
+  const std::string said = train("cuda");
   EXPECT_THAT(said, HasSubstr("compute capability"));
 
   const auto want = Losses("cpu"), got = Losses("cuda");
@@ -130,6 +138,16 @@ TEST_F(CudaTools, TwoStepsOfTrainingGiveTheCpusLossesAndWeights) {
       EXPECT_GT(want[row][i], 0) << row << " " << i;  // no crop without lesions
       EXPECT_NEAR(got[row][i], want[row][i], 1e-5 * want[row][i]) << row << " " << i;
     }
+  }
+
+  // Probabilities are rounded to 8 bits, which may move a pixel of a lesion, one of some hundred,
+  // over a threshold.
+  const auto scores = Rows("cpu/val.csv"), got_scores = Rows("cuda/val.csv");
+  ASSERT_EQ(scores.size(), 2u);
+  ASSERT_EQ(got_scores.size(), 2u);
+  for (size_t row = 0; row < 2; ++row) {
+    ASSERT_EQ(scores[row].size(), 6u);  // iteration, four lesions, mean
+    for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(got_scores[row][i], scores[row][i], 1e-2);
   }
 
   const WeightsFile still = Final("still"), cpu = Final("cpu"), cuda = Final("cuda");
