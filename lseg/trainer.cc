@@ -95,6 +95,8 @@ Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
   net_->ParametersChanged();
   if (plan_.val_every > 0) {
     validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
+    validation_->Prepare(
+        [this](const MemoryPlan& plan) { say_("memory of validation's net: " + ToString(plan)); });
   }
   std::vector<std::string> losses;
   for (const NetLoss& loss : net_->losses()) losses.push_back(loss.name);

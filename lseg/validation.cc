@@ -38,6 +38,18 @@ Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& c
   count_ = plan.Solver().solver().test_iter(0);
 }
 
+void Validation::Prepare(const std::function<void(const MemoryPlan&)>& planned) {
+  planned_ = planned;
+  if (source_) {
+    NetFor(source_->Blobs()[0].shape);
+  } else {
+    const Image photo = ReadPhoto(entries_[0].image);
+    NetFor({1, 3, photo.height, photo.width});
+  }
+  net_.reset();
+  planned_ = nullptr;
+}
+
 std::optional<ValidationScore> Validation::Run(const std::atomic<int>& stop) {
   PrOptions options;
   options.lesions = model_.classes;
@@ -105,6 +117,7 @@ Net& Validation::NetFor(const Shape& shape) {
     options.inputs[inference_.input] = TensorDesc{shape};
     options.precision = precision_;
     options.library = library_;
+    options.planned = planned_;
     net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
     if (!source_) {
@@ -113,7 +126,6 @@ Net& Validation::NetFor(const Shape& shape) {
       net_->AttachSource(photo_input_.get(), {inference_.input});
     }
     net_shape_ = shape;
-    net_bytes_ = net_->memory().Total();
   }
   return *net_;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,12 +32,14 @@ class Validation {
   Validation(const TrainPlan& plan, const ModelInfo& model, Context& context,
              std::shared_ptr<ParameterSet> parameters);
 
+  // Makes the net for the first image or batch and lets it go again, so that memory that does not
+  // suffice (OutOfMemory) shows before a training rather than in its midst. `planned` is told of
+  // it.
+  void Prepare(const std::function<void(const MemoryPlan&)>& planned);
+
   // Scores the parameters as they are. Nothing where `stop` became true on the way. Its net's
   // memory is taken for the time of the run. An Error names the image that cannot be read.
   std::optional<ValidationScore> Run(const std::atomic<int>& stop);
-
-  // Bytes that the net of the last Run took.
-  int64_t net_bytes() const { return net_bytes_; }
 
  private:
   void AddListed(const ListEntry& entry, PrEvaluator* evaluator);
@@ -57,7 +60,7 @@ class Validation {
   std::unique_ptr<PhotoInput> photo_input_;      // where there are entries_
   std::unique_ptr<Net> net_;                     // of the latest size, during a run
   Shape net_shape_;
-  int64_t net_bytes_ = 0;
+  std::function<void(const MemoryPlan&)> planned_;  // see Prepare; null but then
 };
 
 }  // namespace lseg

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 
 #include "framework/weights.h"
 #include "lseg/npy.h"
@@ -240,14 +241,24 @@ TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     return result.out;
   };
-  EXPECT_THAT(fails("4000000", train, "the net needs ", "--crop"),
-              HasSubstr("memory of the training net: "));
+  const std::string said = fails("4000000", train, "the net needs ", "--crop");
+  constexpr char kSaid[] = "memory of the training net: ";
+  ASSERT_THAT(said, HasSubstr(kSaid));
+  const double megabytes = std::atof(said.c_str() + said.find(kSaid) + std::strlen(kSaid));
   EXPECT_THAT(fails("4500000", infer, "the net needs ", "--width"),
               HasSubstr("memory of the net at 44x37: "));
   auto native = infer;
   native.push_back("--native");
   EXPECT_THAT(fails("4500000", native, "the net needs ", "--width"),
               HasSubstr("0 of 1 photographs"));
+  // What training leaves of 2 MB more, 1 of which every program takes, does not suffice for
+  // validation, which wants 3 beside the parameters: said before the first step.
+  const auto validated = TrainArguments(
+      "run", {"--device", "cuda", "--tune", "off", "--val", folder_.Path("val.txt")});
+  const std::string bytes = std::to_string(static_cast<int64_t>((megabytes + 2) * 1e6));
+  EXPECT_THAT(fails(bytes.c_str(), validated, "the net needs ", "--crop"),
+              testing::AllOf(HasSubstr(kSaid), HasSubstr("memory of validation's net: ")));
+  EXPECT_FALSE(std::filesystem::exists(folder_.Path("run/log.csv")));
   // Not even the parameters.
   fails("1200000", train, "", "--crop");
   fails("1200000", infer, "", "--width");
