@@ -34,20 +34,36 @@ struct alignas(16) PackTile {
   float values[kPackOutputs * kConvTaps][kRow];
 
   // Zero for channels that are only there to fill a tile or a chunk. first_input, first_output: of
-  // the block.
-  __device__ void Load(const PackJob& args, int first_input, int first_output) {
-    const int run = (args.turned ? kPackOutputs : kChunk) * kConvTaps;  // without a gap in memory
-    for (int i = threadIdx.x; i < kChunk * kPackOutputs * kConvTaps; i += kPackThreads) {
-      const int row = i / run, step = i % run / kConvTaps, tap = i % kConvTaps;
-      const int input = args.turned ? row : step, output = args.turned ? step : row;
-      const int64_t from_input = first_input + input, from_output = first_output + output;
-      float value = 0;
-      if (from_input < args.in_channels && from_output < args.out_channels) {
-        const int64_t pair = args.turned ? from_input * args.out_channels + from_output
-                                         : from_output * args.in_channels + from_input;
-        value = args.weight[pair * kConvTaps + tap];
+  // the block. Rows of memory, a channel's weights for (or of) all others of the block, go by 16
+  // bytes.
+  __device__ void Load(const PackJob& job, int first_input, int first_output) {
+    const bool turned = job.turned;
+    const int inner = turned ? kPackOutputs : kChunk, outer = turned ? kChunk : kPackOutputs;
+    const int inputs_left = job.in_channels - first_input;
+    const int outputs_left = job.out_channels - first_output;
+    const int elements = min(inner, turned ? outputs_left : inputs_left) * kConvTaps;
+    const int rows = min(outer, turned ? inputs_left : outputs_left);
+    const int64_t row_pairs = turned ? job.out_channels : job.in_channels;
+    const float* from = job.weight + (turned ? first_input * row_pairs + first_output
+                                             : first_output * row_pairs + first_input) *
+                                         kConvTaps;
+    const int vectors = inner * kConvTaps / 4;
+    for (int i = threadIdx.x; i < outer * vectors; i += kPackThreads) {
+      const int row = i / vectors, element = (i - row * vectors) * 4;
+      Vector<float, 4> four = {};
+      if (row < rows && element < elements) {
+        four = cuda::Load<4>(from + row * row_pairs * kConvTaps + element);
       }
-      values[output * kConvTaps + (args.turned ? kConvTaps - 1 - tap : tap)][input] = value;
+      int step = element / kConvTaps, tap = element % kConvTaps;
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        float* to = turned ? &values[step * kConvTaps + kConvTaps - 1 - tap][row]
+                           : &values[row * kConvTaps + tap][step];
+        *to = four.at[k];
+        if (++tap < kConvTaps) continue;
+        tap = 0;
+        ++step;
+      }
     }
     __syncthreads();
   }
@@ -142,6 +158,7 @@ class Batch {
       : context_(context), simt_(simt), dtype_(dtype) {}
 
   void Add(const ConvGemmPacking& packing, const ConvPack& pack) {
+    LSEG_CHECK(IsAligned(pack.weight, 16), "weights to be packed must be aligned to 16 bytes");
     if (jobs_.count == kMostJobs) Launch();
     jobs_.at[jobs_.count++] = {pack.weight,
                                pack.packed,
