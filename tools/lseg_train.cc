@@ -130,4 +130,7 @@ int Body(int argc, char** argv) {
 }  // namespace
 }  // namespace lseg
 
-int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }
+int main(int argc, char** argv) {
+  lseg::SpinBriefly(argv);
+  return lseg::RunTool(argc, argv, lseg::Body);
+}

@@ -1,10 +1,13 @@
 #include "tools/tool.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -57,6 +60,17 @@ T NumberOf(const cxxopts::ParseResult& flags, const std::string& name, T min, T 
 }
 
 }  // namespace
+
+void SpinBriefly(char** argv) {
+  constexpr char kSpinCount[] = "GOMP_SPINCOUNT";
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv(kSpinCount) != nullptr) return;
+  char path[PATH_MAX];  // of the program, by which the system calls the process
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+  if (length <= 0) return;
+  path[length] = '\0';
+  setenv(kSpinCount, "5000", 1);
+  execv(path, argv);
+}
 
 int RunTool(int argc, char** argv, int (*body)(int argc, char** argv)) {
   try {

@@ -9,7 +9,10 @@
 //     if (!flags) return kExitOk;
 //     ...
 //   }
-//   int main(int argc, char** argv) { return lseg::RunTool(argc, argv, lseg::Body); }
+//   int main(int argc, char** argv) {
+//     lseg::SpinBriefly(argv);
+//     return lseg::RunTool(argc, argv, lseg::Body);
+//   }
 #pragma once
 
 #include <cstdint>
@@ -35,6 +38,13 @@ class UsageError : public Error {
  public:
   using Error::Error;
 };
+
+// Comes first in main. Where OMP_WAIT_POLICY and GOMP_SPINCOUNT say nothing, it sets the latter and
+// starts the program anew, for libgomp reads it once, before main: its threads then wait for one
+// another awake for a tenth of a millisecond only, not for several. Else they keep the processors
+// from the threads that read and write, and from other programs: beside those, lseg_infer took
+// twice the processor time. Where it cannot, the program goes on as it is.
+void SpinBriefly(char** argv);
 
 // Calls body(argc, argv) and returns its exit code. What it throws becomes one line on stderr that
 // starts with the program's name: UsageError kExitUsage, anything else kExitFailed.

@@ -179,6 +179,23 @@ TEST_F(LsegInferTest, WrongCommandLinesDoNothing) {
   EXPECT_THAT(same.err, HasSubstr("--out is the input folder"));
 }
 
+// OMP_DISPLAY_ENV makes libgomp say on stderr what it goes by.
+TEST_F(LsegInferTest, ThreadsWaitAwakeForAShortTimeUnlessItIsSetOtherwise) {
+  const auto settings = [&](const char* policy) {
+    setenv("OMP_DISPLAY_ENV", "verbose", 1);
+    unsetenv("GOMP_SPINCOUNT");
+    policy != nullptr ? setenv("OMP_WAIT_POLICY", policy, 1) : unsetenv("OMP_WAIT_POLICY");
+    const ProgramResult result = RunProgram({LSEG_INFER, "--version"}, Path("log"));
+    unsetenv("OMP_DISPLAY_ENV");
+    return result;
+  };
+  const ProgramResult result = settings(nullptr);
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("lseg_infer"));
+  EXPECT_THAT(result.err, HasSubstr("GOMP_SPINCOUNT = '5000'"));
+  EXPECT_THAT(settings("passive").err, Not(HasSubstr("GOMP_SPINCOUNT = '5000'")));
+}
+
 TEST_F(LsegInferTest, WhatIsMissingIsNamedInOneLine) {
   WritePng(Path("in/a.png"), HalfExudate(8, 6));
   const ProgramResult no_input = Infer({}, "nowhere");
