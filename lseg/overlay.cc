@@ -140,8 +140,7 @@ void Spread(const Image& map, int x, int y, double width, std::vector<Coverage>&
 
 }  // namespace
 
-Image DrawOverlay(const Image& photo, const Image& class_map,
-                  const std::vector<std::string>& classes) {
+Image DrawOverlay(Image photo, const Image& class_map, const std::vector<std::string>& classes) {
   LSEG_CHECK(photo.channels == 3 && class_map.channels == 1 && photo.width == class_map.width &&
                  photo.height == class_map.height,
              "an overlay takes an RGB photograph and a class map of its size, not "
@@ -149,7 +148,6 @@ Image DrawOverlay(const Image& photo, const Image& class_map,
                  << class_map.width << "x" << class_map.height << "x" << class_map.channels);
   LSEG_CHECK(classes.size() < kClassPalette.size(),
              classes.size() << " classes: there are colours for " << kClassPalette.size() - 1);
-  Image overlay = photo;
   const double width = std::max(1.0, photo.width / 1440.0);
   std::vector<Coverage> coverage(static_cast<size_t>(photo.width) * photo.height);
   for (int y = 0; y < photo.height; ++y) {
@@ -166,12 +164,12 @@ Image DrawOverlay(const Image& photo, const Image& class_map,
     if (amount == 0) continue;
     const Color& color = kClassPalette[coverage[i].label];
     for (int c = 0; c < 3; ++c) {
-      uint8_t& value = overlay.pixels[3 * i + c];
+      uint8_t& value = photo.pixels[3 * i + c];
       value = static_cast<uint8_t>((value * (255 - amount) + color[c] * amount + 127) / 255);
     }
   }
-  DrawLegend(overlay, classes);
-  return overlay;
+  DrawLegend(photo, classes);
+  return photo;
 }
 
 }  // namespace lseg

@@ -9,15 +9,14 @@
 
 namespace lseg {
 
-// photo: RGB. class_map: one channel of the same size, 0 background, c + 1 for classes[c]; at most
-// four classes (kClassPalette). Returns RGB of that size.
+// photo: RGB, drawn upon where it is. class_map: one channel of the same size, 0 background, c + 1
+// for classes[c]; at most four classes (kClassPalette). Returns RGB of that size.
 //
 // Outlines run around a lesion, not on it, so that one of a few pixels stays visible: anti-aliased,
 // 1 pixel wide up to 1440 pixels of image width and wider in proportion. Where lesions touch, the
 // outline of the higher class number lies on the other lesion, and not the other way round. The
 // legend stands in the upper left corner, which is dark in a fundus photograph; an image too small
 // for it has none.
-Image DrawOverlay(const Image& photo, const Image& class_map,
-                  const std::vector<std::string>& classes);
+Image DrawOverlay(Image photo, const Image& class_map, const std::vector<std::string>& classes);
 
 }  // namespace lseg

@@ -1,5 +1,7 @@
 #include "lseg/segment_output.h"
 
+#include <utility>
+
 #include "lseg/npy.h"
 #include "lseg/overlay.h"
 
@@ -21,29 +23,30 @@ void WriteProbabilities(const std::string& prefix, const Probabilities& probabil
   }
 }
 
-void WritePictures(const std::string& prefix, const Image& photo,
-                   const Probabilities& probabilities, const SegmentOutputs& outputs) {
+void WritePictures(const std::string& prefix, Image photo, const Probabilities& probabilities,
+                   const SegmentOutputs& outputs) {
   const Image class_map =
       ResizedClassMap(probabilities, photo.width, photo.height, outputs.thresholds);
   WriteIndexedPng(prefix + ".label.png", class_map);
-  WritePng(prefix + ".overlay.png", DrawOverlay(photo, class_map, probabilities.classes));
+  WritePng(prefix + ".overlay.png",
+           DrawOverlay(std::move(photo), class_map, probabilities.classes));
 }
 
 }  // namespace
 
-void WriteSegmentation(const std::string& prefix, const Image& photo,
-                       const Probabilities& probabilities, const SegmentOutputs& outputs) {
+void WriteSegmentation(const std::string& prefix, Image photo, const Probabilities& probabilities,
+                       const SegmentOutputs& outputs) {
   for (const std::string& name : probabilities.classes) {
     LSEG_CHECK(name.find('/') == std::string::npos,
                "class '" << name << "' cannot be part of a file's name");
   }
-  WritePictures(prefix, photo, probabilities, outputs);
+  const int width = photo.width, height = photo.height;
+  WritePictures(prefix, std::move(photo), probabilities, outputs);
   if (!outputs.npy && !outputs.png) return;
-  if (probabilities.width == photo.width && probabilities.height == photo.height) {
+  if (probabilities.width == width && probabilities.height == height) {
     WriteProbabilities(prefix, probabilities, outputs);
   } else {
-    WriteProbabilities(prefix, ResizeProbabilities(probabilities, photo.width, photo.height),
-                       outputs);
+    WriteProbabilities(prefix, ResizeProbabilities(probabilities, width, height), outputs);
   }
 }
 

@@ -19,7 +19,7 @@ struct SegmentOutputs {
 // probabilities as asked for, all of the size of photo, RGB: probabilities of another size are
 // resampled (ResizeProbabilities). Files of these names are replaced one by one; an Error names the
 // path and the cause.
-void WriteSegmentation(const std::string& prefix, const Image& photo,
-                       const Probabilities& probabilities, const SegmentOutputs& outputs);
+void WriteSegmentation(const std::string& prefix, Image photo, const Probabilities& probabilities,
+                       const SegmentOutputs& outputs);
 
 }  // namespace lseg

@@ -67,7 +67,7 @@ void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work) {
 
 void Write(const SegmentJob& job, const std::vector<PhotoFile>& photos, Work& work) {
   Try(work, [&] {
-    WriteSegmentation(job.out + "/" + photos[work.report.index].name, work.shown,
+    WriteSegmentation(job.out + "/" + photos[work.report.index].name, std::move(work.shown),
                       work.probabilities, job.outputs);
   });
 }
@@ -146,7 +146,7 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   // picture with outlines, what these cover, and a PNG; and then the probabilities.
   const int64_t reading = std::max(2 * 3 * own, 3 * own + images);
   const int64_t running = images + answer;
-  const int64_t writing = 3 * shown + answer + std::max(7 * shown, resized + 2 * shown);
+  const int64_t writing = answer + std::max(7 * shown, resized + 2 * shown);
   return job.overlap ? reading + running + writing : std::max({reading, running, writing});
 }
 
