@@ -10,6 +10,8 @@ with its reason. Run it with a Python that has the peers, outside of the source 
   cmake --build build --target lseg_infer lseg_prep bench_net bench_cpu_peak
   ~/peers/bin/python benchmarks/bench_cpu.py --build build
   ~/peers/bin/python benchmarks/bench_cpu.py --build build --quick     # that it runs, no figures
+
+On 2 cores it takes about an hour and a half; --rounds 3 --native-rounds 1 half of that.
 """
 
 import argparse
