@@ -15,6 +15,18 @@ const std::vector<ConvEngine>& Engines(const Context& context) {
             << ToString(context.device()));
 }
 
+// What an engine says itself of a case that it does not support; it may say nothing.
+std::string WhyNot(const ConvEngine& engine, const Context& context, const ConvParams& params,
+                   ConvDirection direction, ConvFormats formats) {
+  if (params.HasStageEnd()) return "";
+  try {
+    engine.make(context, params, direction, formats);
+  } catch (const Error& error) {
+    return std::string(": ") + error.what();
+  }
+  return "";
+}
+
 }  // namespace
 
 bool IsLibraryConvEngine(const std::string& name) { return name == "cudnn" || name == "cublas"; }
@@ -36,14 +48,16 @@ std::unique_ptr<ConvPlan> MakeLibraryConvPlan(const Context& context, const Conv
   params.Validate();
   for (const ConvEngine& e : Engines(context)) {
     if (e.name != engine) continue;
-    LSEG_CHECK(
-        (!params.HasStageEnd() || e.stage_end) && e.supports(context, params, direction, formats),
-        "convolution engine '" << engine << "' does not support " << ToString(direction) << " from "
-                               << ToString(params.src) << " " << ToString(formats.src) << " "
-                               << ToString(formats.src_dtype) << " with weights "
-                               << ToString(params.Weight()) << " to " << ToString(formats.dst)
-                               << " " << ToString(formats.dst_dtype)
-                               << (params.HasStageEnd() ? ", as the end of a stage" : ""));
+    const bool fits =
+        (!params.HasStageEnd() || e.stage_end) && e.supports(context, params, direction, formats);
+    LSEG_CHECK(fits, "convolution engine '"
+                         << engine << "' does not support " << ToString(direction) << " from "
+                         << ToString(params.src) << " " << ToString(formats.src) << " "
+                         << ToString(formats.src_dtype) << " with weights "
+                         << ToString(params.Weight()) << " to " << ToString(formats.dst) << " "
+                         << ToString(formats.dst_dtype)
+                         << (params.HasStageEnd() ? ", as the end of a stage" : "")
+                         << WhyNot(e, context, params, direction, formats));
     return e.make(context, params, direction, formats);
   }
   LSEG_FAIL("convolution engine '" << engine << "' is not in the library of engines");

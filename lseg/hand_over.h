@@ -24,10 +24,21 @@ class HandOver {
     return taken;
   }
 
+  // Waits until the other thread waits in Take, having done with the value before: Give will return
+  // at once. False where Close was called instead.
+  bool WaitForTaker() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return taking_ || closed_; });
+    return !closed_;
+  }
+
   // Waits for a value; nothing where Close was called instead.
   std::optional<T> Take() {
     std::unique_lock lock(mutex_);
+    taking_ = true;
+    changed_.notify_all();
     changed_.wait(lock, [&] { return value_ || closed_; });
+    taking_ = false;
     if (closed_) return std::nullopt;
     std::optional<T> value = std::move(value_);
     value_.reset();
@@ -46,7 +57,7 @@ class HandOver {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<T> value_;
-  bool closed_ = false;
+  bool taking_ = false, closed_ = false;
 };
 
 }  // namespace lseg

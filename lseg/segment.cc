@@ -11,10 +11,12 @@ namespace {
 
 constexpr size_t kNetsKept = 2;  // upright and sideways photographs of one camera
 
-// From the fastest to what needs the least memory. Strips of one stage leave the maps at the
-// stages' ends whole; longer chains leave fewer of them.
-const std::vector<ChainOptions> kChains = {{1, 1024}, {2, 1024}, {3, 512},
-                                           {4, 256},  {5, 64},   {5, 1}};
+// From the fastest to what needs the least memory. Chains of more stages leave fewer maps at
+// stages' ends in memory, lower strips hold less of the maps between convolutions and use each
+// weight that is read for fewer tiles: a strip of 1024 tiles has work for all threads several times
+// over, one row of tiles is the lowest that there is.
+const std::vector<ChainOptions> kChains = {{1, 1024}, {1, 256}, {2, 1024}, {2, 256}, {2, 1},
+                                           {3, 256},  {3, 1},   {4, 1},    {5, 1}};
 
 std::string Join(const std::vector<std::string>& names) {
   std::string text;
@@ -147,7 +149,8 @@ Segmenter::SizedNet& Segmenter::NetOf(int width, int height, int64_t beside) {
   return nets_.front();
 }
 
-Probabilities Segmenter::Run(const Image& photo, int64_t beside) {
+Probabilities Segmenter::Run(const Image& photo, int64_t beside,
+                             const std::function<void()>& before_answer) {
   LSEG_CHECK(photo.channels == 3 && photo.width > 0 && photo.height > 0,
              "a photograph to segment is RGB, not " << photo.width << "x" << photo.height << "x"
                                                     << photo.channels);
@@ -160,8 +163,9 @@ Probabilities Segmenter::Run(const Image& photo, int64_t beside) {
   LSEG_CHECK(shape.n == 1 && shape.c == static_cast<int64_t>(model_.classes.size()),
              path_ << ": the net's answer '" << inference_.answer << "' is " << ToString(shape)
                    << ", its classes are " << Join(model_.classes));
+  const float* values = net.Output(inference_.answer);  // waits for a GPU
+  if (before_answer) before_answer();
   Probabilities answer(static_cast<int>(shape.w), static_cast<int>(shape.h), model_.classes);
-  const float* values = net.Output(inference_.answer);
   std::copy(values, values + shape.Count(), answer.values.begin());
   CheckProbabilities(answer, net);
   return answer;

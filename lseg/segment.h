@@ -57,7 +57,9 @@ class Segmenter {
   // where the net does not take the size, its memory cannot be had (OutOfMemory), a tensor that the
   // net learns is missing in the weights (half a model gives maps that look like an answer), or an
   // answer is no probability. beside: bytes that the caller will have in memory beside the net.
-  Probabilities Run(const Image& photo, int64_t beside = 0);
+  // before_answer is called when the net has run, before memory is taken for what is returned.
+  Probabilities Run(const Image& photo, int64_t beside = 0,
+                    const std::function<void()>& before_answer = nullptr);
 
   // Makes the net of a size, as Run does.
   void Prepare(int width, int height, int64_t beside = 0) { NetOf(width, height, beside); }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -56,11 +57,13 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
   return work;
 }
 
-void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work) {
+void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work,
+             const std::function<void()>& before_answer) {
   Try(work, [&] {
     const int classes = static_cast<int>(segmenter.model().classes.size());
     work.probabilities = segmenter.Run(
-        work.Input(), PhotoMemory(job, work.report.width, work.report.height, classes));
+        work.Input(), PhotoMemory(job, work.report.width, work.report.height, classes),
+        before_answer);
     work.input = Image();
   });
 }
@@ -123,7 +126,8 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
     segmented.Close();
   });
   while (std::optional<Work> work = read.Take()) {
-    Segment(job, segmenter, *work);
+    // The maps before must be taken and written anyway, and their memory will be free.
+    Segment(job, segmenter, *work, [&] { segmented.WaitForTaker(); });
     if (!segmented.Give(std::move(*work))) break;
   }
   segmented.Close();
@@ -147,7 +151,9 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   const int64_t reading = std::max(2 * 3 * own, 3 * own + images);
   const int64_t running = images + answer;
   const int64_t writing = answer + std::max(7 * shown, resized + 2 * shown);
-  return job.overlap ? reading + running + writing : std::max({reading, running, writing});
+  // The net's answer is copied when the maps before are written.
+  return job.overlap ? reading + std::max(running, images + writing)
+                     : std::max({reading, running, writing});
 }
 
 size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos,
@@ -165,7 +171,7 @@ size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos
   } else {
     for (size_t i = 0; i < photos.size(); ++i) {
       Work work = Read(job, photos, i);
-      Segment(job, segmenter, work);
+      Segment(job, segmenter, work, nullptr);
       Write(job, photos, work);
       reporter(std::move(work.report));
     }

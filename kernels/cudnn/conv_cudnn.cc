@@ -29,7 +29,7 @@ class CudnnPlan : public ConvPlan {
         moves_src_(plane_.Differs(formats.src, formats.src_dtype)),
         moves_dst_(plane_.Differs(formats.dst, formats.dst_dtype)),
         moves_weight_(plane_.Differs(Format::kNCHW, DType::kF32)) {
-    LSEG_CHECK(case_.usable(), "cuDNN has no algorithm for this case");
+    LSEG_CHECK(case_.usable(), "cuDNN has no algorithm for this case: " << case_.why());
     const int64_t size = SizeOf(plane_.dtype);
     library_at_ = parts_.Add(case_.workspace());
     if (moves_src_) src_at_ = parts_.Add(p_.src.Count() * size);
@@ -175,24 +175,30 @@ class CudnnPlan : public ConvPlan {
   int64_t library_at_ = 0, src_at_ = 0, dst_at_ = 0, weight_at_ = 0, bias_at_ = 0;
 };
 
-}  // namespace
-
-bool SupportsConvCudnn(const Context& context, const ConvParams& p, ConvDirection direction,
-                       ConvFormats formats) {
+// Whether a case can be told to cuDNN; whether it has an algorithm, it says itself.
+bool IsDescribable(const ConvParams& p, ConvFormats formats) {
   const auto plain = [](Format f) { return f == Format::kNCHW || f == Format::kNHWC; };
   if (!plain(formats.src) || !plain(formats.dst) || !IsFloat(formats.src_dtype) ||
       !IsFloat(formats.dst_dtype) || p.HasStageEnd() || p.relu_gradient) {
     return false;
   }
   const bool narrow = formats.src_dtype != DType::kF32 && formats.dst_dtype != DType::kF32;
-  if (narrow && formats.src_dtype != formats.dst_dtype) return false;
   const int64_t most = std::numeric_limits<int32_t>::max();
-  if (p.src.Count() > most || p.Dst().Count() > most) return false;
-  return Case(HandleFor(context), p, direction, Plane(formats)).usable();
+  return (!narrow || formats.src_dtype == formats.dst_dtype) && p.src.Count() <= most &&
+         p.Dst().Count() <= most;
+}
+
+}  // namespace
+
+bool SupportsConvCudnn(const Context& context, const ConvParams& p, ConvDirection direction,
+                       ConvFormats formats) {
+  return IsDescribable(p, formats) &&
+         Case(HandleFor(context), p, direction, Plane(formats)).usable();
 }
 
 std::unique_ptr<ConvPlan> MakeConvCudnn(const Context& context, const ConvParams& params,
                                         ConvDirection direction, ConvFormats formats) {
+  LSEG_CHECK(IsDescribable(params, formats), "cuDNN has no words for this case");
   return std::make_unique<CudnnPlan>(context, params, direction, formats);
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/cudnn/cudnn_case.h"
 
+#include <sstream>
+
 #include "kernels/cuda/launch.h"
 
 namespace lseg::cudnn {
@@ -58,13 +60,21 @@ cudnnHandle_t HandleFor(const Context& context) {
 // The first, which is the fastest by cuDNN's estimate, of those that will do.
 template <class Found, class Algorithm>
 void Case::Take(cudnnStatus_t status, const Found* found, int count, Algorithm& algorithm) {
-  if (IsUnsupported(status)) return;
+  if (IsUnsupported(status)) {
+    why_ = Words(status);
+    return;
+  }
   LSEG_CHECK(status == CUDNN_STATUS_SUCCESS, "cuDNN: choice of an algorithm: " << Words(status));
+  std::ostringstream offered;
+  offered << "of " << count << " algorithms none repeats and sums the products as they are:";
   for (int i = 0; i < count; ++i) {
     const bool tensor_cores = found[i].mathType == CUDNN_TENSOR_OP_MATH ||
                               found[i].mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
     if (found[i].status != CUDNN_STATUS_SUCCESS || found[i].determinism != CUDNN_DETERMINISTIC ||
         !SumsProducts(found[i].algo) || (exact_ && tensor_cores)) {
+      offered << ' ' << found[i].algo << " (" << cudnnGetErrorString(found[i].status)
+              << (found[i].determinism == CUDNN_DETERMINISTIC ? "" : ", does not repeat")
+              << (tensor_cores ? ", tensor cores)" : ")");
       continue;
     }
     algorithm = found[i].algo;
@@ -72,6 +82,7 @@ void Case::Take(cudnnStatus_t status, const Found* found, int count, Algorithm& 
     usable_ = true;
     return;
   }
+  why_ = offered.str();
 }
 
 Case::Case(cudnnHandle_t handle, const ConvParams& p, ConvDirection direction, Plane plane)
@@ -137,7 +148,10 @@ void Case::Choose(cudnnHandle_t handle, ConvDirection direction) {
 }
 
 void Case::Measure(cudnnStatus_t status) {
-  if (IsUnsupported(status)) usable_ = false;
+  if (IsUnsupported(status)) {
+    usable_ = false;
+    why_ = Words(status);
+  }
   LSEG_CHECK(status == CUDNN_STATUS_SUCCESS || !usable_,
              "cuDNN: size of the workspace: " << Words(status));
 }

@@ -21,8 +21,10 @@ std::string Words(cudnnStatus_t status);
     LSEG_CHECK(lseg_status == CUDNN_STATUS_SUCCESS, "cuDNN: " #call ": " << Words(lseg_status)); \
   } while (false)
 
+// That a case is not supported; a part of the library that is not installed is another matter.
 inline bool IsUnsupported(cudnnStatus_t status) {
-  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED &&
+         status != CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE;
 }
 
 // The calling thread's, on the context's stream: a handle is set up by each run.
@@ -69,6 +71,8 @@ class Case {
 
   // Whether cuDNN has an algorithm that will do.
   bool usable() const { return usable_; }
+  // Where it has none: what it said, or what it offered.
+  const std::string& why() const { return why_; }
   int64_t workspace() const { return static_cast<int64_t>(workspace_); }
 
   TensorDescriptor src, dst, bias;
@@ -87,6 +91,7 @@ class Case {
   void Measure(cudnnStatus_t status);
 
   bool exact_, usable_ = false;
+  std::string why_;
   size_t workspace_ = 0;
 };
 
