@@ -1,4 +1,4 @@
-"""That bench_cpu.py's candidates compute the same function, losses and gradients, and how nearly."""
+"""That bench_cpu.py's candidates compute the same function, losses and gradients."""
 
 import json
 import os
@@ -14,9 +14,9 @@ TORCH = os.path.join(HERE, "bench_torch.py")
 ONNX = os.path.join(HERE, "bench_onnx.py")
 SIZE = (241, 159)
 MEAN_BGR = (16.3090, 56.4373, 116.5132)  # the built-in net's
-# f32: convolutions that sum in different orders, Winograd among them, 13 layers deep; a logit at the
-# edge of a bin may fall to either side, which moves a gradient by that pixel's share. bf16: 8 bits
-# a value, 1/256 a rounding, some 30 of them on the way; another net or input is off by far more.
+# f32: convolutions that sum in different orders, Winograd among them, 13 layers deep; a logit at
+# the edge of a bin may fall to either side, which moves a gradient by that pixel's share. bf16:
+# 8 bits a value, 1/256 a rounding, some 30 of them on the way; another net is off by far more.
 TOLERANCES = {
     "f32": {"probability": 1e-4, "losses": 1e-4, "gradients": 1e-2},
     "bf16": {"probability": 0.1, "losses": 0.05, "gradients": 0.5},
@@ -27,7 +27,8 @@ def write_png(path, pixels):
     """RGB of 8 bits."""
 
     def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
 
     height, width, _ = pixels.shape
     rows = numpy.concatenate([numpy.zeros((height, 1), numpy.uint8), pixels.reshape(height, -1)], 1)
@@ -61,8 +62,8 @@ def save_program(shop, run, folder):
          shop.path("maps"), "--native", "--prob", "npy"], shop.env)  # fmt: skip
     data = pixels[:, :, ::-1].astype(numpy.float32) - numpy.array(MEAN_BGR, numpy.float32)
     probability = numpy.load(os.path.join(shop.path("maps"), "random.prob.npy"))
-    write_arrays(os.path.join(folder, "arrays.safetensors"),
-                 {"data": data.transpose(2, 0, 1)[None], "probability": probability[None]})  # fmt: skip
+    arrays = {"data": data.transpose(2, 0, 1)[None], "probability": probability[None]}
+    write_arrays(os.path.join(folder, "arrays.safetensors"), arrays)
     shutil.copy(weights, folder)
 
 
@@ -94,8 +95,8 @@ def check(shop, run, failed):
         checks[("PyTorch training", precision)] = [*torch, trained, *given]
         checks[("OpenVINO", precision)] = [sys.executable, ONNX, "openvino", "--onnx", onnx, *given,
                                            "--check", shop.saved]  # fmt: skip
-    checks[("ONNX Runtime", "f32")] = [sys.executable, ONNX, "onnxruntime", "--onnx", onnx, "--check",
-                                       shop.saved]  # fmt: skip
+    checks[("ONNX Runtime", "f32")] = [sys.executable, ONNX, "onnxruntime", "--onnx", onnx,
+                                       "--check", shop.saved]  # fmt: skip
     differences = {}
     for (name, precision), command in checks.items():
         answer = json.loads(run(command, shop.env)["answer"])

@@ -1,10 +1,10 @@
 """L-Seg on the CPU beside PyTorch, ONNX Runtime and OpenVINO, in one run, and the figures as JSON.
 
-Each measurement is a fresh process, so that its peak memory is its own; the candidates take turns, so
-that a busy spell of the machine hits all of them. First it is checked that all compute the same. Own
-rows are the whole program, lseg_infer, decoding and writing included: (five photographs - one) / 4;
-and the net alone, bench_net, which is what is timed of the peers. A candidate that fails is listed
-with its reason. Run it with a Python that has the peers, outside of the source tree:
+Each measurement is a fresh process, so that its peak memory is its own; the candidates take turns,
+so that a busy spell of the machine hits all of them. First it is checked that all compute the same.
+Own rows are the whole program, lseg_infer, decoding and writing included: (five photographs - one)
+/ 4; and the net alone, bench_net, which is what is timed of the peers. A candidate that fails is
+listed with its reason. Run it with a Python that has the peers, outside of the source tree:
 
   python3 -m venv ~/peers && ~/peers/bin/pip install torch onnx onnxscript onnxruntime openvino
   cmake --build build --target lseg_infer lseg_prep bench_net bench_cpu_peak
@@ -148,7 +148,7 @@ def infer_rows(shop, size, native):
     for precision in args.precisions:
         program = [shop.infer, "--weights", shop.weights, "--out", shop.path("maps"), "--precision",
                    precision, *threads, *args.infer_flags.split()]  # fmt: skip
-        # Weights that nobody trained give noise around 0.5: without classes it costs nothing to write.
+        # Untrained weights give noise around 0.5: without classes it costs nothing to write.
         program += [] if args.weights else ["--threshold", "1"]
         own = [*program, "--native"] if native else [*program, *sides]
         rows.append(Program("L-Seg, program", precision, own, shop.photographs(size)))
@@ -165,8 +165,8 @@ def infer_rows(shop, size, native):
                 ("OpenVINO", "openvino", "bf16")]  # fmt: skip
     for name, runtime, precision in runtimes:
         if precision in args.precisions:
-            rows.append(Net(name, precision, [sys.executable, ONNX, runtime, "--onnx", shop.onnx(size),
-                                              *passes, "--precision", precision]))  # fmt: skip
+            command = [sys.executable, ONNX, runtime, "--onnx", shop.onnx(size), *passes]
+            rows.append(Net(name, precision, [*command, "--precision", precision]))
     return rows
 
 
@@ -234,10 +234,10 @@ def add_shares(shop, report, name, mode, size):
 
 def first_line(command, **kwargs):
     try:
-        output = subprocess.run(command, capture_output=True, text=True, check=True, **kwargs).stdout
+        result = subprocess.run(command, capture_output=True, text=True, check=True, **kwargs)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return output.splitlines()[0] if output else ""
+    return (result.stdout.splitlines() or [""])[0]
 
 
 def machine():
@@ -275,9 +275,11 @@ def print_tables(scenes):
             if "error" in entry:
                 print(text + " " + entry["error"])
                 continue
-            ratios = [entry.get(f"times_{what}_lseg") for what in ("as_long_as", "the_memory_of")]
-            print(text + f"{entry['median_seconds']:>10.3f}{entry['median_peak_rss_bytes'] / 1e9:>10.2f}"
-                  + "".join(f"{ratio:>8.2f}" if ratio else f"{'-':>8}" for ratio in ratios))  # fmt: skip
+            text += f"{entry['median_seconds']:>10.3f}"
+            text += f"{entry['median_peak_rss_bytes'] / 1e9:>10.2f}"
+            for ratio in ("times_as_long_as_lseg", "times_the_memory_of_lseg"):
+                text += f"{entry[ratio]:>8.2f}" if ratio in entry else f"{'-':>8}"
+            print(text)
 
 
 def parse_size(text):
@@ -289,7 +291,7 @@ def parse_size(text):
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--build", required=True, help="build folder with the programs and bench_net")
+    parser.add_argument("--build", required=True, help="folder of the built programs")
     parser.add_argument("--weights", help="for the program (default: bench_net's, untrained)")
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each candidate")
     parser.add_argument("--native-rounds", type=int, default=2, help="likewise, of the large size")
@@ -304,7 +306,7 @@ def parse_args():
     parser.add_argument("--only", default="", help="candidates whose name this expression finds")
     parser.add_argument("--infer-flags", default="", help="more flags of lseg_infer")
     parser.add_argument("--quick", action="store_true", help="one round at small sizes, no figures")
-    parser.add_argument("--out", help="JSON file (default: benchmarks/results/cpu_<date>_<cpu>.json)")
+    parser.add_argument("--out", help="JSON file (default: in benchmarks/results)")
     args = parser.parse_args()
     if args.quick:
         args.rounds = args.native_rounds = args.repeat = 1

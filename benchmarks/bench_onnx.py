@@ -23,7 +23,8 @@ def read_arrays(folder):
     arrays = {}
     for name in ("data", "probability"):
         begin, end = header[name]["data_offsets"]
-        arrays[name] = numpy.frombuffer(body[begin:end], numpy.float32).reshape(header[name]["shape"])
+        values = numpy.frombuffer(body[begin:end], numpy.float32)
+        arrays[name] = values.reshape(header[name]["shape"])
     return arrays
 
 

@@ -68,6 +68,9 @@ void SpinBriefly(char** argv) {
   const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
   if (length <= 0) return;
   path[length] = '\0';
+  // Under another name it may be a loader or an emulator that runs this program.
+  const char* name = std::strrchr(path, '/');
+  if (name == nullptr || std::strcmp(name + 1, program_invocation_short_name) != 0) return;
   setenv(kSpinCount, "5000", 1);
   execv(path, argv);
 }
