@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/runtime/cpus.h"
+
 namespace lseg {
 namespace {
 
@@ -98,6 +100,31 @@ TEST(Tool, WrongCommandLinesAreOneLineAndCodeTwo) {
     EXPECT_THAT(answer.err, HasSubstr(message));
     EXPECT_THAT(answer.err, testing::EndsWith(" (see --help)\n"));
     EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
+  }
+}
+
+// What OpenMP's loops of the program get, too.
+int CountThreads(int argc, char** argv) {
+  cxxopts::Options options("lseg_demo", "Counts threads.");
+  options.add_options()("threads", "how many", cxxopts::value<std::string>(), "N");
+  const auto flags = ParseFlags(options, argc, argv, "");
+  if (!flags) return kExitOk;
+  const int threads = ThreadsFlag(*flags);
+  int there = 0;
+#pragma omp parallel reduction(+ : there)
+  there += 1;
+  Say(std::to_string(threads) + " " + std::to_string(there));
+  return kExitOk;
+}
+
+TEST(Tool, ThreadsAreThoseOfTheFlagOrOfTheMachine) {
+  EXPECT_EQ(RunDemo({"--threads", "3"}, CountThreads).out, "3 3\n");
+  const std::string all = std::to_string(DefaultThreads());
+  EXPECT_EQ(RunDemo({}, CountThreads).out, all + " " + all + "\n");
+  for (const char* wrong : {"0", "1025", "two"}) {
+    const Answer answer = RunDemo({"--threads", wrong}, CountThreads);
+    EXPECT_EQ(answer.code, 2);
+    EXPECT_THAT(answer.err, HasSubstr("--threads '" + std::string(wrong) + "'"));
   }
 }
 
