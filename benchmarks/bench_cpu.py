@@ -194,7 +194,8 @@ def summarize(rows, runs, errors):
             entry["error"] = errors[row]
         summary.append(entry)
     for entry in summary:  # beside the program, or in training the net, of the same precision
-        own = next(e for e in summary if e["precision"] == entry["precision"])
+        own = next((e for e in summary if e["precision"] == entry["precision"]
+                    and e["name"].startswith("L-Seg")), {})  # fmt: skip
         for name, key in [("times_as_long_as_lseg", "median_seconds"),
                           ("times_the_memory_of_lseg", "median_peak_rss_bytes")]:
             if key in entry and key in own:
