@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "kernels/conv_dtypes.h"
 #include "kernels/conv_libraries.h"
 #include "kernels/update.h"
 
@@ -14,12 +15,14 @@ namespace {
 constexpr const char* kPrecisionNames[] = {"f32", "tf32", "bf16", "f16"};  // as in Precision
 
 FormatPolicy PolicyOf(const Context& context, Precision precision) {
-  LSEG_CHECK(precision == Precision::kF32 || context.device() == Device::kCuda,
-             "precision " << ToString(precision) << " needs a GPU; the CPU computes in f32");
+  LSEG_CHECK(precision != Precision::kTf32 || context.device() == Device::kCuda,
+             "precision tf32 needs a GPU");
   const DType trunk = precision == Precision::kBF16  ? DType::kBF16
                       : precision == Precision::kF16 ? DType::kF16
                                                      : DType::kF32;
-  return {context.blocked_format(), trunk};
+  const std::string missing = MissingForConvs(context, trunk);
+  LSEG_CHECK(missing.empty(), "precision " << ToString(precision) << " needs " << missing);
+  return {FormatOfConvs(context, trunk), trunk};
 }
 
 }  // namespace

@@ -24,7 +24,8 @@
 namespace lseg {
 
 // What the trunk's activations are stored and multiplied in; sums, parameters, losses and the
-// solver's memory are f32 always. Others than kF32 on a GPU only.
+// solver's memory are f32 always. Which ones a device has, MissingForConvs tells (conv_dtypes.h);
+// kTf32 is a GPU's.
 enum class Precision { kF32, kTf32, kBF16, kF16 };
 std::string ToString(Precision precision);          // "f32", "tf32", "bf16", "f16"
 Precision ParsePrecision(const std::string& name);  // the reverse; an Error for other names

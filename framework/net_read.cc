@@ -59,10 +59,10 @@ std::vector<float> Net::ReadTensor(TensorId id) const {
     CastToF32(context_, desc.shape.Count(), static_cast<const uint8_t*>(memory_[id]),
               values.data());
   } else {
-    LSEG_CHECK(desc.dtype == DType::kF32,
+    LSEG_CHECK(IsFloat(desc.dtype),
                "a tensor of " << ToString(desc.dtype) << " cannot be read as floats");
-    Reorder(context_, desc.shape, desc.format, static_cast<const float*>(memory_[id]),
-            Format::kNCHW, values.data(), GradMode::kWrite);
+    Reorder(context_, desc.shape, desc.format, memory_[id], Format::kNCHW, values.data(),
+            GradMode::kWrite, desc.dtype);
   }
   return values;
 }

@@ -1,4 +1,4 @@
-// Element by element: ReLU, sigmoid, and sums of arrays. Format-blind: they see `count` floats of
+// Element by element: ReLU, sigmoid, and sums of arrays. Format-blind: they see `count` elements of
 // storage, channel padding included (which stays zero through ReLU; sigmoid takes NCHW only).
 // dst may be src. d_src may be d_dst unless the mode is kAdd.
 #pragma once
@@ -11,7 +11,7 @@
 namespace lseg {
 
 // dst = src > 0 ? src : slope * src, Caffe's negative_slope (0: the plain ReLU). A NaN stays one.
-// A negative slope is an Error, here and below. Types other than f32 on a GPU only.
+// A negative slope is an Error, here and below. Rounded to the type once; f16 on a GPU only.
 void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
                  DType dtype = DType::kF32);
 // From the output: for slope >= 0, dst > 0 exactly where src > 0.

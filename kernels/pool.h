@@ -19,11 +19,11 @@ struct PoolParams {
   int64_t pad_h = 0, pad_w = 0;
   bool round_up = true;  // Caffe's ceil mode; round_mode: FLOOR in the prototxt gives false
   Format format = Format::kNCHW;
-  DType dtype = DType::kF32;  // of src and dst; others than f32 on a GPU only
+  DType dtype = DType::kF32;  // of src and dst; f16 on a GPU only
 
   void Validate() const;
-  // ceil((in + 2 pad - kernel) / stride) + 1; a last window that would start behind the source's end
-  // is dropped (by Caffe only where there is padding: without it such a window, possible where
+  // ceil((in + 2 pad - kernel) / stride) + 1; a last window that would start behind the source's
+  // end is dropped (by Caffe only where there is padding: without it such a window, possible where
   // stride > kernel, would be empty).
   Shape Dst() const;
   // Source rows that dst rows [begin, end) read, cut to the image.

@@ -9,8 +9,8 @@
 
 namespace lseg {
 
-// dst = (or +=) src, from one format and type to another. Padding channels of dst are written as
-// zero. Types other than f32 on a GPU only, where they round to nearest even.
+// dst = (or +=) src, from one format and type to another, rounded to nearest even. Padding channels
+// of dst are written as zero. f16 on a GPU only.
 void Reorder(Context& context, const Shape& shape, Format src_format, const void* src,
              Format dst_format, void* dst, GradMode mode, DType src_dtype = DType::kF32,
              DType dst_dtype = DType::kF32);

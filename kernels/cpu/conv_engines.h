@@ -15,12 +15,14 @@ void CheckConvArgs(const ConvParams& params, ConvDirection direction, const Conv
 void TakeReluGradient(Context& context, const ConvParams& params, ConvFormats formats,
                       const ConvArgs& args);
 
-// 1x1, stride 1, no padding, one group, to at most 8 channels in NCHW: bound by memory bandwidth.
+// 1x1, stride 1, no padding, one group, to at most 8 channels in NCHW, f32: bound by memory
+// bandwidth.
 bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,
                                             ConvFormats);
 
-// 3x3 of an image's few planes to a blocked format, forward: the first layer of a net.
+// 3x3 of an image's few planes to blocks of channels or NHWC, forward and backward weights: the
+// first layer of a net.
 bool SupportsConvFirstLayer(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvFirstLayer(const Context&, const ConvParams&, ConvDirection,
                                              ConvFormats);

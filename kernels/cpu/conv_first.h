@@ -1,15 +1,17 @@
-// The inner loop of the "first_layer" engine: one row of 3x3 outputs from the few planes of an
-// image.
+// The inner loops of the "first_layer" engine: one row of 3x3 outputs from the few planes of an
+// image, and what such a row gives to the weights' gradient.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/runtime/bfloat16.h"
 
 namespace lseg {
 
 struct FirstLayerShape {
   int64_t channels, width;  // of the source
-  int64_t out, block;       // output channels, a multiple of the block of their format
-  int64_t dst_block;        // floats from one block of output channels to the next
+  int64_t out, block;  // output channels, a multiple of the block of their format, which is of 8
+  int64_t dst_block;   // elements from one block of output channels to the next
 };
 
 // Floats of a source line in memory: a zero, the row, and zeros to where the last vectors read.
@@ -23,5 +25,14 @@ void FirstLayerPack(const FirstLayerShape& shape, const float* weight, float* pa
 // bias may be null. dst: the row in the first block of channels.
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
                    const float* bias, bool relu, float* dst);
+void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
+                   const float* bias, bool relu, BFloat16* dst);
+
+// Adds to sums what a row of d_dst gives: (channels * 9 + 1, out), the gradients of the taps and,
+// last, of the bias.
+void FirstLayerAddGradients(const FirstLayerShape& shape, const float* lines, const float* d_dst,
+                            float* sums);
+void FirstLayerAddGradients(const FirstLayerShape& shape, const float* lines, const BFloat16* d_dst,
+                            float* sums);
 
 }  // namespace lseg

@@ -10,6 +10,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/bfloat16-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
@@ -17,36 +19,38 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Two vectors a pixel: 6 pixels fill 16 registers, 12 fill 32.
+// Of the gradients, 9 taps a channel and two more vectors.
 #if HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM
-constexpr int kPixels = 12;
+constexpr int kPixels = 12, kChannelsTogether = 3;
 #else
-constexpr int kPixels = 6;
+constexpr int kPixels = 6, kChannelsTogether = 1;
 #endif
 
-template <int kBlock>
-using Tag = hn::CappedTag<float, kBlock>;
+// Vectors are no longer than kMost, which divides the block.
+template <int kMost>
+using Tag = hn::CappedTag<float, kMost>;
 
-template <int kBlock>
+template <int kMost>
 constexpr int64_t Lanes() {
-  return static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
+  return static_cast<int64_t>(hn::MaxLanes(Tag<kMost>()));
 }
 
 inline int64_t LineOf(int64_t width) { return (width + kPixels - 1) / kPixels * kPixels + 2; }
 
 // Output channels of a panel are two vectors; those beyond the last are computed and not stored.
-template <int kBlock>
+template <int kMost>
 int64_t Panels(const FirstLayerShape& s) {
-  return (s.out + 2 * Lanes<kBlock>() - 1) / (2 * Lanes<kBlock>());
+  return (s.out + 2 * Lanes<kMost>() - 1) / (2 * Lanes<kMost>());
 }
 
-template <int kBlock>
+template <int kMost, class T>
 void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
-           bool relu, float* dst) {
-  const Tag<kBlock> d;
-  using V = hn::Vec<Tag<kBlock>>;
-  constexpr int64_t kLanes = Lanes<kBlock>();
-  const int64_t line = LineOf(s.width), panels = Panels<kBlock>(s);
-  const auto at = [&](int64_t c) { return dst + c / kBlock * s.dst_block + c % kBlock; };
+           bool relu, T* dst) {
+  const Tag<kMost> d;
+  using V = hn::Vec<Tag<kMost>>;
+  constexpr int64_t kLanes = Lanes<kMost>();
+  const int64_t line = LineOf(s.width), panels = Panels<kMost>(s);
+  const auto at = [&](int64_t c) { return dst + c / s.block * s.dst_block + c % s.block; };
   for (int64_t x = 0; x < s.width; x += kPixels) {
     const int64_t count = std::min<int64_t>(kPixels, s.width - x);
     const float* weight = packed;
@@ -74,20 +78,20 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
           sum1[p] = hn::Max(sum1[p], hn::Zero(d));
         }
       }
-      float *to0 = at(c0) + x * kBlock, *to1 = second ? at(c1) + x * kBlock : nullptr;
+      T *to0 = at(c0) + x * s.block, *to1 = second ? at(c1) + x * s.block : nullptr;
       for (int64_t p = 0; p < count; ++p) {
-        hn::StoreU(sum0[p], d, to0 + p * kBlock);
-        if (second) hn::StoreU(sum1[p], d, to1 + p * kBlock);
+        StoreFloats(sum0[p], d, to0 + p * s.block);
+        if (second) StoreFloats(sum1[p], d, to1 + p * s.block);
       }
     }
   }
 }
 
-template <int kBlock>
+template <int kMost>
 void PackOf(const FirstLayerShape& s, const float* weight, float* packed) {
-  constexpr int64_t kPanel = 2 * Lanes<kBlock>();
+  constexpr int64_t kPanel = 2 * Lanes<kMost>();
   const int64_t taps = s.channels * 9;
-  for (int64_t panel = 0; panel < Panels<kBlock>(s); ++panel) {
+  for (int64_t panel = 0; panel < Panels<kMost>(s); ++panel) {
     for (int64_t tap = 0; tap < taps; ++tap) {
       for (int64_t k = 0; k < kPanel; ++k) {
         const int64_t o = panel * kPanel + k;
@@ -97,21 +101,91 @@ void PackOf(const FirstLayerShape& s, const float* weight, float* packed) {
   }
 }
 
+// Taps of kChannels channels by one vector of outputs, and the bias, over pixels [begin, end).
+template <int kChannels, int kMost, class T>
+void AddPixels(const FirstLayerShape& s, const float* lines, const T* d_dst, int64_t begin,
+               int64_t end, float* sums, float* bias) {
+  const Tag<kMost> d;
+  using V = hn::Vec<Tag<kMost>>;
+  const int64_t line = LineOf(s.width);
+  V sum[kChannels * 9], total = hn::LoadU(d, bias);
+  for (int tap = 0; tap < kChannels * 9; ++tap) sum[tap] = hn::LoadU(d, sums + tap * s.out);
+  for (int64_t x = begin; x < end; ++x) {
+    const V gradient = LoadFloats(d, d_dst + x * s.block);
+    for (int tap = 0; tap < kChannels * 9; ++tap) {
+      const V value = hn::Set(d, lines[tap / 3 * line + x + tap % 3]);
+      sum[tap] = hn::MulAdd(value, gradient, sum[tap]);
+    }
+    total = hn::Add(total, gradient);
+  }
+  for (int tap = 0; tap < kChannels * 9; ++tap) hn::StoreU(sum[tap], d, sums + tap * s.out);
+  hn::StoreU(total, d, bias);
+}
+
+template <int kMost, class T>
+void AddGradientsOf(const FirstLayerShape& s, const float* lines, const T* d_dst, float* sums) {
+  constexpr int64_t kStrip = 64;  // pixels whose gradients stay in the L1 cache
+  for (int64_t x = 0; x < s.width; x += kStrip) {
+    const int64_t end = std::min(x + kStrip, s.width);
+    for (int64_t o = 0; o < s.out; o += Lanes<kMost>()) {
+      const T* from = d_dst + o / s.block * s.dst_block + o % s.block;
+      for (int64_t c = 0; c < s.channels; c += kChannelsTogether) {
+        // Where channels are few, the bias' sum is taken with the first alone.
+        float ignored[Lanes<kMost>()] = {};
+        float* bias = c == 0 ? sums + s.channels * 9 * s.out + o : ignored;
+        const float* first = lines + c * 3 * LineOf(s.width);
+        float* to = sums + c * 9 * s.out + o;
+        if (s.channels - c >= kChannelsTogether) {
+          AddPixels<kChannelsTogether, kMost>(s, first, from, x, end, to, bias);
+        } else if (s.channels - c == 2) {
+          AddPixels<2, kMost>(s, first, from, x, end, to, bias);
+        } else {
+          AddPixels<1, kMost>(s, first, from, x, end, to, bias);
+        }
+      }
+    }
+  }
+}
+
+// ---- Entry points: the longest vector that divides the block becomes a constant ----
+
+template <class T>
+void RowAs(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
+           bool relu, T* dst) {
+  if (s.block % 16 != 0) return RowOf<8>(s, lines, packed, bias, relu, dst);
+  RowOf<16>(s, lines, packed, bias, relu, dst);
+}
 void Row(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
          bool relu, float* dst) {
-  if (s.block == 8) return RowOf<8>(s, lines, packed, bias, relu, dst);
-  RowOf<16>(s, lines, packed, bias, relu, dst);
+  RowAs(s, lines, packed, bias, relu, dst);
+}
+void RowBFloat16(const FirstLayerShape& s, const float* lines, const float* packed,
+                 const float* bias, bool relu, BFloat16* dst) {
+  RowAs(s, lines, packed, bias, relu, dst);
+}
+
+template <class T>
+void AddGradientsAs(const FirstLayerShape& s, const float* lines, const T* d_dst, float* sums) {
+  if (s.block % 16 != 0) return AddGradientsOf<8>(s, lines, d_dst, sums);
+  AddGradientsOf<16>(s, lines, d_dst, sums);
+}
+void AddGradients(const FirstLayerShape& s, const float* lines, const float* d_dst, float* sums) {
+  AddGradientsAs(s, lines, d_dst, sums);
+}
+void AddGradientsBFloat16(const FirstLayerShape& s, const float* lines, const BFloat16* d_dst,
+                          float* sums) {
+  AddGradientsAs(s, lines, d_dst, sums);
 }
 
 void Pack(const FirstLayerShape& s, const float* weight, float* packed) {
-  if (s.block == 8) return PackOf<8>(s, weight, packed);
+  if (s.block % 16 != 0) return PackOf<8>(s, weight, packed);
   PackOf<16>(s, weight, packed);
 }
 
 int64_t Line(int64_t width) { return LineOf(width); }
 
 int64_t PackedCount(const FirstLayerShape& s) {
-  const int64_t panel = 2 * (s.block == 8 ? Lanes<8>() : Lanes<16>());
+  const int64_t panel = 2 * (s.block % 16 != 0 ? Lanes<8>() : Lanes<16>());
   return (s.out + panel - 1) / panel * panel * s.channels * 9;
 }
 
@@ -124,6 +198,9 @@ HWY_AFTER_NAMESPACE();
 namespace lseg {
 
 HWY_EXPORT(Row);
+HWY_EXPORT(RowBFloat16);
+HWY_EXPORT(AddGradients);
+HWY_EXPORT(AddGradientsBFloat16);
 HWY_EXPORT(Pack);
 HWY_EXPORT(Line);
 HWY_EXPORT(PackedCount);
@@ -143,6 +220,19 @@ void FirstLayerPack(const FirstLayerShape& shape, const float* weight, float* pa
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
                    const float* bias, bool relu, float* dst) {
   HWY_DYNAMIC_DISPATCH(Row)(shape, lines, packed, bias, relu, dst);
+}
+void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
+                   const float* bias, bool relu, BFloat16* dst) {
+  HWY_DYNAMIC_DISPATCH(RowBFloat16)(shape, lines, packed, bias, relu, dst);
+}
+
+void FirstLayerAddGradients(const FirstLayerShape& shape, const float* lines, const float* d_dst,
+                            float* sums) {
+  HWY_DYNAMIC_DISPATCH(AddGradients)(shape, lines, d_dst, sums);
+}
+void FirstLayerAddGradients(const FirstLayerShape& shape, const float* lines, const BFloat16* d_dst,
+                            float* sums) {
+  HWY_DYNAMIC_DISPATCH(AddGradientsBFloat16)(shape, lines, d_dst, sums);
 }
 
 }  // namespace lseg

@@ -5,6 +5,8 @@
 #include <unordered_map>
 
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/cpu/float_types.h"
+#include "kernels/cpu/loops.h"
 #include "kernels/cpu/onednn.h"
 
 namespace lseg {
@@ -82,21 +84,24 @@ float* At(void* workspace, int64_t offset) {
   return reinterpret_cast<float*>(static_cast<char*>(workspace) + offset);
 }
 
-void Add(int64_t count, const float* from, float* to) {
-#pragma omp parallel for simd
+LSEG_MULTIVERSION void AddChunk(int64_t count, const float* from, float* to) {
+#pragma omp simd
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
-void Add(int64_t count, DType dtype, const void* from, void* to) {
-  if (dtype == DType::kF32) {
-    return Add(count, static_cast<const float*>(from), static_cast<float*>(to));
-  }
-  const auto* addend = static_cast<const uint16_t*>(from);
-  auto* sum = static_cast<uint16_t*>(to);
-#pragma omp parallel for
-  for (int64_t i = 0; i < count; ++i) {
-    sum[i] = F32ToBF16(BF16ToF32(sum[i]) + BF16ToF32(addend[i]));
-  }
+LSEG_MULTIVERSION void AddChunk(int64_t count, const BFloat16* from, BFloat16* to) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i)
+    to[i] = FromFloat<BFloat16>(ToFloat(to[i]) + ToFloat(from[i]));
+}
+
+void Add(const Context& context, int64_t count, DType dtype, const void* from, void* to) {
+  WithFloatType(dtype, "sum", [&](auto type) {
+    using T = decltype(type);
+    ForChunks(context, count, [=](int64_t begin, int64_t size) {
+      AddChunk(size, static_cast<const T*>(from) + begin, static_cast<T*>(to) + begin);
+    });
+  });
 }
 
 // A primitive with the memory objects it reads and writes. Pointers are set before Execute.
@@ -225,7 +230,7 @@ class OnednnBackwardData : public OnednnConv {
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
     const DType dtype = formats_.src_dtype;
-    if (add) Add(d_src_bytes_ / SizeOf(dtype), dtype, written, args.d_src);
+    if (add) Add(context, d_src_bytes_ / SizeOf(dtype), dtype, written, args.d_src);
     TakeReluGradient(context, p_, formats_, args);
   }
 
@@ -269,7 +274,7 @@ class OnednnBackwardWeights : public OnednnConv {
     conv_.Set(DNNL_ARG_DIFF_BIAS, d_bias);
     conv_.Set(DNNL_ARG_SCRATCHPAD, args.workspace);
     conv_.Execute(stream_);
-    if (p_.bias && add) Add(p_.out_channels, d_bias, args.d_bias);
+    if (p_.bias && add) AddChunk(p_.out_channels, d_bias, args.d_bias);
     if (direct) return;
     Bound& unpack = add ? add_ : write_;
     unpack.Set(DNNL_ARG_FROM, d_weight);

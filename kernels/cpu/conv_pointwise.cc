@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/cpu/float_types.h"
 
 namespace lseg {
 namespace {
@@ -17,10 +18,7 @@ constexpr int64_t kMaxPartials = 64;  // of backward weights; more threads than 
 class PointwiseConv : public ConvPlan {
  public:
   PointwiseConv(const ConvParams& params, ConvDirection direction, ConvFormats formats)
-      : p_(params),
-        direction_(direction),
-        formats_(formats),
-        pixels_(params.src.h * params.src.w) {
+      : p_(params), direction_(direction), formats_(formats), pixels_(params.src.h * params.src.w) {
     const int64_t block = ChannelBlock(formats.src, p_.src.c);
     image_ = StorageCount({1, p_.src.c, p_.src.h, p_.src.w}, formats.src);
     range_ = {.channels = p_.src.c,
@@ -53,32 +51,40 @@ class PointwiseConv : public ConvPlan {
   }
 
   void Run(Context& context, const ConvArgs& args) const override {
+    WithFloatType(formats_.src_dtype, "convolution",
+                  [&](auto type) { RunAs<decltype(type)>(context, args); });
+  }
+
+ private:
+  int64_t DstImage() const { return p_.out_channels * pixels_; }
+  int64_t PartialCount() const { return p_.out_channels * (range_.weight_stride + 1); }
+
+  // T: the type of src and d_src.
+  template <class T>
+  void RunAs(Context& context, const ConvArgs& args) const {
+    const auto* weight = static_cast<const float*>(args.weight);
     switch (direction_) {
       case ConvDirection::kForward:
         CheckConvArgs(p_, direction_, args);
         return ForEachChunk([&](const PointwiseRange& range, int64_t n) {
-          PointwiseForward(range, args.f32_src() + n * image_, static_cast<const float*>(args.weight),
+          PointwiseForward(range, static_cast<const T*>(args.src) + n * image_, weight,
                            p_.bias ? args.bias : nullptr, p_.relu, args.f32_dst() + n * DstImage());
         });
       case ConvDirection::kBackwardData:
         if (args.d_src_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
         ForEachChunk([&](const PointwiseRange& range, int64_t n) {
-          PointwiseBackwardData(range, args.f32_d_dst() + n * DstImage(),
-                                static_cast<const float*>(args.weight),
-                                args.d_src_mode == GradMode::kAdd, args.f32_d_src() + n * image_);
+          PointwiseBackwardData(range, args.f32_d_dst() + n * DstImage(), weight,
+                                args.d_src_mode == GradMode::kAdd,
+                                static_cast<T*>(args.d_src) + n * image_);
         });
         return TakeReluGradient(context, p_, formats_, args);
       case ConvDirection::kBackwardWeights:
         if (args.d_weight_mode == GradMode::kSkip) return;
         CheckConvArgs(p_, direction_, args);
-        return BackwardWeights(args);
+        return BackwardWeights<T>(args);
     }
   }
-
- private:
-  int64_t DstImage() const { return p_.out_channels * pixels_; }
-  int64_t PartialCount() const { return p_.out_channels * (range_.weight_stride + 1); }
 
   template <typename Work>
   void ForEachChunk(Work work) const {
@@ -96,6 +102,7 @@ class PointwiseConv : public ConvPlan {
 
   // Every partial sum covers a fixed share of the pixels and they are added in order, so that the
   // result does not depend on the number of threads.
+  template <class T>
   void BackwardWeights(const ConvArgs& args) const {
     auto* partials = static_cast<float*>(args.workspace);
     const int64_t total = p_.src.n * pixels_;
@@ -110,8 +117,9 @@ class PointwiseConv : public ConvPlan {
         PointwiseRange range = range_;
         range.begin = at % pixels_;
         range.end = std::min({range.begin + kChunk, pixels_, range.begin + last - at});
-        PointwiseBackwardWeights(range, args.f32_src() + n * image_, args.f32_d_dst() + n * DstImage(),
-                                 d_weight, p_.bias ? d_bias : nullptr);
+        PointwiseBackwardWeights(range, static_cast<const T*>(args.src) + n * image_,
+                                 args.f32_d_dst() + n * DstImage(), d_weight,
+                                 p_.bias ? d_bias : nullptr);
         at += range.end - range.begin;
       }
     }
@@ -143,9 +151,11 @@ class PointwiseConv : public ConvPlan {
 
 bool SupportsConvPointwise(const Context&, const ConvParams& p, ConvDirection,
                            ConvFormats formats) {
+  const bool bf16 = formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kF32 &&
+                    formats.src != Format::kNCHW;
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
          p.pad_w == 0 && p.group == 1 && p.out_channels <= 8 && formats.dst == Format::kNCHW &&
-         formats.AllF32();
+         (formats.AllF32() || bf16);
 }
 
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams& params,

@@ -12,6 +12,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/bfloat16-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
@@ -33,10 +35,10 @@ struct Planes {
   const float* at[kRows];
 };
 
-// ---- Channels together ----
+// ---- Channels together: elements of type T ----
 
-template <int kRows, int kPixels, class D>
-void ForwardPixels(D d, const PointwiseRange& r, const float* src, const float* weight,
+template <int kRows, int kPixels, class D, class T>
+void ForwardPixels(D d, const PointwiseRange& r, const T* src, const float* weight,
                    const float* bias, bool relu, int64_t pixel, float* dst) {
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d), whole = r.weight_stride / lanes * lanes;
@@ -44,12 +46,12 @@ void ForwardPixels(D d, const PointwiseRange& r, const float* src, const float* 
   for (int p = 0; p < kPixels; ++p) {
     for (int o = 0; o < kRows; ++o) sum[p][o] = hn::Zero(d);
   }
-  const float* at = src + pixel * r.block;
+  const T* at = src + pixel * r.block;
   for (int64_t first = 0; first < whole; first += r.block, at += r.block_stride) {
     const int64_t count = std::min(r.block, whole - first);
     for (int64_t k = 0; k < count; k += lanes) {
       V s[kPixels];
-      for (int p = 0; p < kPixels; ++p) s[p] = hn::LoadU(d, at + p * r.block + k);
+      for (int p = 0; p < kPixels; ++p) s[p] = LoadFloats(d, at + p * r.block + k);
       for (int o = 0; o < kRows; ++o) {
         const V w = hn::LoadU(d, weight + o * r.weight_stride + first + k);
         for (int p = 0; p < kPixels; ++p) sum[p][o] = hn::MulAdd(s[p], w, sum[p][o]);
@@ -60,58 +62,58 @@ void ForwardPixels(D d, const PointwiseRange& r, const float* src, const float* 
     for (int p = 0; p < kPixels; ++p) {
       float value = hn::GetLane(hn::SumOfLanes(d, sum[p][o])) + (bias ? bias[o] : 0.0f);
       for (int64_t c = whole; c < r.channels; ++c) {  // NHWC: channels beyond the last vector
-        value += src[(pixel + p) * r.block + c] * weight[o * r.weight_stride + c];
+        value += ToFloat(src[(pixel + p) * r.block + c]) * weight[o * r.weight_stride + c];
       }
       dst[o * r.pixels + pixel + p] = relu ? std::max(value, 0.0f) : value;
     }
   }
 }
 
-template <int kRows, class D>
-void BackwardDataTogether(D d, const PointwiseRange& r, const float* d_dst, const float* weight,
-                          bool add, float* d_src) {
+template <int kRows, class D, class T>
+void BackwardDataRows(D d, const PointwiseRange& r, const float* d_dst, const float* weight,
+                      bool add, T* d_src) {
   const int64_t lanes = hn::Lanes(d), whole = r.weight_stride / lanes * lanes;
   const Planes<kRows> planes(r, d_dst);
   for (int64_t pixel = r.begin; pixel < r.end; ++pixel) {
     hn::Vec<D> g[kRows];
     for (int o = 0; o < kRows; ++o) g[o] = hn::Set(d, planes.at[o][pixel]);
-    float* at = d_src + pixel * r.block;
+    T* at = d_src + pixel * r.block;
     for (int64_t first = 0; first < whole; first += r.block, at += r.block_stride) {
       const int64_t count = std::min(r.block, whole - first);
       for (int64_t k = 0; k < count; k += lanes) {
-        hn::Vec<D> sum = add ? hn::LoadU(d, at + k) : hn::Zero(d);
+        hn::Vec<D> sum = add ? LoadFloats(d, at + k) : hn::Zero(d);
         for (int o = 0; o < kRows; ++o) {
           sum = hn::MulAdd(g[o], hn::LoadU(d, weight + o * r.weight_stride + first + k), sum);
         }
-        hn::StoreU(sum, d, at + k);
+        StoreFloats(sum, d, at + k);
       }
     }
     for (int64_t c = whole; c < r.channels; ++c) {
-      float& value = d_src[pixel * r.block + c];
-      float sum = add ? value : 0.0f;
+      T& value = d_src[pixel * r.block + c];
+      float sum = add ? ToFloat(value) : 0.0f;
       for (int o = 0; o < r.outputs; ++o) {
         sum += planes.at[o][pixel] * weight[o * r.weight_stride + c];
       }
-      value = sum;
+      value = FromFloat<T>(sum);
     }
   }
 }
 
 // Channels [c, c + kVectors * lanes) of d_weight.
-template <int kRows, int kVectors, class D>
-void BackwardWeightsVectors(D d, const PointwiseRange& r, const float* src,
-                            const Planes<kRows>& planes, int64_t c, float* d_weight) {
+template <int kRows, int kVectors, class D, class T>
+void BackwardWeightsVectors(D d, const PointwiseRange& r, const T* src, const Planes<kRows>& planes,
+                            int64_t c, float* d_weight) {
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d);
   V sum[kVectors][kRows];
-  const float* from[kVectors];
+  const T* from[kVectors];
   for (int v = 0; v < kVectors; ++v) {
     from[v] = src + ChannelAt(r, c + v * lanes);
     for (int o = 0; o < kRows; ++o) sum[v][o] = hn::Zero(d);
   }
   for (int64_t pixel = r.begin; pixel < r.end; ++pixel) {
     V s[kVectors];
-    for (int v = 0; v < kVectors; ++v) s[v] = hn::LoadU(d, from[v] + pixel * r.block);
+    for (int v = 0; v < kVectors; ++v) s[v] = LoadFloats(d, from[v] + pixel * r.block);
     for (int o = 0; o < kRows; ++o) {
       const V g = hn::Set(d, planes.at[o][pixel]);
       for (int v = 0; v < kVectors; ++v) sum[v][o] = hn::MulAdd(s[v], g, sum[v][o]);
@@ -125,9 +127,9 @@ void BackwardWeightsVectors(D d, const PointwiseRange& r, const float* src,
   }
 }
 
-template <int kRows, class D>
-void BackwardWeightsTogether(D d, const PointwiseRange& r, const float* src, const float* d_dst,
-                             float* d_weight) {
+template <int kRows, class D, class T>
+void BackwardWeightsRows(D d, const PointwiseRange& r, const T* src, const float* d_dst,
+                         float* d_weight) {
   const int64_t lanes = hn::Lanes(d), whole = r.weight_stride / lanes * lanes;
   const Planes<kRows> planes(r, d_dst);
   int64_t c = 0;
@@ -141,14 +143,14 @@ void BackwardWeightsTogether(D d, const PointwiseRange& r, const float* src, con
     for (int64_t o = 0; o < r.outputs; ++o) {
       float sum = 0;
       for (int64_t pixel = r.begin; pixel < r.end; ++pixel) {
-        sum += src[pixel * r.block + c] * planes.at[o][pixel];
+        sum += ToFloat(src[pixel * r.block + c]) * planes.at[o][pixel];
       }
       d_weight[o * r.weight_stride + c] += sum;
     }
   }
 }
 
-// ---- Channels in planes ----
+// ---- Channels in planes: f32 only ----
 
 template <class D>
 float Dot(D d, const float* a, const float* b, int64_t count) {
@@ -260,9 +262,9 @@ void WithVector(int64_t block, Work work) {
   work(hn::CappedTag<float, 16>());
 }
 
-void Forward(const PointwiseRange& r, const float* src, const float* weight, const float* bias,
-             bool relu, float* dst) {
-  if (r.block == 1) return ForwardPlanar(r, src, weight, bias, relu, dst);
+template <class T>
+void ForwardTogether(const PointwiseRange& r, const T* src, const float* weight, const float* bias,
+                     bool relu, float* dst) {
   WithVector(r.block, [&](auto d) {
     WithRows(r.outputs, [&](auto rows) {
       constexpr int kRows = decltype(rows)::value, kPixels = kRows == 1 ? 4 : 8 / kRows;
@@ -277,20 +279,39 @@ void Forward(const PointwiseRange& r, const float* src, const float* weight, con
   });
 }
 
-void BackwardData(const PointwiseRange& r, const float* d_dst, const float* weight, bool add,
-                  float* d_src) {
-  if (r.block == 1) return BackwardDataPlanar(r, d_dst, weight, add, d_src);
+void Forward(const PointwiseRange& r, const float* src, const float* weight, const float* bias,
+             bool relu, float* dst) {
+  if (r.block == 1) return ForwardPlanar(r, src, weight, bias, relu, dst);
+  ForwardTogether(r, src, weight, bias, relu, dst);
+}
+void ForwardBFloat16(const PointwiseRange& r, const BFloat16* src, const float* weight,
+                     const float* bias, bool relu, float* dst) {
+  ForwardTogether(r, src, weight, bias, relu, dst);
+}
+
+template <class T>
+void BackwardDataTogether(const PointwiseRange& r, const float* d_dst, const float* weight,
+                          bool add, T* d_src) {
   WithVector(r.block, [&](auto d) {
     WithRows(r.outputs, [&](auto rows) {
-      BackwardDataTogether<decltype(rows)::value>(d, r, d_dst, weight, add, d_src);
+      BackwardDataRows<decltype(rows)::value>(d, r, d_dst, weight, add, d_src);
     });
   });
 }
 
-void BackwardWeights(const PointwiseRange& r, const float* src, const float* d_dst, float* d_weight,
-                     float* d_bias) {
-  for (int64_t o = 0; d_bias && o < r.outputs; ++o) {
-    const hn::ScalableTag<float> d;
+void BackwardData(const PointwiseRange& r, const float* d_dst, const float* weight, bool add,
+                  float* d_src) {
+  if (r.block == 1) return BackwardDataPlanar(r, d_dst, weight, add, d_src);
+  BackwardDataTogether(r, d_dst, weight, add, d_src);
+}
+void BackwardDataBFloat16(const PointwiseRange& r, const float* d_dst, const float* weight,
+                          bool add, BFloat16* d_src) {
+  BackwardDataTogether(r, d_dst, weight, add, d_src);
+}
+
+void BackwardBias(const PointwiseRange& r, const float* d_dst, float* d_bias) {
+  const hn::ScalableTag<float> d;
+  for (int64_t o = 0; o < r.outputs; ++o) {
     const float* at = d_dst + o * r.pixels;
     const int64_t lanes = hn::Lanes(d);
     auto sum = hn::Zero(d);
@@ -300,12 +321,28 @@ void BackwardWeights(const PointwiseRange& r, const float* src, const float* d_d
     for (; i < r.end; ++i) total += at[i];
     d_bias[o] += total;
   }
-  if (r.block == 1) return BackwardWeightsPlanar(r, src, d_dst, d_weight);
+}
+
+template <class T>
+void BackwardWeightsTogether(const PointwiseRange& r, const T* src, const float* d_dst,
+                             float* d_weight) {
   WithVector(r.block, [&](auto d) {
     WithRows(r.outputs, [&](auto rows) {
-      BackwardWeightsTogether<decltype(rows)::value>(d, r, src, d_dst, d_weight);
+      BackwardWeightsRows<decltype(rows)::value>(d, r, src, d_dst, d_weight);
     });
   });
+}
+
+void BackwardWeights(const PointwiseRange& r, const float* src, const float* d_dst, float* d_weight,
+                     float* d_bias) {
+  if (d_bias != nullptr) BackwardBias(r, d_dst, d_bias);
+  if (r.block == 1) return BackwardWeightsPlanar(r, src, d_dst, d_weight);
+  BackwardWeightsTogether(r, src, d_dst, d_weight);
+}
+void BackwardWeightsBFloat16(const PointwiseRange& r, const BFloat16* src, const float* d_dst,
+                             float* d_weight, float* d_bias) {
+  if (d_bias != nullptr) BackwardBias(r, d_dst, d_bias);
+  BackwardWeightsTogether(r, src, d_dst, d_weight);
 }
 
 }  // namespace
@@ -317,8 +354,11 @@ HWY_AFTER_NAMESPACE();
 namespace lseg {
 
 HWY_EXPORT(Forward);
+HWY_EXPORT(ForwardBFloat16);
 HWY_EXPORT(BackwardData);
+HWY_EXPORT(BackwardDataBFloat16);
 HWY_EXPORT(BackwardWeights);
+HWY_EXPORT(BackwardWeightsBFloat16);
 
 int64_t PointwiseRows(int64_t outputs) { return outputs > 4 ? 8 : outputs > 2 ? 4 : outputs; }
 
@@ -326,15 +366,27 @@ void PointwiseForward(const PointwiseRange& range, const float* src, const float
                       const float* bias, bool relu, float* dst) {
   HWY_DYNAMIC_DISPATCH(Forward)(range, src, weight, bias, relu, dst);
 }
+void PointwiseForward(const PointwiseRange& range, const BFloat16* src, const float* weight,
+                      const float* bias, bool relu, float* dst) {
+  HWY_DYNAMIC_DISPATCH(ForwardBFloat16)(range, src, weight, bias, relu, dst);
+}
 
 void PointwiseBackwardData(const PointwiseRange& range, const float* d_dst, const float* weight,
                            bool add, float* d_src) {
   HWY_DYNAMIC_DISPATCH(BackwardData)(range, d_dst, weight, add, d_src);
 }
+void PointwiseBackwardData(const PointwiseRange& range, const float* d_dst, const float* weight,
+                           bool add, BFloat16* d_src) {
+  HWY_DYNAMIC_DISPATCH(BackwardDataBFloat16)(range, d_dst, weight, add, d_src);
+}
 
 void PointwiseBackwardWeights(const PointwiseRange& range, const float* src, const float* d_dst,
                               float* d_weight, float* d_bias) {
   HWY_DYNAMIC_DISPATCH(BackwardWeights)(range, src, d_dst, d_weight, d_bias);
+}
+void PointwiseBackwardWeights(const PointwiseRange& range, const BFloat16* src, const float* d_dst,
+                              float* d_weight, float* d_bias) {
+  HWY_DYNAMIC_DISPATCH(BackwardWeightsBFloat16)(range, src, d_dst, d_weight, d_bias);
 }
 
 }  // namespace lseg

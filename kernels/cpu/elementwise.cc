@@ -1,6 +1,7 @@
 // One pass over memory each; limited by its bandwidth.
 #include "kernels/elementwise.h"
 
+#include "kernels/cpu/float_types.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/cpu/vector_math.h"
 #include "kernels/runtime/dispatch.h"
@@ -8,28 +9,52 @@
 namespace lseg {
 namespace {
 
-LSEG_MULTIVERSION void ReluChunk(int64_t count, float slope, const float* src, float* dst) {
+template <class T>
+LSEG_INLINE void Relu(int64_t count, float slope, const T* src, T* dst) {
   if (slope == 0) {
 #pragma omp simd
-    for (int64_t i = 0; i < count; ++i) dst[i] = 0.0f > src[i] ? 0.0f : src[i];  // keeps a NaN
+    for (int64_t i = 0; i < count; ++i) {
+      dst[i] = 0.0f > ToFloat(src[i]) ? T() : src[i];  // keeps a NaN
+    }
   } else {
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) {
-      const float scaled = slope * src[i];
-      dst[i] = src[i] > 0 ? src[i] : scaled;
+      const float value = ToFloat(src[i]), scaled = slope * value;
+      dst[i] = FromFloat<T>(value > 0 ? value : scaled);
     }
   }
 }
+LSEG_MULTIVERSION void ReluChunk(int64_t count, float slope, const float* src, float* dst) {
+  Relu(count, slope, src, dst);
+}
+LSEG_MULTIVERSION void ReluChunk(int64_t count, float slope, const BFloat16* src, BFloat16* dst) {
+  Relu(count, slope, src, dst);
+}
 
-LSEG_MULTIVERSION void ReluGradientChunk(int64_t count, float slope, const float* dst,
-                                         const float* d_dst, float* d_src, bool add) {
+template <class T>
+LSEG_INLINE void ReluGradient(int64_t count, float slope, const T* dst, const T* d_dst, T* d_src,
+                              bool add) {
   if (add) {
 #pragma omp simd
-    for (int64_t i = 0; i < count; ++i) d_src[i] += d_dst[i] * (dst[i] > 0 ? 1.0f : slope);
+    for (int64_t i = 0; i < count; ++i) {
+      const float factor = ToFloat(dst[i]) > 0 ? 1.0f : slope;
+      d_src[i] = FromFloat<T>(ToFloat(d_src[i]) + ToFloat(d_dst[i]) * factor);
+    }
   } else {
 #pragma omp simd
-    for (int64_t i = 0; i < count; ++i) d_src[i] = d_dst[i] * (dst[i] > 0 ? 1.0f : slope);
+    for (int64_t i = 0; i < count; ++i) {
+      const float factor = ToFloat(dst[i]) > 0 ? 1.0f : slope;
+      d_src[i] = FromFloat<T>(ToFloat(d_dst[i]) * factor);
+    }
   }
+}
+LSEG_MULTIVERSION void ReluGradientChunk(int64_t count, float slope, const float* dst,
+                                         const float* d_dst, float* d_src, bool add) {
+  ReluGradient(count, slope, dst, d_dst, d_src, add);
+}
+LSEG_MULTIVERSION void ReluGradientChunk(int64_t count, float slope, const BFloat16* dst,
+                                         const BFloat16* d_dst, BFloat16* d_src, bool add) {
+  ReluGradient(count, slope, dst, d_dst, d_src, add);
 }
 
 LSEG_MULTIVERSION void SigmoidChunk(int64_t count, const float* src, float* dst) {
@@ -52,10 +77,6 @@ void CheckCount(const char* op, int64_t count) {
   LSEG_CHECK(count >= 0, op << ": " << count << " elements were asked for; it must be 0 or more");
 }
 
-void CheckF32(DType dtype) {
-  LSEG_CHECK(dtype == DType::kF32, "ReLU of " << ToString(dtype) << " on the CPU: f32 only");
-}
-
 void CheckSlope(float slope) {
   LSEG_CHECK(slope >= 0, "ReLU: negative_slope " << slope << " must be 0 or more: its gradient is "
                                                  << "found from its output");
@@ -68,11 +89,14 @@ void ReluForward(Context& context, int64_t count, float slope, const void* src, 
   CheckCount("ReLU", count);
   CheckSlope(slope);
   LSEG_ON_CUDA(context, ReluForward(context, count, slope, src, dst, dtype));
-  CheckF32(dtype);
-  const auto* from = static_cast<const float*>(src);
-  auto* to = static_cast<float*>(dst);
-  ForChunks(context, count,
-            [=](int64_t begin, int64_t size) { ReluChunk(size, slope, from + begin, to + begin); });
+  WithFloatType(dtype, "ReLU", [&](auto type) {
+    using T = decltype(type);
+    const auto* from = static_cast<const T*>(src);
+    auto* to = static_cast<T*>(dst);
+    ForChunks(context, count, [=](int64_t begin, int64_t size) {
+      ReluChunk(size, slope, from + begin, to + begin);
+    });
+  });
 }
 
 void ReluBackward(Context& context, int64_t count, float slope, const void* dst, const void* d_dst,
@@ -81,13 +105,15 @@ void ReluBackward(Context& context, int64_t count, float slope, const void* dst,
   CheckSlope(slope);
   if (d_src_mode == GradMode::kSkip) return;
   LSEG_ON_CUDA(context, ReluBackward(context, count, slope, dst, d_dst, d_src, d_src_mode, dtype));
-  CheckF32(dtype);
-  const auto* y = static_cast<const float*>(dst);
-  const auto* from = static_cast<const float*>(d_dst);
-  auto* to = static_cast<float*>(d_src);
-  ForChunks(context, count, [=](int64_t begin, int64_t size) {
-    ReluGradientChunk(size, slope, y + begin, from + begin, to + begin,
-                      d_src_mode == GradMode::kAdd);
+  const bool add = d_src_mode == GradMode::kAdd;
+  WithFloatType(dtype, "ReLU", [&](auto type) {
+    using T = decltype(type);
+    const auto* y = static_cast<const T*>(dst);
+    const auto* from = static_cast<const T*>(d_dst);
+    auto* to = static_cast<T*>(d_src);
+    ForChunks(context, count, [=](int64_t begin, int64_t size) {
+      ReluGradientChunk(size, slope, y + begin, from + begin, to + begin, add);
+    });
   });
 }
 

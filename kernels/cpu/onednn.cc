@@ -71,6 +71,13 @@ dnnl::convolution_forward::primitive_desc MakeHint(const dnnl::engine& engine, c
 
 }  // namespace
 
+// Values of cpu_isa are sets of extensions.
+bool HasBf16() {
+  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  constexpr auto kWanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (has & kWanted) == kWanted;
+}
+
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c) {
   return MakeForward(engine, prop_kind::forward_inference, c);
 }

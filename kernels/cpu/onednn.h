@@ -8,6 +8,9 @@
 
 namespace lseg::onednn {
 
+// Whether the library finds (and its environment lets it use) instructions that multiply bf16.
+bool HasBf16();
+
 // One convolution in oneDNN's terms. A bias descriptor of zero dimensions means no bias.
 struct ConvCase {
   dnnl::algorithm algorithm = dnnl::algorithm::convolution_direct;

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/float_types.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
 
@@ -14,14 +15,14 @@ namespace {
 // Pixels of a task: few enough that 16 planes' worth stays in the first-level cache.
 constexpr int64_t kTile = 256;
 
-template <bool kAdd>
-LSEG_INLINE void Put(float* dst, float value) {
-  *dst = kAdd ? *dst + value : value;
+template <bool kAdd, class S, class D>
+LSEG_INLINE void Put(D* dst, S value) {
+  *dst = FromFloat<D>(kAdd ? ToFloat(*dst) + ToFloat(value) : ToFloat(value));
 }
 
-template <int kLanes, bool kAdd>
-LSEG_INLINE void InterleaveLanes(int64_t pixels, int64_t plane, const float* __restrict src,
-                                 float* __restrict dst) {
+template <int kLanes, bool kAdd, class S, class D>
+LSEG_INLINE void InterleaveLanes(int64_t pixels, int64_t plane, const S* __restrict src,
+                                 D* __restrict dst) {
 #pragma omp simd
   for (int64_t p = 0; p < pixels; ++p) {
 #pragma GCC unroll 16
@@ -31,22 +32,22 @@ LSEG_INLINE void InterleaveLanes(int64_t pixels, int64_t plane, const float* __r
   }
 }
 
-template <bool kAdd>
+template <bool kAdd, class S, class D>
 LSEG_INLINE void Interleave(int64_t pixels, int64_t plane, int64_t lanes, int64_t used,
-                            const float* __restrict src, float* __restrict dst) {
+                            const S* __restrict src, D* __restrict dst) {
   if (lanes == 8 && used == 8) return InterleaveLanes<8, kAdd>(pixels, plane, src, dst);
   if (lanes == 16 && used == 16) return InterleaveLanes<16, kAdd>(pixels, plane, src, dst);
   for (int64_t p = 0; p < pixels; ++p) {
     for (int64_t lane = 0; lane < used; ++lane) {
       Put<kAdd>(dst + p * lanes + lane, src[lane * plane + p]);
     }
-    for (int64_t lane = used; lane < lanes; ++lane) dst[p * lanes + lane] = 0;
+    for (int64_t lane = used; lane < lanes; ++lane) dst[p * lanes + lane] = D();
   }
 }
 
-template <int kLanes, bool kAdd>
-LSEG_INLINE void DeinterleaveLanes(int64_t pixels, int64_t plane, const float* __restrict src,
-                                   float* __restrict dst) {
+template <int kLanes, bool kAdd, class S, class D>
+LSEG_INLINE void DeinterleaveLanes(int64_t pixels, int64_t plane, const S* __restrict src,
+                                   D* __restrict dst) {
 #pragma omp simd
   for (int64_t p = 0; p < pixels; ++p) {
 #pragma GCC unroll 16
@@ -56,9 +57,9 @@ LSEG_INLINE void DeinterleaveLanes(int64_t pixels, int64_t plane, const float* _
   }
 }
 
-template <bool kAdd>
+template <bool kAdd, class S, class D>
 LSEG_INLINE void Deinterleave(int64_t pixels, int64_t plane, int64_t lanes, int64_t used,
-                              const float* __restrict src, float* __restrict dst) {
+                              const S* __restrict src, D* __restrict dst) {
   if (lanes == 8 && used == 8) return DeinterleaveLanes<8, kAdd>(pixels, plane, src, dst);
   if (lanes == 16 && used == 16) return DeinterleaveLanes<16, kAdd>(pixels, plane, src, dst);
   for (int64_t lane = 0; lane < used; ++lane) {
@@ -67,15 +68,21 @@ LSEG_INLINE void Deinterleave(int64_t pixels, int64_t plane, int64_t lanes, int6
 }
 
 // used channels of every pixel, then zeros up to `lanes` of dst.
-template <bool kAdd>
+template <bool kAdd, class S, class D>
 LSEG_INLINE void MoveRuns(int64_t pixels, int64_t src_lanes, int64_t dst_lanes, int64_t used,
-                          int64_t padded, const float* __restrict src, float* __restrict dst) {
+                          int64_t padded, const S* __restrict src, D* __restrict dst) {
   for (int64_t p = 0; p < pixels; ++p) {
     for (int64_t lane = 0; lane < used; ++lane) {
       Put<kAdd>(dst + p * dst_lanes + lane, src[p * src_lanes + lane]);
     }
-    for (int64_t lane = used; lane < padded; ++lane) dst[p * dst_lanes + lane] = 0;
+    for (int64_t lane = used; lane < padded; ++lane) dst[p * dst_lanes + lane] = D();
   }
+}
+
+template <bool kAdd, class S, class D>
+LSEG_INLINE void MoveAll(int64_t count, const S* __restrict src, D* __restrict dst) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) Put<kAdd>(dst + i, src[i]);
 }
 
 // What one tile does: `used` channels starting where src and dst point to.
@@ -86,9 +93,11 @@ struct Tile {
   int64_t padded;  // channels that dst has room for, in this tile
 };
 
-template <bool kAdd>
-LSEG_INLINE void MoveTile(const Tile& t, const float* src, float* dst) {
-  if (t.src_lanes == 1) {
+template <bool kAdd, class S, class D>
+LSEG_INLINE void MoveTile(const Tile& t, const S* src, D* dst) {
+  if (t.src_lanes == t.dst_lanes) {
+    MoveAll<kAdd>(t.pixels * t.src_lanes, src, dst);
+  } else if (t.src_lanes == 1) {
     Interleave<kAdd>(t.pixels, t.plane, t.dst_lanes, t.used, src, dst);
   } else if (t.dst_lanes == 1) {
     Deinterleave<kAdd>(t.pixels, t.plane, t.src_lanes, t.used, src, dst);
@@ -97,23 +106,66 @@ LSEG_INLINE void MoveTile(const Tile& t, const float* src, float* dst) {
   }
 }
 
+template <class S, class D>
+LSEG_INLINE void MoveTile(const Tile& t, const S* src, D* dst, bool add) {
+  add ? MoveTile<true>(t, src, dst) : MoveTile<false>(t, src, dst);
+}
 LSEG_MULTIVERSION void RunTile(const Tile& tile, const float* src, float* dst, bool add) {
-  add ? MoveTile<true>(tile, src, dst) : MoveTile<false>(tile, src, dst);
+  MoveTile(tile, src, dst, add);
+}
+LSEG_MULTIVERSION void RunTile(const Tile& tile, const float* src, BFloat16* dst, bool add) {
+  MoveTile(tile, src, dst, add);
+}
+LSEG_MULTIVERSION void RunTile(const Tile& tile, const BFloat16* src, float* dst, bool add) {
+  MoveTile(tile, src, dst, add);
+}
+LSEG_MULTIVERSION void RunTile(const Tile& tile, const BFloat16* src, BFloat16* dst, bool add) {
+  MoveTile(tile, src, dst, add);
 }
 
-LSEG_MULTIVERSION void AddChunk(int64_t count, const float* __restrict src, float* __restrict dst) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) dst[i] += src[i];
-}
-
-void CopySameFormat(Context& context, int64_t count, const float* src, float* dst, bool add) {
+template <class S, class D>
+void CopySameFormat(Context& context, int64_t count, const S* src, D* dst, bool add) {
   ForChunks(context, count, [=](int64_t begin, int64_t size) {
-    if (add) {
-      AddChunk(size, src + begin, dst + begin);
-    } else {
-      std::copy(src + begin, src + begin + size, dst + begin);
-    }
+    const Tile whole = {size, size, 1, 1, 1, 1};
+    RunTile(whole, src + begin, dst + begin, add);
   });
+}
+
+// What one task moves: a tile of one block of channels.
+template <class S, class D>
+void MoveBlocks(Context& context, const Shape& shape, Format src_format, const S* src,
+                Format dst_format, D* dst, bool add) {
+  const int64_t src_lanes = ChannelBlock(src_format, shape.c);
+  const int64_t dst_lanes = ChannelBlock(dst_format, shape.c);
+  if (src_lanes == dst_lanes) {
+    return CopySameFormat(context, StorageCount(shape, dst_format), src, dst, add);
+  }
+  const int64_t plane = shape.h * shape.w, tiles = (plane + kTile - 1) / kTile;
+  const int64_t src_image = StorageCount({1, shape.c, shape.h, shape.w}, src_format);
+  const int64_t dst_image = StorageCount({1, shape.c, shape.h, shape.w}, dst_format);
+  // Channels a task: a block of the side that has blocks (the smaller, where both have).
+  const int64_t step = src_lanes == 1 || dst_lanes == 1 ? std::max(src_lanes, dst_lanes)
+                                                        : std::min(src_lanes, dst_lanes);
+  const int64_t dst_channels = dst_image / plane;  // padding included
+  const int64_t steps = (dst_channels + step - 1) / step;
+#pragma omp parallel for collapse(3) schedule(static) \
+    num_threads(context.threads()) if (shape.Count() > kParallelFrom)
+  for (int64_t n = 0; n < shape.n; ++n) {
+    for (int64_t block = 0; block < steps; ++block) {
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t channel = block * step, pixel = tile * kTile;
+        const int64_t used = std::clamp<int64_t>(shape.c - channel, 0, step);
+        const int64_t padded = std::min(dst_channels - channel, step);
+        const int64_t src_channel = used > 0 ? channel : 0;  // nothing is read there
+        const S* from = src + n * src_image + src_channel / src_lanes * src_lanes * plane +
+                        pixel * src_lanes + src_channel % src_lanes;
+        D* to = dst + n * dst_image + channel / dst_lanes * dst_lanes * plane + pixel * dst_lanes +
+                channel % dst_lanes;
+        RunTile({std::min(kTile, plane - pixel), plane, src_lanes, dst_lanes, used, padded}, from,
+                to, add);
+      }
+    }
+  }
 }
 
 LSEG_MULTIVERSION bool CastChunk(int64_t count, const float* __restrict src,
@@ -137,43 +189,12 @@ void Reorder(Context& context, const Shape& shape, Format src_format, const void
   if (mode == GradMode::kSkip || shape.Count() == 0) return;
   LSEG_ON_CUDA(context, Reorder(context, shape, src_format, src, dst_format, dst, mode, src_dtype,
                                 dst_dtype));
-  LSEG_CHECK(src_dtype == DType::kF32 && dst_dtype == DType::kF32,
-             "reorder of " << ToString(src_dtype) << " to " << ToString(dst_dtype)
-                           << " on the CPU: f32 only");
-  const auto* src_f32 = static_cast<const float*>(src);
-  auto* dst_f32 = static_cast<float*>(dst);
-  const bool add = mode == GradMode::kAdd;
-  const int64_t src_lanes = ChannelBlock(src_format, shape.c);
-  const int64_t dst_lanes = ChannelBlock(dst_format, shape.c);
-  if (src_lanes == dst_lanes) {
-    return CopySameFormat(context, StorageCount(shape, dst_format), src_f32, dst_f32, add);
-  }
-  const int64_t plane = shape.h * shape.w, tiles = (plane + kTile - 1) / kTile;
-  const int64_t src_image = StorageCount({1, shape.c, shape.h, shape.w}, src_format);
-  const int64_t dst_image = StorageCount({1, shape.c, shape.h, shape.w}, dst_format);
-  // Channels a task: a block of the side that has blocks (the smaller, where both have).
-  const int64_t step = src_lanes == 1 || dst_lanes == 1 ? std::max(src_lanes, dst_lanes)
-                                                        : std::min(src_lanes, dst_lanes);
-  const int64_t dst_channels = dst_image / plane;  // padding included
-  const int64_t steps = (dst_channels + step - 1) / step;
-#pragma omp parallel for collapse(3) schedule(static) \
-    num_threads(context.threads()) if (shape.Count() > kParallelFrom)
-  for (int64_t n = 0; n < shape.n; ++n) {
-    for (int64_t block = 0; block < steps; ++block) {
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t channel = block * step, pixel = tile * kTile;
-        const int64_t used = std::clamp<int64_t>(shape.c - channel, 0, step);
-        const int64_t padded = std::min(dst_channels - channel, step);
-        const int64_t src_channel = used > 0 ? channel : 0;  // nothing is read there
-        const float* from = src_f32 + n * src_image + src_channel / src_lanes * src_lanes * plane +
-                            pixel * src_lanes + src_channel % src_lanes;
-        float* to = dst_f32 + n * dst_image + channel / dst_lanes * dst_lanes * plane +
-                    pixel * dst_lanes + channel % dst_lanes;
-        RunTile({std::min(kTile, plane - pixel), plane, src_lanes, dst_lanes, used, padded}, from,
-                to, add);
-      }
-    }
-  }
+  WithFloatType(src_dtype, "reorder", [&](auto src_type) {
+    WithFloatType(dst_dtype, "reorder", [&](auto dst_type) {
+      MoveBlocks(context, shape, src_format, static_cast<const decltype(src_type)*>(src),
+                 dst_format, static_cast<decltype(dst_type)*>(dst), mode == GradMode::kAdd);
+    });
+  });
 }
 
 void CastToU8(Context& context, int64_t count, const float* src, uint8_t* dst) {

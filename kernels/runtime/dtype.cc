@@ -1,9 +1,10 @@
-// Software conversions: they run on weights files only, never inside a kernel.
+// Software conversions: they run on weights files only, never inside a kernel (which has those of
+// bfloat16.h).
 #include "kernels/runtime/dtype.h"
 
-#include <bit>
 #include <cmath>
 
+#include "kernels/runtime/bfloat16.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -66,12 +67,8 @@ uint16_t F32ToF16(float value) {
   return sign | static_cast<uint16_t>(((exponent + 13) << 10) + rounded);
 }
 
-float BF16ToF32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float BF16ToF32(uint16_t bits) { return ToFloat(static_cast<BFloat16>(bits)); }
 
-uint16_t F32ToBF16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
+uint16_t F32ToBF16(float value) { return static_cast<uint16_t>(FromFloat<BFloat16>(value)); }
 
 }  // namespace lseg

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "kernels/conv_dtypes.h"
 #include "tests/kernels/conv_check.h"
 
 namespace lseg {
@@ -183,39 +184,115 @@ TEST(ConvEngines, TheFormatsOfTheNetAreTaken) {
               "winograd4x3");
     if (direction == ConvDirection::kBackwardData) continue;  // nobody wants the image's gradient
     EXPECT_EQ(EligibleConvEngines(context, first, direction, {Format::kNCHW, blocked}).front(),
-              direction == ConvDirection::kForward ? "first_layer" : "onednn");
+              "first_layer");
+  }
+}
+
+// In bf16 a score layer reads and an image's layer writes what the convolutions between them take.
+TEST(ConvEngines, TheBf16FormatsOfTheNetAreTaken) {
+  const Context context;
+  if (!MissingForConvs(context, DType::kBF16).empty()) {
+    GTEST_SKIP() << "bf16 needs " << MissingForConvs(context, DType::kBF16);
+  }
+  const Format format = FormatOfConvs(context, DType::kBF16);
+  const ConvParams first = Case({1, 3, 33, 29}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1);
+  ConvParams second = first;
+  second.src.c = 64;
+  const ConvParams score = {.src = {1, 64, 33, 29}, .out_channels = 4};
+  constexpr DType kF32 = DType::kF32, kBF16 = DType::kBF16;
+  for (const ConvDirection direction : kDirections) {
+    const auto engine = [&](const ConvParams& params, ConvFormats formats) {
+      return EligibleConvEngines(context, params, direction, formats).front();
+    };
+    EXPECT_EQ(engine(second, {format, format, kBF16, kBF16}), "onednn");
+    EXPECT_EQ(engine(score, {format, Format::kNCHW, kBF16, kF32}), "pointwise");
+    if (direction == ConvDirection::kBackwardData) continue;  // nobody wants the image's gradient
+    EXPECT_EQ(engine(first, {Format::kNCHW, format, kF32, kBF16}), "first_layer");
   }
 }
 
 // Products of bf16 are exact in f32, in which oneDNN sums them, on every processor that it has code
-// for.
+// for. With 8 and 24 channels, which fill no vector, in NHWC alone.
 TEST(ConvOnednn, TakesBf16) {
   const Context context;
-  const Format blocked = context.blocked_format();
-  const ConvFormats formats = {blocked, blocked, DType::kBF16, DType::kBF16};
   int count = 0;
-  for (const ConvParams& params : {Case({2, 64, 13, 17}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
-                                   Case({1, 32, 9, 7}, 96, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1)}) {
-    for (const ConvDirection direction : kDirections) {
-      for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
-        ConvCheck check{params, direction, formats, mode, "onednn"};
-        check.products = DType::kBF16;
-        if (direction == ConvDirection::kForward) check.params.relu = mode == GradMode::kAdd;
-        const auto names = EngineNames(context, check);
-        if (std::find(names.begin(), names.end(), check.engine) == names.end()) continue;
-        if (direction == ConvDirection::kBackwardData && mode == GradMode::kAdd) {
-          // Rounded once more, before it is added: by 2^-9 of itself, which the products bound.
-          const ConvError error = RunConvCheck(check);
-          EXPECT_LE(error.units, error.products + 3 + 0x1p15) << Describe(check);
-        } else {
-          ExpectConvExact(check);
+  for (const Format format : {context.blocked_format(), Format::kNHWC}) {
+    const ConvFormats formats = {format, format, DType::kBF16, DType::kBF16};
+    for (const ConvParams& params : {Case({2, 64, 13, 17}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                                     Case({1, 32, 9, 7}, 96, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                                     Case({2, 8, 9, 7}, 24, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                                     Case({2, 24, 9, 7}, 8, {5, 3}, {2, 1}, {2, 1}, {1, 1}, 1)}) {
+      for (const ConvDirection direction : kDirections) {
+        for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
+          ConvCheck check{params, direction, formats, mode, "onednn"};
+          check.products = DType::kBF16;
+          if (direction == ConvDirection::kForward) check.params.relu = mode == GradMode::kAdd;
+          const bool data = direction == ConvDirection::kBackwardData;
+          check.params.relu_gradient = data && params.src.c < 64;
+          const auto names = EngineNames(context, check);
+          if (std::find(names.begin(), names.end(), check.engine) == names.end()) continue;
+          if (data && mode == GradMode::kAdd) {
+            // Rounded once more, before it is added: by 2^-9 of itself, which the products bound.
+            const ConvError error = RunConvCheck(check);
+            EXPECT_LE(error.units, error.products + 3 + 0x1p15) << Describe(check);
+          } else {
+            ExpectConvExact(check);
+          }
+          count += format == Format::kNHWC;
         }
-        ++count;
       }
     }
   }
   if (count == 0) GTEST_SKIP() << "oneDNN has no bf16 convolutions for this processor";
-  EXPECT_EQ(count, 12);
+  EXPECT_EQ(count, 24);
+}
+
+// The "first_layer" and "pointwise" engines on bf16.
+TEST(ConvBf16, EnginesOfOwnCodeMatchTheOracle) {
+  constexpr DType kF32 = DType::kF32, kBF16 = DType::kBF16;
+  const Context context;
+  std::map<std::string, int> count;
+  for (const ConvParams& params : Cases()) {
+    for (const ConvDirection direction : kDirections) {
+      for (const Format format : {Format::kNHWC, Format::kNChw8c, Format::kNChw16c}) {
+        for (const std::string engine : {"pointwise", "first_layer"}) {
+          const ConvFormats formats = engine == "pointwise"
+                                          ? ConvFormats{format, Format::kNCHW, kBF16, kF32}
+                                          : ConvFormats{Format::kNCHW, format, kF32, kBF16};
+          ConvCheck check{params, direction, formats, GradMode::kWrite, engine};
+          const auto names = EngineNames(context, check);
+          if (std::find(names.begin(), names.end(), engine) == names.end()) continue;
+          check.threads = 1 + count[engine + " " + ToString(direction)]++ % 2;
+          ExpectConvExact(check);
+          check.mode = GradMode::kAdd;
+          check.params.relu = direction == ConvDirection::kForward;
+          check.params.relu_gradient = direction == ConvDirection::kBackwardData;
+          ExpectConvExact(check);
+        }
+      }
+    }
+  }
+  for (const ConvDirection direction : kDirections) {
+    EXPECT_EQ(count["pointwise " + ToString(direction)], 10 * 3);  // cases, formats
+    if (direction == ConvDirection::kBackwardData) continue;
+    EXPECT_EQ(count["first_layer " + ToString(direction)], 1 * 3);
+  }
+}
+
+TEST(ConvFirstLayer, WeightsDoNotDependOnTheNumberOfThreads) {
+  for (const Format format : {Format::kNHWC, Format::kNChw8c}) {
+    ConvCheck check{Case({2, 3, 50, 53}, 24, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                    ConvDirection::kBackwardWeights,
+                    {Format::kNCHW, format},
+                    GradMode::kWrite,
+                    "first_layer"};
+    check.threads = 1;
+    const std::vector<float> one = RunConv(check);
+    for (const int threads : {2, 3}) {
+      check.threads = threads;
+      EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << threads << " threads";
+    }
+  }
 }
 
 TEST(ConvPointwise, DoesNotDependOnTheNumberOfThreads) {

@@ -4,6 +4,9 @@
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
+#include <bit>
+#include <cmath>
+
 #include "tests/kernels/conv_check.h"
 
 namespace lseg {
@@ -55,20 +58,26 @@ TEST(ConvTargets, Winograd4x3) {
 
 TEST(ConvTargets, FirstLayer) {
   ForEachTarget([] {
-    for (const Format format : {Format::kNChw8c, Format::kNChw16c}) {
-      for (const int64_t channels : {1, 3, 4}) {
-        for (const bool relu : {false, true}) {
-          ExpectConvExact({.params = {.src = {2, channels, 9, 31},
-                                      .out_channels = 48,
-                                      .kernel_h = 3,
-                                      .kernel_w = 3,
-                                      .pad_h = 1,
-                                      .pad_w = 1,
-                                      .bias = channels != 1,
-                                      .relu = relu},
-                           .formats = {Format::kNCHW, format},
-                           .engine = "first_layer",
-                           .threads = 2});
+    for (const Format format : {Format::kNHWC, Format::kNChw8c, Format::kNChw16c}) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        for (const int64_t channels : {1, 2, 3, 4}) {
+          ConvCheck check = {.params = {.src = {2, channels, 9, 31},
+                                        .out_channels = 48,
+                                        .kernel_h = 3,
+                                        .kernel_w = 3,
+                                        .pad_h = 1,
+                                        .pad_w = 1,
+                                        .bias = channels != 1},
+                             .formats = {Format::kNCHW, format, DType::kF32, dtype},
+                             .engine = "first_layer",
+                             .threads = 2};
+          ExpectConvExact(check);
+          check.params.relu = true;
+          ExpectConvExact(check);
+          check.params.relu = false;
+          check.direction = ConvDirection::kBackwardWeights;
+          check.mode = GradMode::kAdd;
+          ExpectConvExact(check);
         }
       }
     }
@@ -80,13 +89,54 @@ TEST(ConvTargets, Pointwise) {
     for (const ConvDirection direction : kDirections) {
       for (const Format format :
            {Format::kNCHW, Format::kNHWC, Format::kNChw8c, Format::kNChw16c}) {
-        for (const int64_t out : {1, 2, 4, 7}) {
-          ExpectConvExact({.params = {.src = {2, 37, 9, 31}, .out_channels = out},
-                           .direction = direction,
-                           .formats = {format, Format::kNCHW},
-                           .engine = "pointwise",
-                           .threads = 1});
+        for (const DType dtype : {DType::kF32, DType::kBF16}) {
+          if (dtype == DType::kBF16 && format == Format::kNCHW) continue;
+          for (const int64_t out : {1, 2, 4, 7}) {
+            ExpectConvExact({.params = {.src = {2, 37, 9, 31}, .out_channels = out},
+                             .direction = direction,
+                             .formats = {format, Format::kNCHW, dtype, DType::kF32},
+                             .engine = "pointwise",
+                             .threads = 1});
+          }
         }
+      }
+    }
+  });
+}
+
+// d_src = 1 * d_dst, to bf16: what the vectors' conversions give is what the scalar one gives.
+TEST(ConvTargets, RoundingToBf16) {
+  std::vector<uint32_t> bits;
+  for (const uint32_t upper : {0x0000u, 0x0001u, 0x3f80u, 0x3f81u, 0x7f7fu, 0x7f80u, 0x7fc0u}) {
+    for (const uint32_t lower : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+      bits.push_back(upper << 16 | lower);
+      bits.push_back(0x80000000u | upper << 16 | lower);
+    }
+  }
+  const ConvParams params = {
+      .src = {1, 16, 1, static_cast<int64_t>(bits.size())}, .out_channels = 1, .bias = false};
+  ForEachTarget([&] {
+    Context context;
+    const auto plan =
+        MakeConvPlan(context, params, ConvDirection::kBackwardData,
+                     {Format::kNHWC, Format::kNCHW, DType::kBF16, DType::kF32}, "pointwise");
+    const std::vector<float> weight(16, 1);
+    std::vector<float> packed(plan->PackedWeightBytes() / 4);
+    plan->PackWeights(context, weight.data(), packed.data());
+    std::vector<uint16_t> d_src(bits.size() * 16);
+    ConvArgs args;
+    args.d_dst = bits.data();
+    args.weight = packed.data();
+    args.d_src = d_src.data();
+    args.d_src_mode = GradMode::kWrite;
+    plan->Run(context, args);
+    for (size_t i = 0; i < d_src.size(); ++i) {
+      const float value = std::bit_cast<float>(bits[i / 16]);
+      if (std::isnan(value)) {
+        ASSERT_TRUE(std::isnan(BF16ToF32(d_src[i]))) << std::hex << bits[i / 16];
+      } else {
+        // 1 * -0 + 0 is 0.
+        ASSERT_EQ(d_src[i], F32ToBF16(value + 0.0f)) << std::hex << bits[i / 16];
       }
     }
   });

@@ -229,8 +229,9 @@ INSTANTIATE_TEST_SUITE_P(Cpu, PoolSweep,
                          testing::Combine(testing::Values(Device::kCpu),
                                           testing::Values(Format::kNCHW, Format::kNHWC,
                                                           Format::kNChw8c, Format::kNChw16c),
-                                          testing::Values(DType::kF32), testing::ValuesIn(kMethods),
-                                          testing::Bool(), testing::ValuesIn(kShapes)));
+                                          testing::Values(DType::kF32, DType::kBF16),
+                                          testing::ValuesIn(kMethods), testing::Bool(),
+                                          testing::ValuesIn(kShapes)));
 
 INSTANTIATE_TEST_SUITE_P(Cuda, PoolSweep,
                          testing::Combine(testing::Values(Device::kCuda),
@@ -244,8 +245,8 @@ TEST(PoolTest, WhatADeviceLacksIsRefused) {
   const auto message = [&](Device device) {
     return ErrorOf([&] { RunForward(device, p, Draw(1, p.src.Count())); });
   };
-  p.dtype = DType::kBF16;
-  EXPECT_THAT(message(Device::kCpu), HasSubstr("bf16 on the CPU"));
+  p.dtype = DType::kF16;
+  EXPECT_THAT(message(Device::kCpu), HasSubstr("f16 on the CPU"));
   LSEG_SKIP_WITHOUT(Device::kCuda);
   p.format = Format::kNChw16c;
   EXPECT_THAT(message(Device::kCuda), HasSubstr("pooling on a GPU knows"));

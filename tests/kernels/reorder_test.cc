@@ -39,7 +39,11 @@ class ReorderSweep : public testing::TestWithParam<std::tuple<Format, Format, Sh
 };
 
 TEST_P(ReorderSweep, MovesEveryElementAndZeroesPadding) {
-  Check(Device::kCpu, DType::kF32, DType::kF32);
+  for (const DType src_dtype : {DType::kF32, DType::kBF16}) {
+    for (const DType dst_dtype : {DType::kF32, DType::kBF16}) {
+      Check(Device::kCpu, src_dtype, dst_dtype);
+    }
+  }
 }
 
 TEST_P(ReorderSweep, OnAGpuFromEveryTypeToEveryType) {
@@ -69,12 +73,15 @@ INSTANTIATE_TEST_SUITE_P(
                                      Shape{2, 32, 3, 5}, Shape{1, 1, 4, 9}, Shape{1, 3, 11, 100},
                                      Shape{2, 4, 11, 100}, Shape{1, 70, 9, 8})));
 
-TEST(ReorderTest, HalfPrecisionIsRefusedOnTheCpu) {
+TEST(ReorderTest, F16IsRefusedOnTheCpu) {
   Context context;
   const uint16_t src[4] = {};
   float dst[4];
   EXPECT_THROW(Reorder(context, {1, 1, 2, 2}, Format::kNCHW, src, Format::kNCHW, dst,
-                       GradMode::kWrite, DType::kBF16, DType::kF32),
+                       GradMode::kWrite, DType::kF16, DType::kF32),
+               Error);
+  EXPECT_THROW(Reorder(context, {1, 1, 2, 2}, Format::kNCHW, dst, Format::kNCHW, dst,
+                       GradMode::kWrite, DType::kF32, DType::kF16),
                Error);
 }
 

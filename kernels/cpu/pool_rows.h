@@ -1,0 +1,63 @@
+// The inner loops of pooling, a row at a time. One kernel for all formats: a pixel is `lanes`
+// channels next to one another (1 for NCHW, all for NHWC), and a plane is the pixels of such a
+// group.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/runtime/bfloat16.h"
+
+namespace lseg {
+
+struct PoolSpan {
+  int64_t begin, end;
+};
+
+// Along one axis: what is needed to tell which source elements a window holds.
+struct PoolAxis {
+  int64_t in, out, kernel, stride, pad;
+
+  // The window of an output, cut to the source.
+  PoolSpan Window(int64_t at) const {
+    const int64_t begin = at * stride - pad;
+    return {std::max<int64_t>(begin, 0), std::min(begin + kernel, in)};
+  }
+  // What the average divides by: the window cut to the padded source.
+  int64_t Divisor(int64_t at) const {
+    const int64_t begin = at * stride - pad;
+    return std::min(begin + kernel, in + pad) - begin;
+  }
+  // The outputs whose windows hold a source element.
+  PoolSpan Outputs(int64_t at) const {
+    const int64_t first = at + pad - kernel + 1;
+    return {first <= 0 ? 0 : (first + stride - 1) / stride, std::min((at + pad) / stride + 1, out)};
+  }
+  int64_t OutputSize(bool round_up) const {
+    const int64_t room = in + 2 * pad - kernel;
+    const double steps = static_cast<double>(room) / static_cast<double>(stride);
+    const int64_t size = static_cast<int64_t>(round_up ? std::ceil(steps) : std::floor(steps)) + 1;
+    return (size - 1) * stride >= in + pad ? size - 1 : size;
+  }
+};
+
+struct PoolGeometry {
+  PoolAxis rows, columns;
+  int64_t lanes;
+};
+
+// Row `row` of dst from a plane of src; argmax may be null. Sums and comparisons are f32's.
+void PoolForwardRow(const PoolGeometry& g, bool max, int64_t row, const float* src, float* dst,
+                    int32_t* argmax);
+void PoolForwardRow(const PoolGeometry& g, bool max, int64_t row, const BFloat16* src,
+                    BFloat16* dst, int32_t* argmax);
+
+// Row `row` of d_src from a plane of d_dst; argmax is read for the maximum only. relu_dst may be
+// null. An element is rounded to its type once.
+void PoolBackwardRow(const PoolGeometry& g, bool max, int64_t row, const float* d_dst,
+                     const int32_t* argmax, float* d_src, bool add, const float* relu_dst);
+void PoolBackwardRow(const PoolGeometry& g, bool max, int64_t row, const BFloat16* d_dst,
+                     const int32_t* argmax, BFloat16* d_src, bool add, const BFloat16* relu_dst);
+
+}  // namespace lseg
