@@ -272,7 +272,7 @@ int Main(int argc, char** argv) {
       ("device", "cpu or cuda", cxxopts::value<std::string>()->default_value("cpu"))  //
       ("library", "cudnn or cublas: for the convolutions that it does",
        cxxopts::value<std::string>()->default_value(""))  //
-      ("precision", "f32; on a GPU also tf32, bf16, f16",
+      ("precision", "f32; bf16; on a GPU also tf32, f16",
        cxxopts::value<std::string>()->default_value("f32"))                        //
       ("batch", "images", cxxopts::value<int64_t>()->default_value("1"))           //
       ("width", "of the image", cxxopts::value<int64_t>()->default_value("1440"))  //

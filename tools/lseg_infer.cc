@@ -167,7 +167,7 @@ int Body(int argc, char** argv) {
       ("prob", "write probabilities too: npy, png, or npy,png", text(), "KINDS")     //
       ("device", "cpu, cuda, or auto: the GPU where there is one", text()->default_value("cpu"),
        "DEVICE")                                                                              //
-      ("precision", "f32; on a GPU also tf32, bf16, f16", text()->default_value("f32"), "P")  //
+      ("precision", "f32; bf16; on a GPU also tf32, f16", text()->default_value("f32"), "P")  //
       ("engine", "of convolutions on a GPU: own; cudnn or cublas, where these are installed",
        text()->default_value("own"), "ENGINE")  //
       ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",

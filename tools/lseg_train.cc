@@ -65,7 +65,7 @@ cxxopts::Options Flags() {
       "weights", "weights to start from, safetensors", text, "FILE")(
       "out", "folder for the results", text, "DIR")("resume", "go on from the checkpoint in --out")(
       "device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")(
-      "precision", "of activations and products: f32 (default); on a GPU also tf32, bf16, f16",
+      "precision", "of activations and products: f32 (default); bf16; on a GPU also tf32, f16",
       text, "P")("iterations", "steps (instead of the solver's max_iter)", text, "N")(
       "crop", "size of the crops (448x448)", text, "WxH")(
       "seed", "of all random numbers (the solver's random_seed, else 1)", text, "S")(

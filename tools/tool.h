@@ -86,7 +86,7 @@ int64_t MemoryFlag(const cxxopts::ParseResult& flags);
 // --engine: "own", "cudnn", "cublas": who computes the convolutions on a GPU. What a library lacks
 // is said where its first plan is made.
 std::string EngineFlag(const cxxopts::ParseResult& flags);
-// --precision: f32, tf32, bf16, f16.
+// --precision: f32, tf32, bf16, f16. What the device lacks is said where the first net is made.
 std::string PrecisionFlag(const cxxopts::ParseResult& flags);
 
 // What `work` returns; an OutOfMemory of it becomes an Error that ends in `hint`: what a user of

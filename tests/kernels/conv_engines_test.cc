@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <map>
 
-#include "kernels/conv_dtypes.h"
+#include "tests/bf16.h"
 #include "tests/kernels/conv_check.h"
 
 namespace lseg {
@@ -191,9 +191,7 @@ TEST(ConvEngines, TheFormatsOfTheNetAreTaken) {
 // In bf16 a score layer reads and an image's layer writes what the convolutions between them take.
 TEST(ConvEngines, TheBf16FormatsOfTheNetAreTaken) {
   const Context context;
-  if (!MissingForConvs(context, DType::kBF16).empty()) {
-    GTEST_SKIP() << "bf16 needs " << MissingForConvs(context, DType::kBF16);
-  }
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   const Format format = FormatOfConvs(context, DType::kBF16);
   const ConvParams first = Case({1, 3, 33, 29}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1);
   ConvParams second = first;

@@ -10,6 +10,7 @@
 #include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
+#include "tests/bf16.h"
 #include "tests/device.h"
 
 namespace lseg {
@@ -30,7 +31,8 @@ struct Case {
   std::unique_ptr<Net> Make(bool fold, Precision precision = Precision::kF32) {
     NetOptions options;
     options.precision = precision;
-    if (!fold) options.keep = {"concat_fusion"};
+    options.keep = {"conv1_1"};
+    if (!fold) options.keep.push_back("concat_fusion");
     options.inputs[inference.input] = TensorDesc{{1, 3, kHeight, kWidth}};
     if (!fold) options.without_passes = {"fold_head"};
     return std::make_unique<Net>(inference.definition, BuiltinLayers(), context, parameters,
@@ -124,6 +126,35 @@ TEST(FoldHead, StageEndsGiveWhatTheOpsGive) {
   for (size_t i = 0; i < got.size(); ++i) {
     ASSERT_NEAR(got[i], want[i], scale[i] * (0x1p-9f + 0x1p-20f) / 4 + 2.4e-7f) << i;
   }
+}
+
+// On the CPU, without stage ends. The first map is f32's, rounded. Behind it some fifteen maps are
+// rounded by 2^-8 at most, of either sign: logits are off by about sqrt(15) 2^-8, a sixty-sixth, of
+// the sum of the absolute values of what makes them up (as above).
+TEST(FoldHead, Bf16OnTheCpuGivesNearlyWhatF32Gives) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  Case c(Device::kCpu);
+  const auto plain = c.Make(false);
+  c.DrawParameters();
+  const auto rounded = c.Make(true, Precision::kBF16);
+  EXPECT_TRUE(HasOp(*rounded, "fuse_head"));
+  const std::vector<float> want = c.Run(*plain), got = c.Run(*rounded);
+  const std::vector<float> map = plain->Read("conv1_1"), rounded_map = rounded->Read("conv1_1");
+  EXPECT_EQ(ToString(rounded->Desc("conv1_1").dtype), "bf16");
+  ASSERT_EQ(map.size(), rounded_map.size());
+  for (size_t i = 0; i < map.size(); ++i) {
+    ASSERT_EQ(rounded_map[i], BF16ToF32(F32ToBF16(map[i]))) << i;
+  }
+  c.MakeHeadAbsolute();
+  c.Run(*plain);
+  const std::vector<float> scale = plain->Read("concat_fusion");
+  ASSERT_EQ(got.size(), want.size());
+  int differ = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], want[i], scale[i] / 50 / 4) << i;
+    differ += got[i] != want[i];
+  }
+  EXPECT_GT(differ, 0) << "nothing was rounded";
 }
 
 TEST_P(FoldHeadTest, OtherUpsamplingRunsOpByOpAndIsSaid) {

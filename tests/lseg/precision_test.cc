@@ -1,5 +1,5 @@
-// One training pass in each precision of a GPU beside f32: whatever learns has a gradient, which
-// points where f32's does.
+// One training pass in each precision of a device beside f32: whatever learns has a gradient, which
+// points where f32's does. On the CPU, where tests take less time, some steps as well.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +10,9 @@
 #include "framework/net.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/random.h"
+#include "tests/bf16.h"
+#include "tests/device.h"
+#include "tests/error_of.h"
 
 namespace lseg {
 namespace {
@@ -17,11 +20,11 @@ namespace {
 constexpr int64_t kSize = 16;
 
 struct Training {
-  explicit Training(Precision precision)
-      : context(Device::kCuda),
+  Training(Device device, Precision precision)
+      : context(device),
         solver(SolverDefinition::FromFile(std::string(LSEG_SOURCE_DIR) +
                                           "/lseg/demo_solver.prototxt")),
-        parameters(std::make_shared<ParameterSet>(Device::kCuda)) {
+        parameters(std::make_shared<ParameterSet>(device)) {
     NetOptions options;
     options.phase = caffe::TRAIN;
     options.solver = &solver.solver();
@@ -46,20 +49,28 @@ struct Training {
   std::unique_ptr<Net> net;
 };
 
-class PrecisionTest : public testing::TestWithParam<Precision> {};
-INSTANTIATE_TEST_SUITE_P(In, PrecisionTest,
-                         testing::Values(Precision::kTf32, Precision::kBF16, Precision::kF16),
-                         [](const auto& info) { return ToString(info.param); });
+class PrecisionTest : public testing::TestWithParam<std::tuple<Device, Precision>> {};
+INSTANTIATE_TEST_SUITE_P(Cpu, PrecisionTest,
+                         testing::Values(std::tuple(Device::kCpu, Precision::kBF16)),
+                         [](const auto& info) { return ToString(std::get<1>(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Cuda, PrecisionTest,
+                         testing::Combine(testing::Values(Device::kCuda),
+                                          testing::Values(Precision::kTf32, Precision::kBF16,
+                                                          Precision::kF16)),
+                         [](const auto& info) { return ToString(std::get<1>(info.param)); });
 
 // Activations and gradients are rounded some thirty times on the way, to 2^-11 (tf32, f16) or 2^-9
 // (bf16), and a ReLU of the last stage, whose map is one pixel here, decides a hundredth of it: the
 // angle between the gradients stays below 0.2 (cosine .98), in bf16 below 0.64 (cosine .8). Wrong
 // taps or gradients of another layer leave a random angle, a cosine of 0.1 and less.
 TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
-  Training exact(Precision::kF32), rounded(GetParam());
+  const auto [device, precision] = GetParam();
+  LSEG_SKIP_WITHOUT(device);
+  LSEG_SKIP_WITHOUT_BF16(device, precision == Precision::kBF16);
+  Training exact(device, Precision::kF32), rounded(device, precision);
   EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
-  const double cosine = GetParam() == Precision::kBF16 ? 0.8 : 0.98;
-  const double length = GetParam() == Precision::kBF16 ? 0.3 : 0.1;
+  const double cosine = precision == Precision::kBF16 ? 0.8 : 0.98;
+  const double length = precision == Precision::kBF16 ? 0.3 : 0.1;
   int learned = 0;
   for (const NetParam& param : exact.net->params()) {
     if (param.lr_mult == 0) continue;
@@ -78,6 +89,61 @@ TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
     EXPECT_NEAR(std::sqrt(of_got / of_want), 1, length) << param.key;
   }
   EXPECT_EQ(learned, 44);  // weight and bias of 13 + 5 + 4 layers
+}
+
+// Nothing between two layers of the trunk goes through f32, and nothing is reordered.
+TEST(CpuPrecision, TheWholeTrunkIsInBf16) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  Training training(Device::kCpu, Precision::kBF16);
+  const Graph& graph = training.net->graph();
+  int convs = 0, pools = 0;
+  for (const Node& node : graph.nodes) {
+    const std::string name = node.op->Name();
+    EXPECT_NE(name, "reorder") << node.layer;
+    std::vector<TensorId> trunk;
+    if (name == "conv_forward" && node.layer.starts_with("conv")) {
+      ++convs;
+      trunk = {node.outputs[0]};
+      if (node.layer != "conv1_1") trunk.push_back(node.inputs[0]);
+    } else if (name == "pool_backward") {
+      ++pools;
+      trunk = {node.inputs[0], node.outputs[0]};
+    } else if (name == "conv_backward data") {
+      trunk = {node.outputs[0]};
+    }
+    for (const TensorId id : trunk) {
+      EXPECT_EQ(ToString(graph.tensors[id].desc.dtype), "bf16") << node.layer << " " << name;
+    }
+  }
+  EXPECT_EQ(convs, 13);
+  EXPECT_EQ(pools, 4);
+  for (const NetParam& param : training.net->params()) {
+    EXPECT_EQ(ToString(training.parameters->Find(param.key)->desc().dtype), "f32") << param.key;
+  }
+}
+
+TEST(CpuPrecision, StepsInBf16FollowF32s) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  Training exact(Device::kCpu, Precision::kF32), rounded(Device::kCpu, Precision::kBF16);
+  const double first = exact.net->Loss();
+  for (int step = 0; step < 30; ++step) {
+    for (Training* training : {&exact, &rounded}) {
+      training->net->Update(1e-3f, step);
+      training->net->Forward();
+      training->net->Backward();
+    }
+  }
+  EXPECT_LT(exact.net->Loss(), 0.8 * first);
+  // A score goes through some fifteen roundings by 2^-8 at most, of either sign, and a loss sums
+  // over many: within a hundredth; and as much again for the way that the weights have gone.
+  EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
+}
+
+TEST(CpuPrecision, WhatTheCpuLacksIsSaid) {
+  for (const Precision precision : {Precision::kTf32, Precision::kF16}) {
+    EXPECT_EQ(ErrorOf([&] { Training made(Device::kCpu, precision); }),
+              "precision " + ToString(precision) + " needs a GPU");
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "tests/bf16.h"
 #include "tests/lseg/tiny_dataset.h"
 #include "tests/lseg/tiny_model.h"
 #include "tests/tools/run_program.h"
@@ -29,15 +30,18 @@ class DeviceFlag : public testing::Test {
   ProgramResult Run(const std::vector<std::string>& arguments) const {
     return RunProgram(arguments, folder_.Path("program"));
   }
-  ProgramResult Infer(const std::string& device, const std::string& engine = "own") const {
+  ProgramResult Infer(const std::string& device, const std::string& engine = "own",
+                      const std::string& precision = "f32") const {
     return Run({LSEG_INFER, "--weights", folder_.Path("tiny.safetensors"), "--input",
                 folder_.Path("photos.txt"), "--out", folder_.Path("maps"), "--device", device,
-                "--engine", engine});
+                "--engine", engine, "--precision", precision});
   }
-  ProgramResult Train(const std::string& device, const std::string& engine = "own") const {
+  ProgramResult Train(const std::string& device, const std::string& engine = "own",
+                      const std::string& precision = "f32") const {
     return Run({LSEG_TRAIN, "--net", folder_.Path("net.prototxt"), "--data",
                 folder_.Path("photos.txt"), "--out", folder_.Path("run"), "--iterations", "1",
-                "--crop", "16x16", "--device", device, "--engine", engine});
+                "--crop", "16x16", "--device", device, "--engine", engine, "--precision",
+                precision});
   }
 
   TempFolder folder_;
@@ -82,6 +86,35 @@ TEST_F(DeviceFlag, LibrariesOfAGpuAreNotOfTheCpu) {
     EXPECT_EQ(result.code, 2);
     EXPECT_THAT(result.err, HasSubstr("--engine 'mkl' is not there: own, cudnn and cublas are"));
   }
+}
+
+// oneDNN is told to leave bf16's instructions alone, as on a processor without them.
+TEST_F(DeviceFlag, PrecisionsThatTheCpuLacksAreOneLine) {
+  setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
+  const std::pair<std::string, std::string> cases[] = {
+      {"bf16", "precision bf16 needs a processor with AVX512-BF16 or AMX, or a GPU"},
+      {"f16", "precision f16 needs a GPU"},
+      {"tf32", "precision tf32 needs a GPU"}};
+  for (const auto& [precision, line] : cases) {
+    for (const ProgramResult& result :
+         {Infer("cpu", "own", precision), Train("cpu", "own", precision)}) {
+      EXPECT_EQ(result.code, 1);
+      EXPECT_THAT(result.err, HasSubstr(line));
+      EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    }
+  }
+  unsetenv("DNNL_MAX_CPU_ISA");
+  EXPECT_EQ(Infer("cpu", "own", "f8").code, 2);
+}
+
+TEST_F(DeviceFlag, Bf16RunsOnACpuThatHasIt) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  for (const ProgramResult& result : {Infer("cpu", "own", "bf16"), Train("cpu", "own", "bf16")}) {
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder_.Path("maps/photos0.label.png")));
+  EXPECT_TRUE(std::filesystem::exists(folder_.Path("run/final.safetensors")));
 }
 
 }  // namespace
