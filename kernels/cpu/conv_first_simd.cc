@@ -79,9 +79,12 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
         }
       }
       T *to0 = at(c0) + x * s.block, *to1 = second ? at(c1) + x * s.block : nullptr;
-      for (int64_t p = 0; p < count; ++p) {
-        StoreFloats(sum0[p], d, to0 + p * s.block);
-        if (second) StoreFloats(sum1[p], d, to1 + p * s.block);
+      // No index that is known at run time only: it would put the sums into memory.
+      for (int p = 0; p < kPixels; ++p) {
+        if (p < count) StoreFloats(sum0[p], d, to0 + p * s.block);
+      }
+      for (int p = 0; p < kPixels; ++p) {
+        if (second && p < count) StoreFloats(sum1[p], d, to1 + p * s.block);
       }
     }
   }
