@@ -109,6 +109,8 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
   }
   AddGradients(graph, parts_.losses, parts_.params, definition.net().force_backward());
   if (own && runs("fuse_relu_gradients")) FuseReluGradients(graph);
+  // A GPU has memory for it, and time is dearer there.
+  if (context_.device() == Device::kCpu && runs("recompute")) Recompute(graph);
   update_ = AddUpdate(graph, parts_.losses, parts_.params, *options.solver);
 }
 

@@ -290,6 +290,10 @@ class ConvStageEndOp : public ConvOpBase {
 
 }  // namespace
 
+std::unique_ptr<Op> MakeConvForwardOp(std::string layer, const ConvParams& params) {
+  return std::make_unique<ConvForwardOp>(std::move(layer), params, "");
+}
+
 std::unique_ptr<Op> MakeConvStageEndOp(std::string layer, const ConvParams& params) {
   return std::make_unique<ConvStageEndOp>(std::move(layer), params);
 }

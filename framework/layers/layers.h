@@ -54,6 +54,9 @@ std::unique_ptr<Op> MakeBinLossOp(BinLosses losses);
 // differs.
 TensorId AsType(LayerBuilder& builder, TensorId tensor, const TensorDesc& desc, DType wanted);
 
+// A convolution whose engine nobody asked for. Inputs: src, weight, bias where it has one.
+std::unique_ptr<Op> MakeConvForwardOp(std::string layer, const ConvParams& params);
+
 // A convolution that ends a stage (ConvParams::HasStageEnd). Inputs: src, weight, bias where it has
 // one, score weight where it has scores. Outputs: the pooled map, the partial scores, as params
 // say.
