@@ -28,9 +28,9 @@ std::string Text() {
          "layer { name: 'label' type: 'Input' top: 'label' input_param { shape { dim: 2 dim: 3 "
          "dim: "
          "21 dim: 18 } } }\n" +
-         Conv("a", "data", 32, 3) + Conv("b", "a", 32, 3) + Conv("c", "b", 16, 3) +
-         Conv("d", "c", 3, 1) +
-         "layer { type: 'SigmoidCrossEntropyLoss' bottom: 'd' bottom: 'label' top: 'loss' }\n";
+         Conv("a", "data", 32, 3) + Conv("b", "a", 32, 3) + Conv("c", "b", 32, 3) +
+         Conv("d", "c", 32, 3) + Conv("e", "d", 32, 3) + Conv("f", "e", 3, 1) +
+         "layer { type: 'SigmoidCrossEntropyLoss' bottom: 'f' bottom: 'label' top: 'loss' }\n";
 }
 
 struct Outcome {
@@ -91,7 +91,7 @@ TEST(Recompute, ChangesNoBit) {
   EXPECT_EQ(again.parameters, kept.parameters);
 }
 
-// The map is the largest but two, and none of its size lives while it does not.
+// When the gradient starts its way back, all maps but that one are in memory.
 TEST(Recompute, TakesLessMemory) {
   const Outcome again = Train({}), kept = Train({"recompute"});
   EXPECT_LT(again.arena, kept.arena);
