@@ -6,12 +6,6 @@
 namespace lseg {
 namespace {
 
-std::string ToString(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (int64_t dim : shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
-  return text.empty() ? "scalar" : text;
-}
-
 // Shapes without their leading ones: a bias of 64 is 1x1x1x64 in old files, 64 in new ones.
 std::vector<int64_t> Stripped(const std::vector<int64_t>& shape) {
   const auto first = std::find_if(shape.begin(), shape.end(), [](int64_t d) { return d != 1; });
@@ -67,8 +61,8 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
     }
     const std::vector<int64_t> wanted = Dims(target->desc().shape);
     LSEG_CHECK(tensor.shape == wanted || Stripped(tensor.shape) == Stripped(wanted),
-               "weights '" << tensor.key << "' are " << ToString(tensor.shape)
-                           << " in the file and " << lseg::ToString(target->desc().shape)
+               "weights '" << tensor.key << "' are " << ShapeText(tensor.shape)
+                           << " in the file and " << ToString(target->desc().shape)
                            << " in the net");
     target->CopyFrom(tensor.data.data());
     report.loaded.push_back(tensor.key);

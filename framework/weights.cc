@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 #include <tuple>
 
@@ -32,15 +31,6 @@ struct Entry {
   int64_t count = 0;
   int64_t begin = 0, end = 0;
 };
-
-// Elements of a shape; nothing where a dimension is negative or the product too large.
-std::optional<int64_t> Count(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t dim : shape) {
-    if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) return std::nullopt;
-  }
-  return count;
-}
 
 Json ParseHeader(std::string_view text, const std::string& name) {
   LSEG_CHECK(!text.empty() && text[0] == '{', name << ": the header does not start with '{'");
@@ -88,7 +78,7 @@ void ParseShape(const Json& info, const std::string& where, Entry& entry) {
                where << " has a dimension that is not a count: " << Printable(dim.dump()));
     entry.shape.push_back(dim.get<int64_t>());
   }
-  const std::optional<int64_t> count = Count(entry.shape);
+  const std::optional<int64_t> count = ElementCount(entry.shape);
   LSEG_CHECK(count.has_value(), where << " has more elements than can be counted");
   entry.count = *count;
 }
@@ -168,6 +158,20 @@ bool KeyBefore(const WeightTensor& tensor, const std::string& key) { return tens
 
 }  // namespace
 
+std::optional<int64_t> ElementCount(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t dim : shape) {
+    if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) return std::nullopt;
+  }
+  return count;
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t dim : shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text.empty() ? "scalar" : text;
+}
+
 WeightsFile WeightsFile::Read(const std::string& path) { return Parse(ReadFile(path), path); }
 
 WeightsFile WeightsFile::Parse(std::string_view bytes, const std::string& name) {
@@ -228,7 +232,7 @@ std::string WeightsFile::Serialize() const {
 
 void WeightsFile::Add(WeightTensor tensor) {
   LSEG_CHECK(tensor.key != kMetadata, "weights: the key " << kMetadata << " is reserved");
-  const std::optional<int64_t> count = Count(tensor.shape);
+  const std::optional<int64_t> count = ElementCount(tensor.shape);
   LSEG_CHECK(count == static_cast<int64_t>(tensor.data.size()),
              "weights: tensor '" << tensor.key << "' has " << tensor.data.size()
                                  << " values, which do not fill its shape");

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,11 @@ struct WeightTensor {
   std::vector<int64_t> shape;  // empty: one value
   std::vector<float> data;     // dense, last dimension fastest
 };
+
+// Elements of a shape; nothing where a dimension is negative or the product too large.
+std::optional<int64_t> ElementCount(const std::vector<int64_t>& shape);
+// "64x3x3x3"; "scalar" of no dimensions.
+std::string ShapeText(const std::vector<int64_t>& shape);
 
 class WeightsFile {
  public:

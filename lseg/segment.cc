@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "framework/caffemodel.h"
 #include "kernels/runtime/host_memory.h"
 
 namespace lseg {
@@ -39,7 +40,7 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
 Segmenter::Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options)
     : program_(ResidentMemory()),
       path_(weights),
-      weights_(WeightsFile::Read(weights)),
+      weights_(ReadWeights(weights, &foreign_)),
       model_(FromMetadata(weights_.metadata, weights)),
       inference_(
           MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
@@ -64,6 +65,9 @@ void Segmenter::LoadWeights(const NetParts& net) {
                                   << "; weights of a part of it are for lseg_train --weights");
   // What a net fills is of interest only where the file does not fill it after all.
   if (!report.missing.empty()) notes_ = net.notes;
+  if (!foreign_.empty()) {
+    notes_.push_back("layers of no type with weights here, skipped: " + Join(foreign_));
+  }
   if (!report.skipped.empty()) {
     // A checkpoint brings the solver's memory along: dozens of tensors.
     notes_.push_back("tensors that are not in this net, skipped: " +

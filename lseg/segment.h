@@ -85,7 +85,8 @@ class Segmenter {
 
   int64_t program_;  // bytes of the process before anything was read
   std::string path_;
-  WeightsFile weights_;  // emptied once they are in the net
+  std::vector<std::string> foreign_;  // layers that ReadWeights skipped
+  WeightsFile weights_;               // emptied once they are in the net
   bool loaded_ = false;
   ModelInfo model_;
   InferenceNet inference_;

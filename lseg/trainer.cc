@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "framework/caffemodel.h"
 #include "framework/file.h"
 #include "kernels/runtime/host_memory.h"
 #include "lseg/checkpoint.h"
@@ -185,11 +186,13 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
 }
 
 void Trainer::LoadWeights() {
-  const LoadReport report = parameters_->Load(WeightsFile::Read(plan_.weights));
+  std::vector<std::string> foreign;
+  const LoadReport report = parameters_->Load(ReadWeights(plan_.weights, &foreign));
   LSEG_CHECK(!report.loaded.empty(),
              plan_.weights << ": none of its tensors has a name that the net knows");
   say_(plan_.weights + ": loaded " + std::to_string(report.loaded.size()) + " tensors (" +
        report.loaded.front() + " .. " + report.loaded.back() + ")");
+  if (!foreign.empty()) say_("of no type with weights here, skipped: " + Join(foreign));
   if (!report.skipped.empty()) say_("not in this net, skipped: " + Join(report.skipped));
   if (!report.missing.empty()) say_("not in the file, left as filled: " + Join(report.missing));
 }

@@ -22,6 +22,7 @@ For each photograph NAME.jpg it writes into --out
   NAME.overlay.png     the photograph with the lesions outlined
   NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
   NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
+A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's.
 (The classes and their order are those of the weights; these are the built-in net's.) Photographs
 that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
@@ -153,8 +154,9 @@ void Tell(const PhotoList& list, const SegmentReport& report, Device device) {
 int Body(int argc, char** argv) {
   cxxopts::Options options("lseg_infer", "Segments the lesions of fundus photographs.\n");
   const auto text = [] { return cxxopts::value<std::string>(); };
-  options.add_options()                                                                         //
-      ("weights", "weights file, which says net, classes, size and mean", text(), "FILE")       //
+  options.add_options()  //
+      ("weights", "weights, .safetensors, which say net, classes, size and mean; or .caffemodel",
+       text(), "FILE")                                                                          //
       ("input", "a photograph, a folder of them, or a list (.txt)", text(), "PATH")             //
       ("out", "folder for the maps", text(), "DIR")                                             //
       ("width", "size at which the net sees photographs (default: the weights')", text(), "W")  //

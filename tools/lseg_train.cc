@@ -62,7 +62,7 @@ cxxopts::Options Flags() {
       "val", "list of images to validate on", text, "LIST")(
       "solver", "solver definition, Caffe's prototxt", text, "FILE")(
       "net", "net definition, Caffe's prototxt", text, "FILE")(
-      "weights", "weights to start from, safetensors", text, "FILE")(
+      "weights", "weights to start from: .safetensors or Caffe's .caffemodel", text, "FILE")(
       "out", "folder for the results", text, "DIR")("resume", "go on from the checkpoint in --out")(
       "device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")(
       "precision", "of activations and products: f32 (default); bf16; on a GPU also tf32, f16",
