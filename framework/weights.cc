@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -12,7 +13,6 @@
 
 #include "framework/file.h"
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/dtype.h"
 
 namespace lseg {
 namespace {
@@ -154,6 +154,35 @@ std::vector<float> ReadFloats(const Entry& entry, const char* bytes) {
   return data;
 }
 
+const char* FormatName(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "F32";
+    case DType::kF16:
+      return "F16";
+    case DType::kBF16:
+      return "BF16";
+    default:
+      LSEG_FAIL("weights: " << ToString(dtype) << " is no type of weights");
+  }
+}
+
+void AppendValues(const WeightTensor& tensor, DType dtype, std::string* bytes) {
+  if (dtype == DType::kF32) {
+    bytes->append(reinterpret_cast<const char*>(tensor.data.data()),
+                  tensor.data.size() * sizeof(float));
+    return;
+  }
+  const bool f16 = dtype == DType::kF16;
+  for (const float value : tensor.data) {
+    const uint16_t bits = f16 ? F32ToF16(value) : F32ToBF16(value);
+    LSEG_CHECK(!std::isfinite(value) || std::isfinite(f16 ? F16ToF32(bits) : BF16ToF32(bits)),
+               "tensor '" << Printable(tensor.key) << "' has values that are beyond "
+                          << ToString(dtype) << ", such as " << value);
+    bytes->append(reinterpret_cast<const char*>(&bits), sizeof(bits));
+  }
+}
+
 bool KeyBefore(const WeightTensor& tensor, const std::string& key) { return tensor.key < key; }
 
 }  // namespace
@@ -170,6 +199,25 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t dim : shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
   return text.empty() ? "scalar" : text;
+}
+
+ValueRange RangeOf(const std::vector<float>& values) {
+  ValueRange range;
+  range.count = static_cast<int64_t>(values.size());
+  double sum = 0;
+  int64_t finite = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) {
+      ++(std::isnan(value) ? range.nan : range.infinite);
+      continue;
+    }
+    range.min = finite == 0 ? value : std::min(range.min, value);
+    range.max = finite == 0 ? value : std::max(range.max, value);
+    sum += std::fabs(value);
+    ++finite;
+  }
+  if (finite > 0) range.mean_abs = sum / static_cast<double>(finite);
+  return range;
 }
 
 WeightsFile WeightsFile::Read(const std::string& path) { return Parse(ReadFile(path), path); }
@@ -195,17 +243,19 @@ WeightsFile WeightsFile::Parse(std::string_view bytes, const std::string& name) 
   return file;
 }
 
-void WeightsFile::Write(const std::string& path) const { WriteFile(path, Serialize()); }
+void WeightsFile::Write(const std::string& path, DType dtype) const {
+  WriteFile(path, Serialize(dtype));
+}
 
-std::string WeightsFile::Serialize() const {
+std::string WeightsFile::Serialize(DType dtype) const {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   uint64_t data_size = 0;
   for (const WeightTensor& tensor : tensors_) {
     const uint64_t begin = data_size;
-    data_size += tensor.data.size() * sizeof(float);
+    data_size += tensor.data.size() * static_cast<uint64_t>(SizeOf(dtype));
     auto& info = header[tensor.key];
-    info["dtype"] = "F32";
+    info["dtype"] = FormatName(dtype);
     info["shape"] = tensor.shape;
     info["data_offsets"] = {begin, data_size};
   }
@@ -223,10 +273,7 @@ std::string WeightsFile::Serialize() const {
   std::string bytes(reinterpret_cast<const char*>(&header_size), sizeof(header_size));
   bytes.reserve(bytes.size() + text.size() + data_size);
   bytes += text;
-  for (const WeightTensor& tensor : tensors_) {
-    bytes.append(reinterpret_cast<const char*>(tensor.data.data()),
-                 tensor.data.size() * sizeof(float));
-  }
+  for (const WeightTensor& tensor : tensors_) AppendValues(tensor, dtype, &bytes);
   return bytes;
 }
 

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/runtime/dtype.h"
+
 namespace lseg {
 
 struct WeightTensor {
@@ -25,6 +27,14 @@ std::optional<int64_t> ElementCount(const std::vector<int64_t>& shape);
 // "64x3x3x3"; "scalar" of no dimensions.
 std::string ShapeText(const std::vector<int64_t>& shape);
 
+struct ValueRange {
+  int64_t count = 0, nan = 0, infinite = 0;
+  float min = 0, max = 0;  // of the finite ones, and their mean |x|; 0 where there are none
+  double mean_abs = 0;
+  int64_t Finite() const { return count - nan - infinite; }
+};
+ValueRange RangeOf(const std::vector<float>& values);
+
 class WeightsFile {
  public:
   // F32, F16 and BF16 are read, all into float. The file is not trusted: lengths, offsets, shapes
@@ -34,10 +44,12 @@ class WeightsFile {
   // The same on bytes in memory; `name` stands for the path.
   static WeightsFile Parse(std::string_view bytes, const std::string& name);
 
-  // F32. The same tensors and metadata give the same bytes, in whatever order they were added:
-  // tensors lie sorted by key, and nothing but them is stored. Written as WriteFile (file.h) does.
-  void Write(const std::string& path) const;
-  std::string Serialize() const;
+  // The same tensors and metadata give the same bytes, in whatever order they were added: tensors
+  // lie sorted by key, and nothing but them is stored. Written as WriteFile (file.h) does. dtype:
+  // kF32, or kF16 or kBF16, to which values are rounded (dtype.h); throws Error where that makes a
+  // finite value infinite.
+  void Write(const std::string& path, DType dtype = DType::kF32) const;
+  std::string Serialize(DType dtype = DType::kF32) const;
 
   // Throws Error where the key is there already, is reserved, or data does not fill shape.
   void Add(WeightTensor tensor);

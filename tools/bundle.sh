@@ -33,7 +33,7 @@ cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "${launcher[@]}
   -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags > "$build.log" 2>&1 ||
   { tail -20 "$build.log" >&2; exit 1; }
 
-programs=(lseg_train lseg_infer lseg_eval lseg_prep bench_gpu bench_net)
+programs=(lseg_train lseg_infer lseg_eval lseg_prep lseg_convert bench_gpu bench_net)
 # "name kind" of each test program of a GPU: DEVICES, with cases of the CPU beside, or CUDA.
 list="$(sed -nE 's/^ *lseg_test\(([a-z0-9_]+) (CUDA|DEVICES)( .*)?$/\1 \2/p' \
   "$root"/tests/{kernels,framework,lseg}/CMakeLists.txt)"
