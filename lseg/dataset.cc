@@ -13,11 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string MaskPath(const std::string& label, const std::string& name) {
-  const fs::path folder = fs::path(label).parent_path().parent_path() / "masks";
-  return (folder / (Stem(label) + "_" + name + ".png")).string();
-}
-
 constexpr char kBlanks[] = " \t\r";
 
 std::string Trim(const std::string& text) {
@@ -58,8 +53,9 @@ std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& r
   return images.empty() && cuts.size() == 1 ? cuts : images;
 }
 
+// Lines that cannot be read go to `problems`; where that is null, the first is thrown.
 std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& resolve,
-                                 bool label_optional) {
+                                 bool label_optional, std::vector<std::string>* problems) {
   std::istringstream lines(ReadFile(path));
   std::vector<ListEntry> entries;
   int number = 0;
@@ -68,14 +64,19 @@ std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& re
     line = Trim(line);
     if (line.empty() || line[0] == '#') continue;
     const std::vector<ListEntry> ways = WaysToRead(line, resolve, label_optional);
-    LSEG_CHECK(ways.size() == 1, path << ":" << number << ": "
-                                      << (ways.empty() ? "no way" : "more than one way")
-                                      << " to read '" << line
-                                      << "' as an image's path and its label's path; a tab between "
-                                         "the two makes it clear");
-    entries.push_back(ways.front());
+    if (ways.size() == 1) {
+      entries.push_back(ways.front());
+      continue;
+    }
+    const std::string problem = path + ":" + std::to_string(number) + ": " +
+                                (ways.empty() ? "no way" : "more than one way") + " to read '" +
+                                line +
+                                "' as an image's path and its label's path; a tab between the two "
+                                "makes it clear";
+    LSEG_CHECK(problems, problem);
+    problems->push_back(problem);
   }
-  LSEG_CHECK(!entries.empty(), path << ": lists no image");
+  LSEG_CHECK(!entries.empty() || (problems && !problems->empty()), path << ": lists no image");
   return entries;
 }
 
@@ -103,17 +104,26 @@ std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
 
 std::string Stem(const std::string& path) { return fs::path(path).stem().string(); }
 
+std::string MaskPath(const std::string& label, const std::string& name) {
+  const fs::path folder = fs::path(label).parent_path().parent_path() / "masks";
+  return (folder / (Stem(label) + "_" + name + ".png")).string();
+}
+
 std::vector<ListEntry> ReadList(const std::string& path) {
-  return ReadLines(path, BesideList(path), false);
+  return ReadLines(path, BesideList(path), false, nullptr);
+}
+
+std::vector<ListEntry> ReadList(const std::string& path, std::vector<std::string>* problems) {
+  return ReadLines(path, BesideList(path), false, problems);
 }
 
 std::vector<ListEntry> ReadList(const std::string& path, const PathResolver& resolve) {
-  return ReadLines(path, resolve, false);
+  return ReadLines(path, resolve, false, nullptr);
 }
 
 std::vector<std::string> ReadImageList(const std::string& path) {
   std::vector<std::string> images;
-  for (ListEntry& entry : ReadLines(path, BesideList(path), true)) {
+  for (ListEntry& entry : ReadLines(path, BesideList(path), true, nullptr)) {
     images.push_back(std::move(entry.image));
   }
   return images;

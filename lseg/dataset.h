@@ -34,12 +34,19 @@ using PathResolver = std::function<std::string(const std::string&)>;
 // As above, but what the paths are relative to is the resolver's affair.
 std::vector<ListEntry> ReadList(const std::string& path, const PathResolver& resolve);
 
+// As the first, but a line that is not two paths is left out and said in `problems`, one line of
+// text each; an Error where the list itself cannot be read or has no line.
+std::vector<ListEntry> ReadList(const std::string& path, std::vector<std::string>* problems);
+
 // The images alone: labels need not exist, and may be left out. A line with spaces but no tab is
 // then read as the one way, of a cut in two or none, that gives files that exist.
 std::vector<std::string> ReadImageList(const std::string& path);
 
 // Stem of a path: "out/images/IDRiD_01.png" -> "IDRiD_01".
 std::string Stem(const std::string& path);
+
+// Where a class' mask stands, if there is one: "out/labels/x.png", "EX" -> "out/masks/x_EX.png".
+std::string MaskPath(const std::string& label, const std::string& name);
 
 // One mask (0 or 255) a class, all of one size: from the masks beside the label, or else from the
 // class map. Throws Error where only some of the masks are there, where sizes differ, and where the

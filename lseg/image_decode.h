@@ -59,4 +59,7 @@ struct Samples {
 Samples DecodePngSamples(std::string_view bytes, int64_t max_pixels);
 Samples DecodeTiffSamples(std::string_view bytes, int64_t max_pixels);
 
+// A mask file's samples before ReadMask's rules. Errors are those of ReadMask and name the file.
+Samples ReadMaskSamples(const std::string& path, int64_t max_pixels = kMaxPixels);
+
 }  // namespace lseg

@@ -143,6 +143,12 @@ Image ReadClassMap(const std::string& path, int64_t max_pixels) {
   });
 }
 
+Samples ReadMaskSamples(const std::string& path, int64_t max_pixels) {
+  return DecodeFile(path, [&](const std::string& bytes) {
+    return DecodeSamples(path, bytes, max_pixels, "a mask");
+  });
+}
+
 Image ReadMask(const std::string& path, int64_t max_pixels) {
   return DecodeFile(path, [&](const std::string& bytes) {
     return MaskOf(DecodeSamples(path, bytes, max_pixels, "a mask"));

@@ -10,7 +10,7 @@
 namespace lseg {
 namespace {
 
-constexpr int kGlyphWidth = 5, kGlyphHeight = 7;
+constexpr int kGlyphWidth = kTextWidth - 1, kGlyphHeight = kTextHeight;
 
 struct Glyph {
   char character;
@@ -78,20 +78,6 @@ void FillBox(Image& image, int left, int top, int width, int height, const Color
   }
 }
 
-void DrawText(Image& image, int left, int top, int scale, const std::string& text) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const Glyph& glyph = GlyphOf(text[i]);
-    const int at = left + static_cast<int>(i) * (kGlyphWidth + 1) * scale;
-    for (int y = 0; y < kGlyphHeight; ++y) {
-      for (int x = 0; x < kGlyphWidth; ++x) {
-        if (glyph.rows[y] >> (kGlyphWidth - 1 - x) & 1) {
-          FillBox(image, at + x * scale, top + y * scale, scale, scale, {255, 255, 255});
-        }
-      }
-    }
-  }
-}
-
 void DrawLegend(Image& image, const std::vector<std::string>& classes) {
   const int scale = std::max(1, image.width / 480);
   const int swatch = kGlyphHeight * scale, gap = 4 * scale;
@@ -139,6 +125,20 @@ void Spread(const Image& map, int x, int y, double width, std::vector<Coverage>&
 }
 
 }  // namespace
+
+void DrawText(Image& image, int left, int top, int scale, const std::string& text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const Glyph& glyph = GlyphOf(text[i]);
+    const int at = left + static_cast<int>(i) * (kGlyphWidth + 1) * scale;
+    for (int y = 0; y < kGlyphHeight; ++y) {
+      for (int x = 0; x < kGlyphWidth; ++x) {
+        if (glyph.rows[y] >> (kGlyphWidth - 1 - x) & 1) {
+          FillBox(image, at + x * scale, top + y * scale, scale, scale, {255, 255, 255});
+        }
+      }
+    }
+  }
+}
 
 Image DrawOverlay(Image photo, const Image& class_map, const std::vector<std::string>& classes) {
   LSEG_CHECK(photo.channels == 3 && class_map.channels == 1 && photo.width == class_map.width &&

@@ -19,4 +19,10 @@ namespace lseg {
 // for it has none.
 Image DrawOverlay(Image photo, const Image& class_map, const std::vector<std::string>& classes);
 
+// One line of white text on RGB, its upper left corner at (left, top): characters of 5x7 pixels,
+// one apart, times `scale`, all inside the image. Letters become capitals; what has no glyph is a
+// dash.
+void DrawText(Image& image, int left, int top, int scale, const std::string& text);
+inline constexpr int kTextWidth = 6, kTextHeight = 7;  // of a character with its space
+
 }  // namespace lseg

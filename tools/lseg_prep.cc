@@ -1,7 +1,10 @@
-// lseg_prep: brings a dataset into the form in which the other programs read it, or makes one up.
+// lseg_prep: brings a dataset into the form in which the other programs read it, makes one up, or
+// says what is wrong with one.
 #include <cstdio>
 
 #include "datasets/synth.h"
+#include "lseg/check_dataset.h"
+#include "lseg/dataset.h"
 #include "lseg/prepare.h"
 #include "tools/tool.h"
 
@@ -10,6 +13,7 @@ namespace {
 
 constexpr char kHelp[] = R"(Commands:
   build   reads a published dataset, unmodified, and writes photographs and truth at one size
+  check   says what is wrong with a dataset, and what is in it
   synth   writes a synthetic dataset in IDRiD's folders and encodings
 
 lseg_prep COMMAND --help lists a command's flags.
@@ -20,6 +24,8 @@ Examples:
   # no data at hand: 36 drawn eyes, prepared at half the size
   lseg_prep synth --out made_up --images 36 --seed 1
   lseg_prep build --from synth --root made_up --out data --width 720 --height 480
+  # before a training: are all files whole, do photographs and truth fit, is no image in two lists
+  lseg_prep check data --sheet data.png
 )";
 
 constexpr char kBuildHelp[] =
@@ -48,6 +54,37 @@ Photographs of 1440x960 take about half a second each on one core.
 
 Example:
   lseg_prep synth --out made_up --images 36 --seed 1 --width 1440 --height 960
+)";
+
+constexpr char kCheckHelp[] =
+    R"(Each input is one of
+  LIST     lines "images/x.png labels/x.png", relative to the list; masks/x_EX.png and so on beside
+           labels/ are the truth where they are there
+  DIR      a folder with train.txt, val.txt or test.txt, as lseg_prep build writes it
+  DIR      IDRiD as published: the folder that holds "A. Segmentation"
+Lists of one set belong into one call, so that an image in two of them is found.
+
+Every file is read to its end; the first problem does not stop the rest. Printed at the end: each
+lesion's share of all pixels and the number of images that have it, by list, of the images without
+errors.
+
+Errors (stderr, exit code 1), each with its file and what to do:
+  a file that is listed and missing, unreadable or truncated; a line that is not two paths
+  photograph and truth of different sizes
+  values in a class map that are none of 0 background, 1 EX, 2 HE, 3 MA, 4 SE
+  masks with colours or alpha, or with grays between black and white
+  masks for some of the lesions only, in a list
+  a lesion on more than 30 % of an image: an inverted mask, or the eye's
+  two images with the same pixels; an image listed twice, or in two lists
+Notes (stdout, exit code 0):
+  images without any lesion; lesions that overlap
+  masks that a published set lacks (there is no such lesion), or has in two colours
+  images with a class map alone where others of the list have masks
+
+Examples:
+  lseg_prep check data --sheet data.png
+  lseg_prep check train.txt mine/test.txt
+  lseg_prep check IDRiD
 )";
 
 int Build(int argc, char** argv) {
@@ -92,6 +129,57 @@ int Build(int argc, char** argv) {
   return report.failed.empty() ? kExitOk : kExitFailed;
 }
 
+std::string Count(int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+// "data/train.txt: 44 of 44 images without errors; % of pixels (images): EX 0.807 (44), HE ..."
+void SaySummary(const SplitSummary& split) {
+  std::string line = split.name + ": " + std::to_string(split.images) + " of " +
+                     std::to_string(split.listed) + " images without errors";
+  for (size_t c = 0; c < kLesionNames.size() && split.images > 0; ++c) {
+    char text[80];
+    std::snprintf(
+        text, sizeof(text), "%s %s %.3f (%d)", c ? "," : "; % of pixels (images):", kLesionNames[c],
+        100.0 * static_cast<double>(split.lesion_pixels[c]) / static_cast<double>(split.pixels),
+        split.with_lesion[c]);
+    line += text;
+  }
+  Say(line);
+}
+
+int Check(int argc, char** argv) {
+  cxxopts::Options options("lseg_prep check", "Says what is wrong with a dataset.");
+  options.custom_help("DIR|LIST... [flags]");
+  options.add_options()("sheet",
+                        "picture to write: the images, small, with their lesions outlined "
+                        "(200 of them at most)",
+                        cxxopts::value<std::string>(), "FILE.png");
+  std::vector<std::string> inputs;
+  const auto flags = ParseFlags(options, argc, argv, kCheckHelp, &inputs);
+  if (!flags) return kExitOk;
+  if (inputs.empty()) throw UsageError("a folder or list to check is missing");
+  const std::string sheet = flags->count("sheet") ? RequiredFlag(*flags, "sheet") : "";
+  if (!sheet.empty() && !sheet.ends_with(".png")) {
+    throw UsageError("--sheet '" + sheet + "' does not end in .png, which is what is written");
+  }
+  const CheckReport report = CheckDataset(inputs, !sheet.empty(), [](const Finding& finding) {
+    if (finding.error) {
+      Complain(finding.text);
+    } else {
+      Say("note: " + finding.text);
+    }
+  });
+  for (const SplitSummary& split : report.splits) SaySummary(split);
+  Say(Count(report.errors, "error") + ", " + Count(report.notes, "note"));
+  if (!report.sheet.pixels.empty()) {
+    WritePng(sheet, report.sheet);
+  } else if (!sheet.empty()) {
+    Complain(sheet + ": is not written, as no image could be read");
+  }
+  return report.errors == 0 ? kExitOk : kExitFailed;
+}
+
 int Synth(int argc, char** argv) {
   cxxopts::Options options("lseg_prep synth", "Writes a synthetic dataset in IDRiD's layout.");
   options.add_options()("out", "folder to write", cxxopts::value<std::string>(), "DIR")(
@@ -115,6 +203,7 @@ int Body(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   // The command takes the program's place, so that its flags come first.
   if (command == "build") return Build(argc - 1, argv + 1);
+  if (command == "check") return Check(argc - 1, argv + 1);
   if (command == "synth") return Synth(argc - 1, argv + 1);
   if (!command.empty() && command[0] == '-') {
     cxxopts::Options options("lseg_prep", "Prepares datasets for the other programs.");
@@ -122,8 +211,8 @@ int Body(int argc, char** argv) {
     if (!ParseFlags(options, argc, argv, kHelp)) return kExitOk;
   }
   throw UsageError(command.empty()
-                       ? "a command is missing: build or synth"
-                       : "unknown command '" + command + "': build and synth are known");
+                       ? "a command is missing: build, check or synth"
+                       : "unknown command '" + command + "': build, check and synth are known");
 }
 
 }  // namespace

@@ -96,8 +96,8 @@ int RunTool(int argc, char** argv, int (*body)(int argc, char** argv)) {
 std::string Version() { return LSEG_VERSION; }
 
 std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int argc,
-                                               const char* const* argv,
-                                               const std::string& help_end) {
+                                               const char* const* argv, const std::string& help_end,
+                                               std::vector<std::string>* operands) {
   options.set_width(100);
   options.add_options()("h,help", "print this and exit")("version", "print the version and exit");
   try {
@@ -115,7 +115,9 @@ std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int ar
       // cxxopts takes whatever follows as the value, a forgotten value's next flag too.
       if (flag.value().rfind("--", 0) == 0) FailUsage("--" + flag.key() + " needs a value");
     }
-    if (!flags.unmatched().empty()) {
+    if (operands) {
+      *operands = flags.unmatched();
+    } else if (!flags.unmatched().empty()) {
       FailUsage("stray argument '" + flags.unmatched().front() + "'");
     }
     return flags;

@@ -19,6 +19,7 @@
 #include <cxxopts.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/check.h"
@@ -55,10 +56,11 @@ std::string Version();
 
 // Adds --help (-h) and --version to `options` and parses. Answers these two on stdout and returns
 // nothing; `help_end` (examples, notes) stands below the flags in the help. Throws UsageError for
-// flags that are unknown, given twice or without their value, and for stray arguments.
+// flags that are unknown, given twice or without their value, and for stray arguments. Arguments
+// that are no flags go to `operands` where it is given, and are stray otherwise.
 std::optional<cxxopts::ParseResult> ParseFlags(cxxopts::Options& options, int argc,
-                                               const char* const* argv,
-                                               const std::string& help_end);
+                                               const char* const* argv, const std::string& help_end,
+                                               std::vector<std::string>* operands = nullptr);
 
 // Values of flags declared as std::string (cxxopts' own conversion does not name the flag at fault,
 // and takes neither bounds nor WxH). Throw UsageError naming flag, value and rule.

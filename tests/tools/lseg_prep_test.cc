@@ -124,6 +124,9 @@ TEST_F(LsegPrep, WrongCommandLinesAreCodeTwo) {
       {{"build", "--root", root}, "--out is missing"},
       {{"build", "--root", root, "--out", out, "--from", "ddr"}, "--from 'ddr'"},
       {{"build", "--root", root, "--out", out, "--width", "wide"}, "--width 'wide'"},
+      {{"check"}, "a folder or list to check is missing"},
+      {{"check", root, "--sheet", "sheet.jpg"}, "--sheet 'sheet.jpg'"},
+      {{"build", "stray", "--root", root, "--out", out}, "stray argument 'stray'"},
       {{"synth", "--out", out, "--images", "0"}, "--images '0'"},
       {{"synth", "--out", out, "--seed", "-1"}, "--seed '-1'"},
   };
@@ -136,6 +139,7 @@ TEST_F(LsegPrep, HelpTeachesWithExamplesAndExitCodes) {
       {{"--help"}, "lseg_prep synth --out made_up --images 36 --seed 1\n"},
       {{"-h"}, "lseg_prep build --from idrid --root IDRiD --out data"},
       {{"build", "--help"}, "--split FILE"},
+      {{"check", "--help"}, "--sheet FILE.png"},
       {{"synth", "--help"}, "--seed S"},
   };
   for (const auto& [arguments, text] : cases) {
