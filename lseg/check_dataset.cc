@@ -13,6 +13,7 @@
 #include "lseg/contact_sheet.h"
 #include "lseg/dataset.h"
 #include "lseg/idrid.h"
+#include "lseg/photo_list.h"
 #include "lseg/sha256.h"
 
 namespace lseg {
@@ -71,10 +72,13 @@ class Doctor {
   void AddInput(const std::string& path) {
     std::error_code ignored;
     try {
-      if (!fs::is_directory(path, ignored)) {
-        AddList(path);
-      } else {
+      if (fs::is_directory(path, ignored)) {
         AddFolder(path);
+      } else {
+        LSEG_CHECK(!HasPhotoExtension(path), path
+                                                 << ": is an image by its name: name the folder or "
+                                                    "the list that it belongs to");
+        AddList(path);
       }
     } catch (const std::exception& error) {  // a file system's errors, too
       Fault(error.what());
@@ -321,7 +325,7 @@ class Doctor {
     }
     if (any == 0) without_lesions_.images.push_back(stem);
     if (more_than_one > 0) {
-      overlapping_.images.push_back(stem + " (" + std::to_string(more_than_one) + " pixels)");
+      overlapping_.images.push_back(stem + " (" + std::to_string(more_than_one) + " px)");
     }
   }
 

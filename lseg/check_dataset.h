@@ -50,7 +50,7 @@ struct CheckReport {
 // inputs: lists (lseg/dataset.h), folders with train.txt, val.txt or test.txt, and folders of IDRiD
 // as published (lseg/idrid.h). Each list or part is a split. What is wrong with an input is a
 // finding, too: nothing is thrown. on_finding is called as they are found. One image with its truth
-// is in memory at a time, about 12 bytes a pixel.
+// is in memory at a time, up to 12 bytes a pixel.
 CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet,
                          const std::function<void(const Finding&)>& on_finding);
 
