@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "framework/file.h"
@@ -25,6 +26,23 @@ constexpr char kEnding[] = ".caffemodel";
 constexpr char kWeight[] = ".weight", kBias[] = ".bias";
 constexpr int kMaxDims = 32;   // Caffe's own limit
 constexpr int kMaxDepth = 32;  // of messages in a layer; Caffe's own definitions have 4
+
+// protobuf prints what it thinks of a text that is not UTF-8 on stderr.
+#if GOOGLE_PROTOBUF_VERSION < 4022000
+using Silence = google::protobuf::LogSilencer;
+#else
+struct Silence {};
+#endif
+
+// As a safetensors file, whose header is JSON, demands it of keys.
+bool IsUtf8(const std::string& text) {
+  try {
+    nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
 
 bool EndsWith(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -85,9 +103,7 @@ class FieldReader {
 
 template <typename Layer>
 Layer ParseLayer(const Field& field, const std::string& where) {
-#if GOOGLE_PROTOBUF_VERSION < 4022000
-  const google::protobuf::LogSilencer silencer;  // it would print on stderr
-#endif
+  [[maybe_unused]] const Silence silence;
   LSEG_CHECK(field.bytes.size() <= INT_MAX,
              where << " has " << field.bytes.size() << " bytes, more than 2 GiB");
   google::protobuf::io::CodedInputStream input(reinterpret_cast<const uint8_t*>(field.bytes.data()),
@@ -144,6 +160,7 @@ void TakeLayer(const Layer& layer, const std::string& type, bool known, const st
     return;
   }
   LSEG_CHECK(!layer.name().empty(), where << " has weights, but no name");
+  LSEG_CHECK(IsUtf8(layer.name()), where << " has a name that is not UTF-8");
   LSEG_CHECK(layer.blobs_size() <= 2, where << ", " << shown << ", has " << layer.blobs_size()
                                             << " blobs, where a weight and a bias can be");
   for (int i = 0; i < layer.blobs_size(); ++i) {
@@ -212,6 +229,7 @@ CaffeModel ParseCaffeModel(std::string_view bytes, const std::string& name) {
 std::string SerializeCaffeModel(const WeightsFile& weights,
                                 const std::map<std::string, std::string>& types,
                                 std::vector<std::string>* left_out) {
+  [[maybe_unused]] const Silence silence;
   std::string bytes;
   for (const WeightTensor& tensor : weights.tensors()) {
     const bool is_bias = EndsWith(tensor.key, kBias);

@@ -261,6 +261,11 @@ TEST(CaffeModel, LayersThatDoNotFit) {
               HasSubstr("layer 1 at byte 5, conv (Convolution), has 3 blobs"));
   EXPECT_THAT(Refusal([](auto* net) { net->mutable_layer(0)->clear_name(); }),
               HasSubstr("layer 1 at byte 5 has weights, but no name"));
+  testing::internal::CaptureStderr();  // protobuf would have its say
+  EXPECT_EQ(ParseError("\xa2\x06\x12\x0a\x01\xff\x12\x0b"
+                       "Convolution\x3a\x00"s),
+            "m.caffemodel: layer 1 at byte 0 has a name that is not UTF-8");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
   EXPECT_THAT(Refusal([](auto* net) { net->mutable_layer(2)->set_name("conv"); }),
               HasSubstr("'conv.weight' was in an earlier layer already"));
   EXPECT_THAT(Refusal([](auto* net) { net->add_layers(); }),
