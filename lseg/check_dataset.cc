@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -224,7 +225,8 @@ class Doctor {
         Size(*photo) + " " +
         Sha256({reinterpret_cast<const char*>(photo->pixels.data()), photo->pixels.size()});
     const std::string& other = photo_of_.emplace(sum, path).first->second;
-    if (Canonical(other) != Canonical(path)) {
+    // An image in two splits is compared once.
+    if (compared_.insert(Canonical(path)).second && Canonical(other) != Canonical(path)) {
       Fault(path + ": has the same pixels as " + other + "; keep one of the two");
     }
     return photo;
@@ -335,6 +337,7 @@ class Doctor {
   std::optional<ContactSheet> sheet_;
   std::map<std::string, std::string> split_of_;  // by a photograph's canonical path
   std::map<std::string, std::string> photo_of_;  // by the sum of its pixels
+  std::set<std::string> compared_;               // canonical paths
   // Of the split that is being checked.
   bool any_masks_ = false;
   Tally without_lesions_, overlapping_, class_map_only_;

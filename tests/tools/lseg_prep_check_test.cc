@@ -269,6 +269,16 @@ TEST_F(LsegPrepCheck, AnImageInTwoSplits) {
                      folder_.Path("data/test.txt"));
 }
 
+TEST_F(LsegPrepCheck, ACopyInTwoSplitsIsComparedOnce) {
+  AddImage("d", 40, Lesions());  // as a
+  folder_.Write("data/train.txt", Line("a") + Line("b") + Line("d"));
+  folder_.Write("data/test.txt", Line("c") + Line("d"));
+  const ProgramResult result = Check();
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 2) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr(Photo("d") + ": has the same pixels as " + Photo("a")),
+                                HasSubstr(Photo("d") + ": is in two splits")));
+}
+
 TEST_F(LsegPrepCheck, AnImageListedTwice) {
   folder_.Write("data/train.txt", Line("a") + Line("b") + Line("a"));
   ExpectOneError(Photo("a"), "is listed twice in " + folder_.Path("data/train.txt"));
