@@ -49,9 +49,9 @@ if [[ -e $out && ! -e $out/demo.txt && -n $(ls -A "$out") ]]; then
 fi
 
 if ((install)); then "$here/install_deps.sh" --tools; fi
-say "building the programs in $build"
+say "building the programs in $build, for the processor alone"
 run_logged "$build/configure.log" \
-  cmake -S "$root" -B "$build" -G Ninja -DLSEG_TESTS=OFF -DLSEG_BENCHMARKS=OFF
+  cmake -S "$root" -B "$build" -G Ninja -DLSEG_TESTS=OFF -DLSEG_BENCHMARKS=OFF -DLSEG_CUDA=OFF
 run_logged "$build/build.log" cmake --build "$build" -j "$jobs"
 bin=$build/tools
 
