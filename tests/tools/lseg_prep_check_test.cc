@@ -391,6 +391,9 @@ TEST_F(LsegPrepCheck, TheSheetShowsOutlinesRoundTheSmallestLesion) {
 }
 
 TEST_F(LsegPrepCheck, OneImageIsInMemoryAtATime) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer holds back what is freed";
+#endif
   constexpr int kImages = 10, kPhoto = 1200 * 800 * 3;  // bytes
   std::string list;
   for (int i = 0; i < kImages; ++i) {
