@@ -1,5 +1,7 @@
 #include "framework/graph.h"
 
+#include <algorithm>
+
 namespace lseg {
 
 void Op::ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
@@ -38,6 +40,15 @@ const Node* Graph::Writer(TensorId id) const {
     }
   }
   return nullptr;
+}
+
+std::vector<size_t> Graph::Readers(TensorId id) const {
+  std::vector<size_t> readers;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    readers.insert(readers.end(), std::count(nodes[i].inputs.begin(), nodes[i].inputs.end(), id),
+                   i);
+  }
+  return readers;
 }
 
 std::vector<TensorDesc> Graph::Descs(const std::vector<TensorId>& ids) const {

@@ -151,6 +151,8 @@ class Graph {
 
   // The node that writes a tensor first, or null: inputs and parameters have none.
   const Node* Writer(TensorId id) const;
+  // Places in `nodes` of those that read a tensor, in their order: one a read.
+  std::vector<size_t> Readers(TensorId id) const;
   std::vector<TensorDesc> Descs(const std::vector<TensorId>& ids) const;
 
   std::vector<GraphTensor> tensors;

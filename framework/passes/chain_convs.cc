@@ -36,11 +36,7 @@ TensorId MapOf(const Node& node) {
 }
 
 bool ReadOnlyBy(const Graph& graph, TensorId id, const Node& reader) {
-  int reads = 0;
-  for (const Node& node : graph.nodes) {
-    reads += static_cast<int>(std::count(node.inputs.begin(), node.inputs.end(), id));
-  }
-  return reads == 1 && reader.inputs[0] == id && !graph.tensors[id].keep;
+  return graph.Readers(id).size() == 1 && reader.inputs[0] == id && !graph.tensors[id].keep;
 }
 
 // Strips so high that all threads have work, and so many tiles use the weights that are read.

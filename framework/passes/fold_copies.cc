@@ -15,15 +15,6 @@ const Parts* CopiesAt(const Graph& graph, size_t place) {
   return graph.nodes[place].op->AsBoxCopies();
 }
 
-std::vector<size_t> Readers(const Graph& graph, TensorId id) {
-  std::vector<size_t> readers;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    const std::vector<TensorId>& inputs = graph.nodes[i].inputs;
-    if (std::find(inputs.begin(), inputs.end(), id) != inputs.end()) readers.push_back(i);
-  }
-  return readers;
-}
-
 bool IsNowhere(const Shape& at) { return at == Shape{0, 0, 0, 0}; }
 
 // The one box of a node that copies no more than that, into all of its only output.
@@ -53,7 +44,7 @@ bool FoldCrop(Graph& graph, size_t place) {
   const BoxCopyParams* box = OnlyBox(graph, place);
   if (box == nullptr || box->src.n != box->dst.n || box->src.c != box->dst.c) return false;
   const TensorId whole = graph.nodes[place].inputs[0], part = graph.nodes[place].outputs[0];
-  if (graph.tensors[whole].keep || Readers(graph, whole).size() != 1) return false;
+  if (graph.tensors[whole].keep || graph.Readers(whole).size() != 1) return false;
   for (Node& node : graph.nodes) {
     if (node.outputs != std::vector<TensorId>{whole}) continue;
     if (!node.op->AbsorbCrop(*box)) return false;
@@ -124,7 +115,7 @@ bool FoldChain(Graph& graph, size_t place) {
   std::map<size_t, Node> changed;
   for (TensorId output : copies.outputs) {
     if (graph.tensors[output].keep) return false;
-    for (size_t reader : Readers(graph, output)) {
+    for (size_t reader : graph.Readers(output)) {
       if (changed.count(reader) > 0) continue;
       std::optional<Node> node = ReadingOriginals(graph.nodes[reader], copies);
       if (!node) return false;

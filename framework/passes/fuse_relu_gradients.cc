@@ -11,14 +11,6 @@ bool Holds(const std::vector<TensorId>& ids, TensorId id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-bool IsReadOnce(const Graph& graph, TensorId id) {
-  int64_t reads = graph.tensors[id].keep ? 1 : 0;
-  for (const Node& node : graph.nodes) {
-    reads += std::count(node.inputs.begin(), node.inputs.end(), id);
-  }
-  return reads == 1;
-}
-
 // The op that completes `gradient` before place `end`, if that is all it does; else null.
 Node* LastWriter(Graph& graph, TensorId gradient, size_t end) {
   for (size_t i = end; i-- > 0;) {
@@ -34,7 +26,7 @@ bool Fuse(Graph& graph, size_t at) {
   const TensorId dst = relu.inputs[0], d_dst = relu.inputs[1], d_src = relu.outputs[0];
   const GraphTensor &after = graph.tensors[d_dst], &before = graph.tensors[d_src];
   if (before.keep || before.kind != after.kind || before.desc != after.desc) return false;
-  if (!IsReadOnce(graph, d_dst)) return false;
+  if (after.keep || graph.Readers(d_dst).size() != 1) return false;
   Node* writer = LastWriter(graph, d_dst, at);
   if (writer == nullptr || !writer->op->AbsorbReluGradient()) return false;
   writer->inputs.push_back(dst);

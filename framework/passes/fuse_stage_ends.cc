@@ -30,16 +30,6 @@ bool IsHalving(const Node& node) {
          p->pad_h == 0 && p->pad_w == 0 && p->round_up;
 }
 
-std::vector<size_t> Readers(const Graph& graph, TensorId id) {
-  std::vector<size_t> readers;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    for (TensorId input : graph.nodes[i].inputs) {
-      if (input == id) readers.push_back(i);
-    }
-  }
-  return readers;
-}
-
 std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   const Node& node = graph.nodes[conv];
   const ConvParams* params = node.op->AsConv();
@@ -48,7 +38,7 @@ std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   StageEnd end;
   end.conv = conv;
   bool scored = false;
-  for (size_t reader : Readers(graph, node.outputs[0])) {
+  for (size_t reader : graph.Readers(node.outputs[0])) {
     const Node& next = graph.nodes[reader];
     const ConvParams* score = next.op->AsConv();
     if (score != nullptr && IsScore(*score) && !scored) {
@@ -62,7 +52,7 @@ std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   }
   if (!scored) return std::nullopt;
   const TensorId map = graph.nodes[end.score].outputs[0];
-  const std::vector<size_t> readers = Readers(graph, map);
+  const std::vector<size_t> readers = graph.Readers(map);
   if (graph.tensors[map].keep || readers.size() != 1) return std::nullopt;
   const Node& head = graph.nodes[readers[0]];
   if (head.op->Name() != "fuse_head") return std::nullopt;

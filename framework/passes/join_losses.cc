@@ -9,12 +9,8 @@ namespace lseg {
 namespace {
 
 bool AnyoneReads(const Graph& graph, const std::vector<TensorId>& ids) {
-  for (const Node& node : graph.nodes) {
-    for (TensorId input : node.inputs) {
-      if (std::find(ids.begin(), ids.end(), input) != ids.end()) return true;
-    }
-  }
-  return false;
+  return std::any_of(ids.begin(), ids.end(),
+                     [&](TensorId id) { return !graph.Readers(id).empty(); });
 }
 
 // Whether `node` can move behind `last` and become a part of it.
