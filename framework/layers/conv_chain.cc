@@ -61,9 +61,11 @@ int64_t ConvChainPlan::Produced(size_t s, size_t i) const {
   return MapRows(params_[i - 1], strips_[s][i - 1].end);
 }
 
+int64_t ConvChainPlan::MapBytes(size_t i) const { return RoundUp(held_[i] * row_bytes_[i], 64); }
+
 int64_t ConvChainPlan::Bytes() const {
   int64_t bytes = 0;
-  for (size_t i = 1; i < params_.size(); ++i) bytes += RoundUp(held_[i] * row_bytes_[i], 64);
+  for (size_t i = 1; i < params_.size(); ++i) bytes += MapBytes(i);
   return bytes;
 }
 
@@ -125,7 +127,7 @@ class ConvChainOp : public Op {
     char* next = static_cast<char*>(args.workspace) + conv_bytes_;
     for (size_t i = 1; i < links_.size(); ++i) {
       maps[i] = next;
-      next += RoundUp(plan_.HeldRows(i) * RowBytes(i) * Planes(i), 64);
+      next += plan_.MapBytes(i);
     }
     maps.back() = map_output_ < 0 ? nullptr : static_cast<char*>(args.out[map_output_]);
     for (size_t s = 0; s < plan_.strips().size(); ++s) {

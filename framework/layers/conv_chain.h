@@ -38,7 +38,8 @@ class ConvChainPlan {
   int64_t HeldFrom(size_t s, size_t i) const;
   // Rows of that map that are there once link i - 1 has computed its rows of strip s.
   int64_t Produced(size_t s, size_t i) const;
-  // Bytes of all maps between links.
+  // Bytes of the map between link i - 1 and link i, a multiple of 64, and of all of them.
+  int64_t MapBytes(size_t i) const;
   int64_t Bytes() const;
 
  private:
