@@ -134,7 +134,7 @@ struct ConvPack {
 void PackConvWeights(Context& context, std::span<const ConvPack> packs);
 
 struct ConvEngine {
-  std::string name;  // "pointwise", "first_layer", "onednn", "onednn_winograd", "winograd4x3", "reference"
+  std::string name;  // "winograd4x3"; all of them: ConvEngines
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then

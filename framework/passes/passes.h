@@ -74,8 +74,8 @@ void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
 // where nobody else reads that.
 void FuseReluGradients(Graph& graph);
 
-// Maps that the backward pass reads, and that cost little, are computed again there instead of kept:
-// the first layer's. Bits stay what they are.
+// Maps that the backward pass reads, and that cost little, are computed again there instead of
+// kept: the first layer's. Bits stay what they are.
 void Recompute(Graph& graph);
 
 // The tensors by which the Net steers the update nodes and reads their outcome.

@@ -74,7 +74,8 @@ std::string Megabytes(int64_t bytes) {
 std::string ToString(const MemoryPlan& plan) {
   std::string parts;
   const auto add = [&](const char* name, int64_t bytes) {
-    if (bytes >= 50'000) parts += (parts.empty() ? "" : ", ") + std::string(name) + Megabytes(bytes);
+    if (bytes >= 50'000)
+      parts += (parts.empty() ? "" : ", ") + std::string(name) + Megabytes(bytes);
   };
   add("activations ", plan.arena);
   add("workspace ", plan.workspace);
