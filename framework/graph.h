@@ -160,6 +160,8 @@ class Graph {
   std::map<TensorId, TensorId> gradient_of;  // tensor or param -> its gradient
   // f32, by which losses multiply their gradients and the update divides them; kNoTensor: nothing.
   TensorId loss_scale = kNoTensor;
+  // i32, the number of the batch that runs; kNoTensor: nothing asks for it.
+  TensorId batch = kNoTensor;
 };
 
 // What an op uses to add its gradient nodes.

@@ -1,6 +1,7 @@
 #include "framework/layer.h"
 
 #include "framework/layers/layers.h"
+#include "kernels/elementwise.h"
 
 namespace lseg {
 
@@ -29,6 +30,8 @@ LayerRegistry BuiltinLayers() {
   registry.Add({"Convolution", BuildConvolution, 1, 1, 1, 1});
   registry.Add({"Crop", BuildCrop, 2, 2, 1, 1});
   registry.Add({"Deconvolution", BuildDeconvolution, 1, 1, 1, 1});
+  registry.Add({"Dropout", BuildDropout, 1, 1, 1, 1});
+  registry.Add({"Eltwise", BuildEltwise, 2, kMostSumTerms, 1, 1});
   registry.Add({"Input", BuildInput, 0, 0, 1, kMany});
   registry.Add({"MultiChannelBinSigmoidCrossEntropyLoss", BuildMultiChannelBinLoss, 2, 2, 1, 1});
   registry.Add({"Pooling", BuildPooling, 1, 1, 1, 1});
@@ -36,8 +39,21 @@ LayerRegistry BuiltinLayers() {
   registry.Add({"Sigmoid", BuildSigmoid, 1, 1, 1, 1});
   registry.Add({"SigmoidCrossEntropyLoss", BuildSigmoidLoss, 2, 2, 1, 1});
   registry.Add({"Slice", BuildSlice, 1, 1, 1, kMany});
+  registry.Add({"Softmax", BuildSoftmax, 1, 1, 1, 1});
+  registry.Add({"SoftmaxWithLoss", BuildSoftmaxLoss, 2, 2, 1, 1});
   return registry;
 }
+
+namespace {
+
+// FNV-1a, 64 bits.
+uint64_t HashOf(const std::string& text) {
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return hash;
+}
+
+}  // namespace
 
 LayerBuilder::LayerBuilder(const NetDefinition& definition, int layer, Context& context,
                            uint64_t seed, ParameterSet& parameters,
@@ -67,6 +83,12 @@ const TensorDesc& LayerBuilder::BottomDesc(int i) const {
 }
 
 TensorId LayerBuilder::AddTop(int i, const Shape& shape, DType dtype, TensorKind kind) {
+  const TensorId id = parts_.graph.AddTensor({param_.top(i), {shape, dtype}, kind});
+  AliasTop(i, id);
+  return id;
+}
+
+void LayerBuilder::AliasTop(int i, TensorId tensor) {
   const std::string& name = param_.top(i);
   bool in_place = false;
   for (const std::string& bottom : param_.bottom()) in_place = in_place || bottom == name;
@@ -74,9 +96,15 @@ TensorId LayerBuilder::AddTop(int i, const Shape& shape, DType dtype, TensorKind
     throw Error(definition_.Where(layer_, "top", i) + ": top '" + name +
                 "' is the top of an earlier layer already");
   }
-  const TensorId id = parts_.graph.AddTensor({name, {shape, dtype}, kind});
-  parts_.blobs[name] = id;
-  return id;
+  parts_.blobs[name] = tensor;
+}
+
+TensorId LayerBuilder::BatchNumber() {
+  TensorId& batch = parts_.graph.batch;
+  if (batch == kNoTensor) {
+    batch = parts_.graph.AddTensor({"batch", {{1, 1, 1, 1}, DType::kI32}, TensorKind::kState});
+  }
+  return batch;
 }
 
 TensorId LayerBuilder::AddTemporary(const std::string& name, const Shape& shape, DType dtype) {
@@ -99,10 +127,8 @@ TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shap
   if (tensor == nullptr) {
     tensor = &parameters_.Add(key, shape);
     // The stream of a tensor's random numbers is its key, so that a layer more elsewhere in the
-    // net changes nothing here. FNV-1a, 64 bits.
-    uint64_t stream = 14695981039346656037u;
-    for (const char c : key) stream = (stream ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    Random random(seed_, stream);
+    // net changes nothing here.
+    Random random(seed_, HashOf(key));
     try {
       std::vector<float> values(shape.Count());
       filler(values.data(), random);
@@ -118,6 +144,10 @@ TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shap
   const float decay = index < param_.param_size() ? param_.param(index).decay_mult() : 1;
   parts_.params.push_back({key, id, LrMult(index), decay});
   return id;
+}
+
+uint64_t LayerBuilder::LayerSeed() const {
+  return seed_ ^ HashOf(param_.name().empty() ? param_.top(0) : param_.name());
 }
 
 float LayerBuilder::LrMult(int index) const {

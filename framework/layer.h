@@ -95,6 +95,8 @@ class LayerBuilder {
   // Makes top i. A top of a bottom's name replaces it for the layers that follow.
   TensorId AddTop(int i, const Shape& shape, DType dtype = DType::kF32,
                   TensorKind kind = TensorKind::kActivation);
+  // Makes top i another name of a tensor that is there, for a layer that does nothing.
+  void AliasTop(int i, TensorId tensor);
   // A tensor between the nodes of this layer.
   TensorId AddTemporary(const std::string& name, const Shape& shape, DType dtype = DType::kF32);
   // Learned tensor `index` of this layer, "<layer>.<suffix>", filled by `filler` unless the
@@ -106,6 +108,11 @@ class LayerBuilder {
   float AddLoss(TensorId top);
   void AddSource(std::unique_ptr<DataSource> source, std::vector<TensorId> tensors);
   void Note(const std::string& text);
+  // The number of the batch that runs (Net::Fetch), i32 (1,1,1,1), for what is drawn anew each
+  // time.
+  TensorId BatchNumber();
+  // Of this layer's own random numbers.
+  uint64_t LayerSeed() const;
 
   // What the caller of the net asks for in an input's place, else f32 of `shape`.
   TensorDesc InputDesc(int top, const Shape& shape) const;

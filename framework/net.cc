@@ -265,6 +265,11 @@ void Net::Fetch(int64_t iteration) {
     for (const TensorId id : feed.tensors) blobs.push_back(memory_[id]);
     feed.source->Queue(context_, iteration, blobs);
   }
+  if (parts_.graph.batch != kNoTensor) {
+    const auto number = static_cast<int32_t>(iteration);
+    context_.Synchronize();  // the batch before may still read it
+    CopyToDevice(context_.device(), memory_[parts_.graph.batch], &number, sizeof(number));
+  }
 }
 
 double Net::WaitedSeconds() const {

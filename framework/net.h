@@ -85,7 +85,8 @@ class Net {
   // Feeds inputs from a source of the caller's (which outlives the net) instead.
   void AttachSource(DataSource* source, const std::vector<std::string>& blobs);
   void AttachSource(DeviceSource* source, const std::vector<std::string>& blobs);
-  // Takes the batch of an iteration from all sources: those of data layers and those attached.
+  // Takes batch `iteration` from all sources: those of data layers and those attached. What layers
+  // draw at random (Dropout) belongs to the number of the batch, too.
   void Fetch(int64_t iteration);
   // Seconds that Fetch waited for sources that were too slow (Prefetcher).
   double WaitedSeconds() const;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/dtype.h"
@@ -23,5 +24,17 @@ void SigmoidForward(Context& context, int64_t count, const float* src, float* ds
 // d_src = d_dst * dst * (1 - dst)
 void SigmoidBackward(Context& context, int64_t count, const float* dst, const float* d_dst,
                      float* d_src, GradMode d_src_mode);
+
+struct SumTerm {
+  const void* src;
+  float coefficient = 1;
+};
+constexpr int kMostSumTerms = 8;
+// dst (written, or added to) = the sum over terms of coefficient * src, in f32 and in the order of
+// the terms, what was there before added last; rounded to the type once. From 1 to kMostSumTerms
+// terms, all of `count` elements; dst may be one of the sources. Its gradients are sums of one
+// term.
+void WeightedSum(Context& context, int64_t count, std::span<const SumTerm> terms, void* dst,
+                 GradMode dst_mode, DType dtype = DType::kF32);
 
 }  // namespace lseg

@@ -14,6 +14,8 @@ void BuildConcat(LayerBuilder& builder);
 void BuildConvolution(LayerBuilder& builder);
 void BuildCrop(LayerBuilder& builder);
 void BuildDeconvolution(LayerBuilder& builder);
+void BuildDropout(LayerBuilder& builder);
+void BuildEltwise(LayerBuilder& builder);
 void BuildInput(LayerBuilder& builder);
 void BuildMultiChannelBinLoss(LayerBuilder& builder);
 void BuildPooling(LayerBuilder& builder);
@@ -21,6 +23,8 @@ void BuildRelu(LayerBuilder& builder);
 void BuildSigmoid(LayerBuilder& builder);
 void BuildSigmoidLoss(LayerBuilder& builder);
 void BuildSlice(LayerBuilder& builder);
+void BuildSoftmax(LayerBuilder& builder);
+void BuildSoftmaxLoss(LayerBuilder& builder);
 
 // ConvParams or DeconvParams of a layer's bottom and convolution_param, checked. Kernel, stride,
 // pad and dilation by Caffe's rules: the repeated field (once for both axes, or one value an axis)
@@ -61,6 +65,9 @@ std::unique_ptr<Op> MakeConvForwardOp(std::string layer, const ConvParams& param
 // one, score weight where it has scores. Outputs: the pooled map, the partial scores, as params
 // say.
 std::unique_ptr<Op> MakeConvStageEndOp(std::string layer, const ConvParams& params);
+
+// softmax_param's axis is that of channels, or an Error.
+void CheckSoftmaxAxis(const LayerBuilder& builder);
 
 // The normalisation that loss_param asks for; `fallback` where it says nothing.
 SigmoidLossParams::Normalization ReadNormalization(const LayerBuilder& builder,

@@ -73,6 +73,40 @@ LSEG_MULTIVERSION void SigmoidGradientChunk(int64_t count, const float* dst, con
   }
 }
 
+// Adds coefficient * src to sum, or writes it.
+template <class T>
+LSEG_INLINE void AddTerm(int64_t count, float coefficient, const T* src, float* sum, bool first) {
+  if (first) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) sum[i] = coefficient * ToFloat(src[i]);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) sum[i] += coefficient * ToFloat(src[i]);
+  }
+}
+
+// Of a chunk that stays in the first-level cache.
+constexpr int64_t kSumChunk = 1024;
+template <class T>
+LSEG_INLINE void Sum(int64_t count, std::span<const SumTerm> terms, int64_t begin, T* dst,
+                     bool add) {
+  float sum[kSumChunk];
+  for (size_t t = 0; t < terms.size(); ++t) {
+    AddTerm(count, terms[t].coefficient, static_cast<const T*>(terms[t].src) + begin, sum, t == 0);
+  }
+  if (add) AddTerm(count, 1.0f, dst, sum, false);
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) dst[i] = FromFloat<T>(sum[i]);
+}
+LSEG_MULTIVERSION void SumChunk(int64_t count, std::span<const SumTerm> terms, int64_t begin,
+                                float* dst, bool add) {
+  Sum(count, terms, begin, dst, add);
+}
+LSEG_MULTIVERSION void SumChunk(int64_t count, std::span<const SumTerm> terms, int64_t begin,
+                                BFloat16* dst, bool add) {
+  Sum(count, terms, begin, dst, add);
+}
+
 void CheckCount(const char* op, int64_t count) {
   LSEG_CHECK(count >= 0, op << ": " << count << " elements were asked for; it must be 0 or more");
 }
@@ -132,6 +166,24 @@ void SigmoidBackward(Context& context, int64_t count, const float* dst, const fl
   ForChunks(context, count, [=](int64_t begin, int64_t size) {
     SigmoidGradientChunk(size, dst + begin, d_dst + begin, d_src + begin,
                          d_src_mode == GradMode::kAdd);
+  });
+}
+
+void WeightedSum(Context& context, int64_t count, std::span<const SumTerm> terms, void* dst,
+                 GradMode dst_mode, DType dtype) {
+  CheckCount("sum", count);
+  LSEG_CHECK(!terms.empty() && terms.size() <= kMostSumTerms,
+             "sum: " << terms.size() << " terms; there must be from 1 to " << kMostSumTerms);
+  if (dst_mode == GradMode::kSkip) return;
+  LSEG_ON_CUDA(context, WeightedSum(context, count, terms, dst, dst_mode, dtype));
+  WithFloatType(dtype, "sum", [&](auto type) {
+    auto* to = static_cast<decltype(type)*>(dst);
+    ForChunks(context, count, [=](int64_t begin, int64_t size) {
+      for (int64_t at = 0; at < size; at += kSumChunk) {
+        SumChunk(std::min(kSumChunk, size - at), terms, begin + at, to + begin + at,
+                 dst_mode == GradMode::kAdd);
+      }
+    });
   });
 }
 

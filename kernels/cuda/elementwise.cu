@@ -76,6 +76,34 @@ struct SigmoidBackwardOp {
   }
 };
 
+struct Terms {
+  SumTerm at[kMostSumTerms];
+  int count;
+};
+
+template <class T, bool kAdd>
+struct WeightedSumOp {
+  Terms terms;
+  T* dst;
+
+  template <int kWidth>
+  __device__ void Run(int64_t at) const {
+    float sum[kWidth] = {};
+#pragma unroll
+    for (int t = 0; t < kMostSumTerms; ++t) {  // unrolled: the terms stay out of local memory
+      if (t >= terms.count) break;
+      const auto v = Load<kWidth>(static_cast<const T*>(terms.at[t].src) + at);
+      for (int i = 0; i < kWidth; ++i) sum[i] += terms.at[t].coefficient * ToFloat(v.at[i]);
+    }
+    Vector<T, kWidth> result;
+    if constexpr (kAdd) result = Load<kWidth>(dst + at);
+    for (int i = 0; i < kWidth; ++i) {
+      result.at[i] = FromFloat<T>(kAdd ? sum[i] + ToFloat(result.at[i]) : sum[i]);
+    }
+    Store(dst + at, result);
+  }
+};
+
 }  // namespace
 
 void ReluForward(Context& context, int64_t count, float slope, const void* src, void* dst,
@@ -121,6 +149,27 @@ void SigmoidBackward(Context& context, int64_t count, const float* dst, const fl
     RunElementwise<4>(context, "sigmoid backward", count, aligned,
                       SigmoidBackwardOp<false>{dst, d_dst, d_src});
   }
+}
+
+void WeightedSum(Context& context, int64_t count, std::span<const SumTerm> terms, void* dst,
+                 GradMode dst_mode, DType dtype) {
+  Terms list{{}, static_cast<int>(terms.size())};
+  bool aligned = IsAligned(dst, 16);
+  for (size_t t = 0; t < terms.size(); ++t) {
+    list.at[t] = terms[t];
+    aligned = aligned && IsAligned(terms[t].src, 16);
+  }
+  WithElementType(dtype, [&](auto element) {
+    using T = decltype(element);
+    const auto run = [&](const auto& op) {
+      RunElementwise<kVectorWidth<T>>(context, "weighted sum", count, aligned, op);
+    };
+    if (dst_mode == GradMode::kAdd) {
+      run(WeightedSumOp<T, true>{list, static_cast<T*>(dst)});
+    } else {
+      run(WeightedSumOp<T, false>{list, static_cast<T*>(dst)});
+    }
+  });
 }
 
 }  // namespace lseg::cuda

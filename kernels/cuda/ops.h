@@ -10,11 +10,14 @@
 #include "kernels/box_copy.h"
 #include "kernels/crop_resample.h"
 #include "kernels/deconv.h"
+#include "kernels/dropout.h"
+#include "kernels/elementwise.h"
 #include "kernels/fuse_head.h"
 #include "kernels/fuse_sides.h"
 #include "kernels/pool.h"
 #include "kernels/preprocess.h"
 #include "kernels/sigmoid_loss.h"
+#include "kernels/softmax.h"
 #include "kernels/update.h"
 
 namespace lseg::cuda {
@@ -38,6 +41,9 @@ void DeconvBackwardWeights(Context& context, const DeconvParams& params, const f
                            const float* d_dst, float* d_weight, GradMode d_weight_mode,
                            float* d_bias, GradMode d_bias_mode);
 
+void Dropout(Context& context, const DropoutParams& params, const int32_t* batch, const void* src,
+             void* dst, GradMode dst_mode, DType dtype);
+
 void FuseHead(Context& context, const FuseHeadParams& params, const FuseHeadArgs& args);
 
 void FuseSidesForward(Context& context, const FuseSidesParams& params, const FuseSidesArgs& args,
@@ -52,6 +58,8 @@ void ReluBackward(Context& context, int64_t count, float slope, const void* dst,
 void SigmoidForward(Context& context, int64_t count, const float* src, float* dst);
 void SigmoidBackward(Context& context, int64_t count, const float* dst, const float* d_dst,
                      float* d_src, GradMode d_src_mode);
+void WeightedSum(Context& context, int64_t count, std::span<const SumTerm> terms, void* dst,
+                 GradMode dst_mode, DType dtype);
 
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  int32_t* argmax);
@@ -70,6 +78,15 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
                         const float* target, float* normalizer, float* loss);
 void SigmoidLossBackward(Context& context, const SigmoidLossParams& params, const float* logits,
                          const float* target, const float* normalizer, float loss_weight,
+                         float* d_logits, GradMode d_logits_mode, const float* loss_scale);
+
+void SoftmaxForward(Context& context, const Shape& shape, const float* src, float* dst);
+void SoftmaxBackward(Context& context, const Shape& shape, const float* dst, const float* d_dst,
+                     float* d_src, GradMode d_src_mode);
+void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const float* logits,
+                        const uint8_t* label, float* normalizer, float* loss);
+void SoftmaxLossBackward(Context& context, const SoftmaxLossParams& params, const float* logits,
+                         const uint8_t* label, const float* normalizer, float loss_weight,
                          float* d_logits, GradMode d_logits_mode, const float* loss_scale);
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,

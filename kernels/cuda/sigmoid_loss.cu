@@ -4,20 +4,15 @@
 #include <algorithm>
 
 #include "kernels/cuda/elementwise.cuh"
+#include "kernels/cuda/loss_sum.cuh"
 #include "kernels/cuda/math.cuh"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/reduce.cuh"
 
 namespace lseg::cuda {
 namespace {
 
-constexpr int kThreads = 256, kFinishThreads = 1024;
+constexpr int kThreads = kLossThreads;
 constexpr int kTerms = 16;  // of a thread, summed in float before they are added in double
-
-struct Part {
-  double loss;
-  int64_t valid;
-};
 
 struct Ignore {
   bool has_ignore;
@@ -32,7 +27,7 @@ struct Ignore {
 // One part a block, of `rounds` times kThreads * kTerms elements.
 __global__ void __launch_bounds__(kThreads)
     SumParts(int64_t count, int64_t rounds, Ignore ignore, const float* logits, const float* target,
-             Part* parts) {
+             LossPart* parts) {
   double loss = 0;
   int64_t valid = 0;
   for (int64_t round = 0; round < rounds; ++round) {
@@ -54,24 +49,6 @@ __global__ void __launch_bounds__(kThreads)
   loss = BlockSum<kThreads>(loss);
   valid = BlockSum<kThreads>(valid);
   if (threadIdx.x == 0) parts[blockIdx.x] = {loss, valid};
-}
-
-// fixed_normalizer: 0 where the number of valid elements is to be taken.
-__global__ void __launch_bounds__(kFinishThreads)
-    FinishLoss(int count, const Part* parts, double fixed_normalizer, float* normalizer,
-               float* loss) {
-  Part sum{};
-  for (int i = threadIdx.x; i < count; i += kFinishThreads) {
-    sum.loss += parts[i].loss;
-    sum.valid += parts[i].valid;
-  }
-  sum.loss = BlockSum<kFinishThreads>(sum.loss);
-  sum.valid = BlockSum<kFinishThreads>(sum.valid);
-  if (threadIdx.x != 0) return;
-  const double given = fixed_normalizer > 0 ? fixed_normalizer : static_cast<double>(sum.valid);
-  const double divisor = given > 1 ? given : 1.0;
-  *normalizer = static_cast<float>(divisor);
-  *loss = static_cast<float>(sum.loss / divisor);
 }
 
 template <bool kAdd>
@@ -97,35 +74,21 @@ struct GradientOp {
   }
 };
 
-double FixedNormalizer(const SigmoidLossParams& params) {
-  using Normalization = SigmoidLossParams::Normalization;
-  switch (params.normalization) {
-    case Normalization::kFull:
-      return static_cast<double>(params.count);
-    case Normalization::kValid:
-      return 0;
-    case Normalization::kBatchSize:
-      return static_cast<double>(params.batch);
-    case Normalization::kNone:
-      return 1;
-  }
-  LSEG_FAIL("sigmoid loss: unknown normalization " << static_cast<int>(params.normalization));
-}
-
 }  // namespace
 
 void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,
                         const float* target, float* normalizer, float* loss) {
-  const int64_t most_parts = kScratchBytes / static_cast<int64_t>(sizeof(Part));
+  const int64_t most_parts = kScratchBytes / static_cast<int64_t>(sizeof(LossPart));
   const int64_t rounds = CeilDiv(params.count, most_parts * kThreads * kTerms);
   const int64_t parts = CeilDiv(params.count, rounds * kThreads * kTerms);
-  auto* sums = static_cast<Part*>(Scratch(context));
+  auto* sums = static_cast<LossPart*>(Scratch(context));
   const Ignore ignore{params.has_ignore, params.ignore};
   SumParts<<<static_cast<unsigned>(parts), kThreads, 0, StreamOf(context)>>>(
       params.count, rounds, ignore, logits, target, sums);
   CheckLaunch("sigmoid loss");
   FinishLoss<<<1, kFinishThreads, 0, StreamOf(context)>>>(
-      static_cast<int>(parts), sums, FixedNormalizer(params), normalizer, loss);
+      static_cast<int>(parts), sums,
+      FixedNormalizer(params.normalization, params.count, params.batch), normalizer, loss);
   CheckLaunch("sigmoid loss' sum");
 }
 

@@ -172,5 +172,56 @@ TEST_P(LayerGradients, MultiChannelBinLossThroughItsTextForm) {
       check);
 }
 
+TEST_P(LayerGradients, EltwiseOfBlockedMapsAndOfOneBlobTwice) {
+  // 'a' and 'b' are blocked; 'a' is a bottom twice, so one of its gradients is added.
+  Check(Net("dim: 2 dim: 3 dim: 7 dim: 9",
+            "layer { name: 'a' type: 'Convolution' bottom: 'data' top: 'a' convolution_param { "
+            "num_output: 16 kernel_size: 3 pad: 1 } }"
+            "layer { name: 'b' type: 'Convolution' bottom: 'a' top: 'b' convolution_param { "
+            "num_output: 16 kernel_size: 1 } }"
+            "layer { type: 'Eltwise' bottom: 'a' bottom: 'b' bottom: 'a' top: 'sum' "
+            "eltwise_param { operation: SUM coeff: 1 coeff: -0.5 coeff: 2 } }"
+            "layer { name: 's' type: 'Convolution' bottom: 'sum' top: 's' convolution_param { "
+            "num_output: 2 kernel_size: 1 } }",
+            "s", "dim: 2 dim: 2 dim: 7 dim: 9"));
+}
+
+TEST_P(LayerGradients, DropoutOfABlobWithTwoReaders) {
+  // In phase TRAIN, with batch 0 for all evaluations: the same elements are dropped each time.
+  Check(Net("dim: 2 dim: 3 dim: 7 dim: 9",
+            "layer { name: 'a' type: 'Convolution' bottom: 'data' top: 'a' convolution_param { "
+            "num_output: 4 kernel_size: 3 pad: 1 } }"
+            "layer { name: 'd' type: 'Dropout' bottom: 'a' top: 'd' dropout_param { "
+            "dropout_ratio: 0.3 } }"
+            "layer { type: 'Eltwise' bottom: 'd' bottom: 'a' top: 'sum' }",
+            "sum", "dim: 2 dim: 4 dim: 7 dim: 9"));
+}
+
+TEST_P(LayerGradients, Softmax) {
+  Check(Net("dim: 2 dim: 5 dim: 3 dim: 7",
+            "layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' convolution_param { "
+            "num_output: 5 kernel_size: 1 } }"
+            "layer { name: 'p' type: 'Softmax' bottom: 'c' top: 'p' }",
+            "p", "dim: 2 dim: 5 dim: 3 dim: 7"));
+}
+
+TEST_P(LayerGradients, SoftmaxLossWithIgnoredLabels) {
+  GradientCheck check;
+  check.fill = [](const std::string& blob, float* values, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = blob == "label" ? static_cast<float>(i % 5 == 4 ? 255 : i % 5 % 3)
+                                  : 0.07f * static_cast<float>(i % 29 - 14);
+    }
+  };
+  Check(
+      "layer { type: 'Input' top: 'data' input_param { shape { dim: 2 dim: 2 dim: 3 dim: 5 } } }"
+      "layer { type: 'Input' top: 'label' input_param { shape { dim: 2 dim: 1 dim: 3 dim: 5 } } }"
+      "layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' convolution_param { "
+      "num_output: 3 kernel_size: 1 } }"
+      "layer { type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'label' top: 'loss' loss_weight: 3 "
+      "loss_param { ignore_label: 255 normalize: false } }",
+      check);
+}
+
 }  // namespace
 }  // namespace lseg

@@ -16,7 +16,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 class ReluTest : public DeviceTest {};
 class SigmoidTest : public DeviceTest {};
 LSEG_ON_ALL_DEVICES(ReluTest);
+class WeightedSumTest : public DeviceTest {};
 LSEG_ON_ALL_DEVICES(SigmoidTest);
+LSEG_ON_ALL_DEVICES(WeightedSumTest);
 
 // Longer than what one thread takes, and no multiple of a vector.
 constexpr int64_t kCount = 40'003;
@@ -195,6 +197,59 @@ TEST_P(SigmoidTest, Backward) {
   SigmoidBackward(context, kCount, y.data(), from.data(), nullptr, GradMode::kSkip);
   SigmoidBackward(context, kCount, y.data(), from.data(), from.data(), GradMode::kWrite);
   ExpectNear(from.Values(), expected, 3e-7, 1, "in place");
+}
+
+TEST_P(WeightedSumTest, OfOneToTheMostTerms) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    if (GetParam() == Device::kCpu && dtype == DType::kF16) continue;  // none there
+    for (const int count : {1, 3, kMostSumTerms}) {
+      Context context(GetParam());
+      std::vector<std::vector<float>> sources;
+      std::vector<TypedMemory> memory;
+      std::vector<SumTerm> terms;
+      for (int t = 0; t < count; ++t) {
+        sources.push_back(Rounded(Draw(t + 1, kCount), dtype));
+        memory.emplace_back(context, dtype, sources.back());
+        terms.push_back({memory.back().data(), 0.3f * static_cast<float>(t) - 0.7f});
+      }
+      for (const bool add : {false, true}) {
+        const std::vector<float> before = Rounded(Before(add, 20, kCount), dtype);
+        const TypedMemory dst(context, dtype, before);
+        WeightedSum(context, kCount, terms, dst.data(), add ? GradMode::kAdd : GradMode::kWrite,
+                    dtype);
+        const std::vector<float> actual = dst.Values();
+        for (int64_t i = 0; i < kCount; ++i) {
+          double sum = add ? before[i] : 0, size = std::fabs(sum);
+          for (int t = 0; t < count; ++t) {
+            const double product = double{terms[t].coefficient} * sources[t][i];
+            sum += product;
+            size += std::fabs(product);
+          }
+          // A rounding in f32 a product and a sum, and one to the type, whose smallest numbers are
+          // 2^-24 apart in f16.
+          const double bound = size * (count + 2) * 0x1p-23 + std::fabs(sum) * RoundingUnit(dtype);
+          ASSERT_NEAR(actual[i], sum, bound * 1.01 + 0x1p-25)
+              << ToString(dtype) << ", element " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(WeightedSumTest, InPlaceUnalignedAndRefusals) {
+  Context context(GetParam());
+  const std::vector<float> src = Draw(1, 1000);
+  const Memory<float> a(context, src), b(context, src);
+  const SumTerm terms[] = {{a.data() + 3, 1.0f}, {b.data() + 1, 2.0f}};
+  WeightedSum(context, 900, terms, a.data() + 3, GradMode::kWrite);
+  const std::vector<float> sum = a.Values();
+  for (int64_t i = 0; i < 900; ++i) ASSERT_EQ(sum[i + 3], src[i + 3] + 2 * src[i + 1]);
+  EXPECT_EQ(sum[2], src[2]);
+  EXPECT_EQ(sum[903], src[903]);
+  WeightedSum(context, 4, terms, nullptr, GradMode::kSkip);
+  EXPECT_THROW(WeightedSum(context, 4, {}, a.data(), GradMode::kWrite), Error);
+  const std::vector<SumTerm> many(kMostSumTerms + 1, terms[0]);
+  EXPECT_THROW(WeightedSum(context, 4, many, a.data(), GradMode::kWrite), Error);
 }
 
 }  // namespace
