@@ -21,6 +21,9 @@ void SoftmaxBackward(Context& context, const Shape& shape, const float* dst, con
 
 struct SoftmaxLossParams {
   Shape logits;
+  // (N,1,H,W): a map of classes 0 to C-1. (N,C-1,H,W), an extension: channel c is 1 where a pixel
+  // belongs to class c + 1, which may overlap: the last one counts, none is class 0.
+  Shape label;
   // kFull: pixels of the batch; kValid, Caffe's default for this loss: those not ignored;
   // kBatchSize: images; kNone: 1. At least 1, as Caffe.
   SigmoidLossParams::Normalization normalization = SigmoidLossParams::Normalization::kValid;
@@ -31,9 +34,9 @@ struct SoftmaxLossParams {
   int64_t Pixels() const { return logits.n * logits.h * logits.w; }
 };
 
-// label: (N,1,H,W), classes 0 to C-1. Writes loss[0] and normalizer[0]. Sums in double, in an order
-// that does not depend on the number of threads. A label that is no class and not ignored is an
-// Error (on a GPU DeviceFault::kBadLabel, at the next Synchronize).
+// Writes loss[0] and normalizer[0]. Sums in double, in an order that does not depend on the number
+// of threads. A label that is no class and not ignored is an Error (on a GPU
+// DeviceFault::kBadLabel, at the next Synchronize).
 void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const float* logits,
                         const uint8_t* label, float* normalizer, float* loss);
 // d_logits = (p - [c = label]) * loss_weight / normalizer, 0 where ignored; times loss_scale[0]

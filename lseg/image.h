@@ -70,15 +70,16 @@ Image ReadClassMap(const std::string& path, int64_t max_pixels = kMaxPixels);
 // G, B (never alpha) is above 127.
 Image ReadMask(const std::string& path, int64_t max_pixels = kMaxPixels);
 
-// Colour of each class 0..4 in every indexed PNG and overlay: background, EX, HE, MA, SE.
-extern const std::array<std::array<uint8_t, 3>, 5> kClassPalette;
+// Colour of each class in every indexed PNG and overlay: background, EX, HE, MA, SE, and what other
+// nets may tell apart.
+extern const std::array<std::array<uint8_t, 3>, 21> kClassPalette;
 
 // Writers go through WriteFile (framework/file.h): a reader never sees half a file, and a failure
 // (no space, no permission) leaves what was there. Errors name the path and cause. The same pixels
 // give the same bytes.
 void WritePng(const std::string& path, const Image& image);  // gray or RGB
 void WriteIndexedPng(const std::string& path,
-                     const Image& class_map);  // classes 0..4, kClassPalette
+                     const Image& class_map);  // classes of kClassPalette
 void WriteJpeg(const std::string& path, const Image& image, int quality);  // gray or RGB, 1..100
 
 // Resamples by Catmull-Rom's cubic, stretched by the reduction where the image shrinks so that it

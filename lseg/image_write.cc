@@ -92,8 +92,12 @@ void EncodePng(const std::string& path, const Image& image, int colour_type,
 }  // namespace
 
 // Far from one another and from a fundus' red: yellow, blue, green, magenta.
-const std::array<std::array<uint8_t, 3>, 5> kClassPalette = {
-    {{0, 0, 0}, {255, 225, 25}, {30, 144, 255}, {60, 255, 60}, {255, 70, 255}}};
+const std::array<std::array<uint8_t, 3>, 21> kClassPalette = {
+    {{0, 0, 0},       {255, 225, 25}, {30, 144, 255},  {60, 255, 60},   {255, 70, 255},
+     {255, 128, 0},   {0, 240, 240},  {230, 30, 60},   {190, 160, 255}, {200, 250, 60},
+     {255, 180, 200}, {0, 140, 130},  {160, 100, 40},  {255, 250, 200}, {140, 0, 0},
+     {170, 255, 200}, {130, 130, 0},  {255, 215, 170}, {100, 80, 220},  {150, 150, 150},
+     {255, 255, 255}}};
 
 void WritePng(const std::string& path, const Image& image) {
   CheckWritable(path, image);
@@ -108,9 +112,11 @@ void WriteIndexedPng(const std::string& path, const Image& class_map) {
   LSEG_CHECK(class_map.channels == 1, path << ": cannot be written: a class map has one channel, "
                                            << "not " << class_map.channels);
   const int largest = *std::max_element(class_map.pixels.begin(), class_map.pixels.end());
-  const int colours = static_cast<int>(kClassPalette.size());
-  LSEG_CHECK(largest < colours, path << ": cannot be written: class " << largest
-                                     << " has no colour; classes are 0 to " << colours - 1);
+  constexpr int kLesions = 5;  // L-Seg's classes are in the palette of every map
+  const int colours = std::max(largest + 1, kLesions);
+  LSEG_CHECK(largest < static_cast<int>(kClassPalette.size()),
+             path << ": cannot be written: class " << largest << " has no colour; classes are 0 to "
+                  << kClassPalette.size() - 1);
   std::array<png_color, kClassPalette.size()> palette;
   for (int i = 0; i < colours; ++i) {
     palette[i] = {kClassPalette[i][0], kClassPalette[i][1], kClassPalette[i][2]};

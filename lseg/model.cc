@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "kernels/runtime/check.h"
+#include "lseg/class_names.h"
 
 namespace lseg {
 
@@ -46,24 +47,54 @@ bool IsLoss(const caffe::LayerParameter& layer) {
 
 bool IsData(const caffe::LayerParameter& layer) { return layer.bottom_size() == 0; }
 
-// The blob of the answer; `logits` is set where a Sigmoid of it has to be added.
-std::string FindAnswer(const NetDefinition& test, const NetDefinition& train, std::string* logits) {
+// Where the answer comes from, and what has to be added to the net for it.
+struct AnswerSource {
+  std::string blob;
+  bool sigmoid = false, softmax = false;  // of the blob
+  bool without_background = false;        // the first channel is to go
+};
+
+AnswerSource FindAnswer(const NetDefinition& test, const NetDefinition& train) {
   for (const caffe::LayerParameter& layer : test.net().layer()) {
     for (const std::string& top : layer.top()) {
-      if (top == kAnswer) return top;
+      if (top == kAnswer) return {top};
     }
   }
   for (int i = train.layer_count() - 1; i >= 0; --i) {
     if (!IsLoss(train.layer(i)) || train.layer(i).bottom_size() == 0) continue;
-    *logits = train.layer(i).bottom(0);
-    return kAnswer;
+    const bool softmax = train.layer(i).type() == "SoftmaxWithLoss";
+    return {train.layer(i).bottom(0), !softmax, softmax, softmax};
   }
   LSEG_CHECK(test.layer_count() > 0, test.name() << ": no layer is left in phase TEST");
   const caffe::LayerParameter& last = test.layer(test.layer_count() - 1);
-  LSEG_CHECK(last.type() == "Sigmoid" && last.top_size() == 1,
+  const bool softmax = last.type() == "Softmax";
+  LSEG_CHECK((softmax || last.type() == "Sigmoid") && last.top_size() == 1,
              test.name() << ": the net has no answer: neither a blob '" << kAnswer
-                         << "', nor a loss, nor a Sigmoid as its last layer");
-  return last.top(0);
+                         << "', nor a loss, nor a Sigmoid or Softmax as its last layer");
+  return {last.top(0), false, false, softmax};
+}
+
+caffe::LayerParameter MakeLayer(const std::string& type, const std::string& bottom,
+                                const std::vector<std::string>& tops) {
+  caffe::LayerParameter layer;
+  layer.set_name(tops.back());
+  layer.set_type(type);
+  layer.add_bottom(bottom);
+  for (const std::string& top : tops) layer.add_top(top);
+  return layer;
+}
+
+// The layers that make the answer of its source.
+std::vector<caffe::LayerParameter> AnswerLayers(const AnswerSource& source) {
+  std::vector<caffe::LayerParameter> layers;
+  if (source.sigmoid) return {MakeLayer("Sigmoid", source.blob, {kAnswer})};
+  const std::string all = source.softmax ? "class probability" : source.blob;
+  if (source.softmax) layers.push_back(MakeLayer("Softmax", source.blob, {all}));
+  if (source.without_background) {
+    layers.push_back(MakeLayer("Slice", all, {"background probability", kAnswer}));
+    layers.back().mutable_slice_param()->add_slice_point(1);
+  }
+  return layers;
 }
 
 // Layers of `test` that `wanted` depends on, in order. What none of them makes is left in `wanted`.
@@ -110,12 +141,9 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
     info.net_text = text;
     return true;
   });
-  take("lseg.classes", "names with commas between", [&](const std::string& text) {
-    info.classes = Split(text);
-    bool named = !info.classes.empty();
-    for (const std::string& name : info.classes) named = named && !name.empty();
-    return named;
-  });
+  if (metadata.count("lseg.classes") > 0) {
+    info.classes = ParseClasses(metadata.at("lseg.classes"), file + ": metadata 'lseg.classes'");
+  }
   take("lseg.width", "a positive number",
        [&](const std::string& text) { return ReadNumber(text, &info.width) && info.width > 0; });
   take("lseg.height", "a positive number",
@@ -131,19 +159,34 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
   return info;
 }
 
+ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info) {
+  info.net_text = net.text();
+  if (net.net().class_name_size() > 0) {
+    std::string names;
+    for (const std::string& name : net.net().class_name())
+      names += (names.empty() ? "" : ",") + name;
+    info.classes = ParseClasses(names, net.name() + ": class_name");
+  }
+  for (const caffe::LayerParameter& layer : net.net().layer()) {
+    if (layer.type() != "ImageLabelmapData") continue;
+    const caffe::TransformationParameter& transform = layer.transform_param();
+    if (transform.mean_value_size() == 3) {
+      std::copy(transform.mean_value().begin(), transform.mean_value().end(),
+                info.mean_bgr.begin());
+    }
+    info.scale = transform.scale();
+  }
+  return info;
+}
+
 InferenceNet MakeInferenceNet(const NetDefinition& definition) {
   const NetDefinition test = definition.Filtered(caffe::TEST);
-  std::string logits;
-  InferenceNet net{definition, "", FindAnswer(test, definition.Filtered(caffe::TRAIN), &logits)};
-  std::set<std::string> wanted = {logits.empty() ? net.answer : logits};
+  const AnswerSource source = FindAnswer(test, definition.Filtered(caffe::TRAIN));
+  const std::vector<caffe::LayerParameter> added = AnswerLayers(source);
+  InferenceNet net{definition, "", added.empty() ? source.blob : kAnswer};
+  std::set<std::string> wanted = {source.blob};
   std::vector<caffe::LayerParameter> layers = LayersFor(test, &wanted);
-  if (!logits.empty()) {
-    caffe::LayerParameter& sigmoid = layers.emplace_back();
-    sigmoid.set_name(kAnswer);
-    sigmoid.set_type("Sigmoid");
-    sigmoid.add_bottom(logits);
-    sigmoid.add_top(kAnswer);
-  }
+  layers.insert(layers.end(), added.begin(), added.end());
   std::string inputs;
   for (const std::string& blob : wanted) inputs += (inputs.empty() ? "'" : ", '") + blob + "'";
   LSEG_CHECK(wanted.size() == 1, definition.name()

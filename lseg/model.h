@@ -26,6 +26,11 @@ struct ModelInfo {
   float scale = 1;
 };
 
+// What a definition says of its model: its text, its class_name where it has any, and mean and
+// scale of its ImageLabelmapData layer where it has one with a mean_value a channel; for the rest
+// what `otherwise` says.
+ModelInfo FromDefinition(const NetDefinition& net, ModelInfo otherwise = {});
+
 // Keys of a weights file's metadata (all optional: what is missing is the built-in model's):
 //   lseg.net      the net definition, prototxt with comments
 //   lseg.classes  "EX,HE,MA,SE"
@@ -45,10 +50,11 @@ struct InferenceNet {
 };
 
 // The answer is the blob `probability` of the TEST phase where there is one; else the sigmoid of
-// the logits of the last loss; else what the last layer gives, which must be a Sigmoid. Layers that
-// it does not need are left out, and the data layer that feeds it becomes an Input. Layers of
-// `definition` are as read, not filtered. Throws Error where there is no such answer, or where it
-// needs more than one input.
+// the logits of the last loss, or, where that is SoftmaxWithLoss, their softmax without class 0,
+// the background; else what the last layer gives, which must be a Sigmoid, or a Softmax, again
+// without class 0. Layers that it does not need are left out (a Dropout does nothing in an answer),
+// and the data layer that feeds it becomes an Input. Layers of `definition` are as read, not
+// filtered. Throws Error where there is no such answer, or where it needs more than one input.
 InferenceNet MakeInferenceNet(const NetDefinition& definition);
 
 }  // namespace lseg

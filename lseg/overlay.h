@@ -10,7 +10,7 @@
 namespace lseg {
 
 // photo: RGB, drawn upon where it is. class_map: one channel of the same size, 0 background, c + 1
-// for classes[c]; at most four classes (kClassPalette). Returns RGB of that size.
+// for classes[c]; at most as many as have a colour (kClassPalette). Returns RGB of that size.
 //
 // Outlines run around a lesion, not on it, so that one of a few pixels stays visible: anti-aliased,
 // 1 pixel wide up to 1440 pixels of image width and wider in proportion. Where lesions touch, the

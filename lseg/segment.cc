@@ -35,15 +35,25 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
   return false;
 }
 
+ModelInfo ModelOf(const WeightsFile& weights, const std::string& path,
+                  const SegmenterOptions& options) {
+  ModelInfo model = FromMetadata(weights.metadata, path);
+  if (options.net) model = FromDefinition(*options.net, model);
+  if (!options.classes.empty()) model.classes = options.classes;
+  if (options.mean_bgr) model.mean_bgr = *options.mean_bgr;
+  return model;
+}
+
 }  // namespace
 
 Segmenter::Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options)
     : program_(ResidentMemory()),
       path_(weights),
       weights_(ReadWeights(weights, &foreign_)),
-      model_(FromMetadata(weights_.metadata, weights)),
-      inference_(
-          MakeInferenceNet(NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
+      model_(ModelOf(weights_, weights, options)),
+      inference_(MakeInferenceNet(
+          options.net ? *options.net
+                      : NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
       context_(context),
       options_(options),
       parameters_(std::make_shared<ParameterSet>(context.device())) {

@@ -9,9 +9,11 @@
 //   p = ResizeProbabilities(p, photo.width, photo.height);
 #pragma once
 
+#include <array>
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,10 @@ struct SegmentMemory {
 };
 
 struct SegmenterOptions {
+  // In place of what the weights file says of the model, for files that say nothing (.caffemodel).
+  std::optional<NetDefinition> net;  // and what it says of classes, mean and scale
+  std::vector<std::string> classes;  // empty: as above
+  std::optional<std::array<float, 3>> mean_bgr;
   Precision precision = Precision::kF32;
   bool measure_engines = false;  // choose the fastest by timing them, once a size
   std::string engine = "own";    // of convolutions: "own", or a library's (NetOptions.library)

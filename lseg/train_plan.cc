@@ -5,6 +5,7 @@
 
 #include "framework/file.h"
 #include "kernels/runtime/check.h"
+#include "lseg/class_names.h"
 #include "lseg/layers.h"
 #include "lseg/model.h"
 
@@ -96,8 +97,8 @@ std::string Text(const std::string& value) { return value; }
 }  // namespace
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPlan, net_name, net_text, solver_name, solver_text,
-                                   test_net_name, test_net_text, data, val, weights, augment,
-                                   crop_width, crop_height, iterations, seed, val_every,
+                                   test_net_name, test_net_text, data, val, weights, classes,
+                                   augment, crop_width, crop_height, iterations, seed, val_every,
                                    checkpoint_every, threads, device, precision, engine, tune)
 
 std::string TrainPlan::ToJson() const { return nlohmann::json(*this).dump(); }
@@ -154,6 +155,8 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   Keep(net, &plan.net_name, &plan.net_text);
   const std::optional<NetDefinition> test = options.net ? std::nullopt : solver.TestNet();
   Keep(test ? *test : net, &plan.test_net_name, &plan.test_net_text);
+  plan.classes = options.classes ? ParseClasses(*options.classes, "--classes")
+                                 : FromDefinition(test ? *test : net).classes;
   PlanData(options, &plan, notes);
   PlanSchedule(options, solver, &plan, notes);
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
@@ -177,6 +180,10 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   same("data", path(options.data), plan->data);
   same("val", path(options.val), plan->val);
   same("weights", path(options.weights), plan->weights);
+  LSEG_CHECK(!options.classes || ParseClasses(*options.classes, "--classes") == plan->classes,
+             "--classes " << *options.classes
+                          << " contradicts the training to resume: leave it out, or start anew in "
+                             "another --out");
   same("device", options.device, plan->device);
   same("precision", options.precision, plan->precision);
   same("engine", options.engine, plan->engine);

@@ -20,6 +20,7 @@ struct TrainOptions {
   std::optional<std::string> data, val;     // lists
   std::optional<std::string> solver, net;   // prototxt files
   std::optional<std::string> weights;       // to start from
+  std::optional<std::string> classes;       // "EX,HE": names, instead of the definition's
   std::optional<int64_t> iterations;        // instead of the solver's max_iter
   std::optional<std::pair<int, int>> crop;  // width, height
   std::optional<int64_t> seed;              // instead of the solver's random_seed
@@ -41,6 +42,7 @@ struct TrainPlan {
   // Lists, with their whole paths. data is empty where the net's data layer says it, val where
   // there is no validation or where the test net's data layer says it.
   std::string data, val, weights;
+  std::vector<std::string> classes;  // what the net tells apart
   // Whether crops are drawn and varied here (lseg/augment.h); otherwise a data layer of the net
   // feeds it, and nothing is added to what that says.
   bool augment = true;

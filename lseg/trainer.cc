@@ -82,6 +82,7 @@ Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
       solver_param_(plan.SolverParam()),
       context_(plan.OnDevice(), plan.threads) {
   model_.net_text = plan_.test_net_text;
+  model_.classes = plan_.classes;
   if (!plan_.data.empty()) list_text_ = ReadFile(plan_.data);
   say_(plan_.net_name + ", " + plan_.solver_name + ", " + std::to_string(plan_.iterations) +
        " iterations, seed " + std::to_string(plan_.seed));

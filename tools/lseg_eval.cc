@@ -1,9 +1,9 @@
 // lseg_eval: scores lesion maps against the truth by named protocols.
 #include <charconv>
 #include <cstdio>
-#include <set>
 
 #include "framework/file.h"
+#include "lseg/class_names.h"
 #include "lseg/eval_report.h"
 #include "lseg/evaluate.h"
 #include "lseg/plot.h"
@@ -51,16 +51,11 @@ std::vector<std::string> SplitAtCommas(const std::string& text) {
 }
 
 std::vector<std::string> Lesions(const std::string& text) {
-  const std::vector<std::string> names = SplitAtCommas(text);
-  std::set<std::string> seen = {"", "mean", "size"};  // the last two have a meaning in the JSON
-  for (const std::string& name : names) {
-    if (!seen.insert(name).second || name.find('/') != std::string::npos) {
-      throw UsageError("--classes '" + text + "': '" + name +
-                       "' is empty, given twice, or no name for a lesion");
-    }
+  try {
+    return ParseClasses(text, "--classes");
+  } catch (const Error& error) {
+    throw UsageError(error.what());
   }
-  if (names.size() > 255) throw UsageError("--classes: a class map has room for 255 lesions");
-  return names;
 }
 
 std::vector<Protocol> Protocols(const std::string& text) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 
+#include "lseg/class_names.h"
 #include "lseg/photo_list.h"
 #include "lseg/segment_stream.h"
 #include "tools/tool.h"
@@ -22,7 +23,9 @@ For each photograph NAME.jpg it writes into --out
   NAME.overlay.png     the photograph with the lesions outlined
   NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
   NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
-A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's.
+A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's, or
+for what --net, --classes and --mean say. (In --net, class_name gives the classes, and the mean_value
+of an ImageLabelmapData layer the mean.)
 (The classes and their order are those of the weights; these are the built-in net's.) Photographs
 that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
@@ -111,6 +114,23 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   return job;
 }
 
+// What stands in place of the model that the weights tell.
+void TakeModel(const cxxopts::ParseResult& flags, SegmenterOptions* options) {
+  if (flags.count("net") > 0) options->net = NetDefinition::FromFile(RequiredFlag(flags, "net"));
+  if (flags.count("classes") > 0) {
+    options->classes = ParseClasses(RequiredFlag(flags, "classes"), "--classes");
+  }
+  if (flags.count("mean") == 0) return;
+  const std::string text = RequiredFlag(flags, "mean");
+  std::array<float, 3>& mean = options->mean_bgr.emplace();
+  std::istringstream stream(text);
+  char comma1 = 0, comma2 = 0;
+  if (!(stream >> mean[0] >> comma1 >> mean[1] >> comma2 >> mean[2]) || comma1 != ',' ||
+      comma2 != ',' || stream.peek() != EOF) {
+    throw UsageError("--mean '" + text + "' is not three numbers, B,G,R of 0 to 255");
+  }
+}
+
 // One threshold a class of the model.
 void SpreadThresholds(const ModelInfo& model, std::vector<float>* thresholds) {
   if (thresholds->size() == 1) thresholds->resize(model.classes.size(), thresholds->front());
@@ -156,7 +176,12 @@ int Body(int argc, char** argv) {
   const auto text = [] { return cxxopts::value<std::string>(); };
   options.add_options()  //
       ("weights", "weights, .safetensors, which say net, classes, size and mean; or .caffemodel",
-       text(), "FILE")                                                                          //
+       text(), "FILE")                                                                       //
+      ("net", "net definition, Caffe's prototxt, in place of the weights'", text(), "FILE")  //
+      ("classes", "names of what the net tells apart, in place of the weights' or --net's", text(),
+       "NAMES")  //
+      ("mean", "of the input, B,G,R of 0..255, in place of the weights' or --net's", text(),
+       "B,G,R")                                                                                 //
       ("input", "a photograph, a folder of them, or a list (.txt)", text(), "PATH")             //
       ("out", "folder for the maps", text(), "DIR")                                             //
       ("width", "size at which the net sees photographs (default: the weights')", text(), "W")  //
@@ -196,6 +221,7 @@ int Body(int argc, char** argv) {
   segmenter_options.engine = EngineFlag(*flags);
   segmenter_options.cache = &cache;
   segmenter_options.memory_limit = MemoryFlag(*flags);
+  TakeModel(*flags, &segmenter_options);
   segmenter_options.planned = [&](int width, int height, const SegmentMemory& memory) {
     Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
     if (device == Device::kCpu && memory.beside > 0) {

@@ -36,6 +36,10 @@ them around lesions, mirrored, turned, scaled by 0.8 to 1.25, varied in colour. 
 about 45 minutes on 2 cores (AVX2); 6000 give better maps. With an ImageLabelmapData layer in
 --net, exactly what that layer and the solver say is done.
 
+A net of one's own without a data layer has two Inputs, `data` (N,3,H,W) and `label`, (N,1,H,W) or
+(N,classes,H,W), which get crops as the built-in L-Seg's; one that ends in SoftmaxWithLoss has a
+channel more than classes, the background.
+
 In the folder --out: final.safetensors, best.safetensors (of the highest mean AUPR on --val),
 log.csv, val.csv, curves.svg, and checkpoint.safetensors for --resume.
 
@@ -62,8 +66,11 @@ cxxopts::Options Flags() {
       "val", "list of images to validate on", text, "LIST")(
       "solver", "solver definition, Caffe's prototxt", text, "FILE")(
       "net", "net definition, Caffe's prototxt", text, "FILE")(
-      "weights", "weights to start from: .safetensors or Caffe's .caffemodel", text, "FILE")(
-      "out", "folder for the results", text, "DIR")("resume", "go on from the checkpoint in --out")(
+      "classes",
+      "names of what the net tells apart (the definition's class_name, else EX,HE,MA,SE)", text,
+      "NAMES")("weights", "weights to start from: .safetensors or Caffe's .caffemodel", text,
+               "FILE")("out", "folder for the results", text, "DIR")(
+      "resume", "go on from the checkpoint in --out")(
       "device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")(
       "precision", "of activations and products: f32 (default); bf16; on a GPU also tf32, f16",
       text, "P")("iterations", "steps (instead of the solver's max_iter)", text, "N")(
@@ -95,6 +102,7 @@ int Body(int argc, char** argv) {
   options.solver = Text(*flags, "solver");
   options.net = Text(*flags, "net");
   options.weights = Text(*flags, "weights");
+  options.classes = Text(*flags, "classes");
   options.iterations = Whole(*flags, "iterations", 1);
   options.seed = Whole(*flags, "seed", 0);
   options.val_every = Whole(*flags, "val-every", 1);

@@ -1,4 +1,5 @@
-// SoftmaxWithLoss: logits (N,C,H,W) and a label map (N,1,H,W), one number out.
+// SoftmaxWithLoss: logits (N,C,H,W) and a class map (N,1,H,W), or a plane a class but the first,
+// one number out.
 #include "framework/layers/layers.h"
 #include "kernels/softmax.h"
 
@@ -57,12 +58,7 @@ void BuildSoftmaxLoss(LayerBuilder& builder) {
   CheckSoftmaxAxis(builder);
   SoftmaxLossParams loss;
   loss.logits = builder.BottomShape(0);
-  const Shape wanted{loss.logits.n, 1, loss.logits.h, loss.logits.w};
-  LSEG_LAYER_CHECK(builder, builder.BottomShape(1) == wanted,
-                   "logits '" << builder.param().bottom(0) << "' are " << ToString(loss.logits)
-                              << " and need a label map " << ToString(wanted) << ", '"
-                              << builder.param().bottom(1) << "' is "
-                              << ToString(builder.BottomShape(1)));
+  loss.label = builder.BottomShape(1);
   loss.normalization = ReadNormalization(builder, SigmoidLossParams::Normalization::kValid);
   loss.has_ignore = builder.param().loss_param().has_ignore_label();
   loss.ignore = builder.param().loss_param().ignore_label();

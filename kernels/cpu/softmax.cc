@@ -67,6 +67,17 @@ LSEG_MULTIVERSION void BackwardChunk(const Pixels& pixels, const float* dst, con
   }
 }
 
+// Planes of 0 and 1, a class each from class 1 on, as a class map.
+void ToClassMap(const Pixels& at, int64_t planes, const uint8_t* label, uint8_t* map) {
+  std::fill_n(map, at.count, uint8_t{0});
+  for (int64_t c = 0; c < planes; ++c) {
+    const uint8_t* plane = label + c * at.stride;
+    for (int64_t i = 0; i < at.count; ++i) {
+      if (plane[i] != 0) map[i] = static_cast<uint8_t>(c + 1);
+    }
+  }
+}
+
 struct Gradient {
   int ignore;  // a label that is none: -1
   float factor;
@@ -158,6 +169,15 @@ double Normalizer(const SoftmaxLossParams& params, int64_t valid) {
   LSEG_FAIL("softmax loss: unknown normalization " << static_cast<int>(params.normalization));
 }
 
+// The labels of a chunk as a class map: where they are one, or made in `map`.
+const uint8_t* LabelOf(const SoftmaxLossParams& params, const Pixels& at, int64_t pixel,
+                       const uint8_t* label, uint8_t* map) {
+  if (params.label.c == 1) return label + pixel;
+  const int64_t image = pixel / at.stride, in_plane = pixel % at.stride;
+  ToClassMap(at, params.label.c, label + image * params.label.c * at.stride + in_plane, map);
+  return map;
+}
+
 int IgnoredLabel(const SoftmaxLossParams& params) { return params.has_ignore ? params.ignore : -1; }
 
 }  // namespace
@@ -183,6 +203,12 @@ void SoftmaxBackward(Context& context, const Shape& shape, const float* dst, con
 void SoftmaxLossParams::Validate() const {
   CheckShape(logits);
   LSEG_CHECK(logits.c <= 255, "softmax loss: " << logits.c << " classes; labels tell 255 apart");
+  const Shape map{logits.n, 1, logits.h, logits.w},
+      planes{logits.n, logits.c - 1, logits.h, logits.w};
+  LSEG_CHECK(label == map || label == planes,
+             "softmax loss: logits " << ToString(logits) << " need a class map " << ToString(map)
+                                     << " or a plane for each class but the first "
+                                     << ToString(planes) << ", not " << ToString(label));
 }
 
 void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const float* logits,
@@ -196,7 +222,9 @@ void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const
     const Stripe stripe = StripeOf(params.Pixels(), s);
     ForPixels(params.logits, stripe.begin, stripe.count,
               [&](const Pixels& at, int64_t offset, int64_t pixel) {
-                AddLosses(at, ignore, logits + offset, label + pixel, &sums[s]);
+                uint8_t map[kChunk];
+                AddLosses(at, ignore, logits + offset, LabelOf(params, at, pixel, label, map),
+                          &sums[s]);
               });
   }
   Sum all;
@@ -222,8 +250,9 @@ void SoftmaxLossBackward(Context& context, const SoftmaxLossParams& params, cons
   const float factor = loss_scale == nullptr ? loss_weight : loss_weight * *loss_scale;
   const Gradient gradient{IgnoredLabel(params), factor / *normalizer};
   ForAllPixels(context, params.logits, [=](const Pixels& at, int64_t offset, int64_t pixel) {
-    GradientChunk(at, gradient, logits + offset, label + pixel, d_logits + offset,
-                  d_logits_mode == GradMode::kAdd);
+    uint8_t map[kChunk];
+    GradientChunk(at, gradient, logits + offset, LabelOf(params, at, pixel, label, map),
+                  d_logits + offset, d_logits_mode == GradMode::kAdd);
   });
 }
 

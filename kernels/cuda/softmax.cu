@@ -18,6 +18,28 @@ struct Planes {
   }
 };
 
+// What the pixels belong to: a class map (planes 1), or planes of 0 and 1 from class 1 on.
+struct Labels {
+  const uint8_t* at;
+  int64_t planes, plane;
+  int ignore;  // -1: none
+
+  __device__ int Of(int64_t pixel) const {
+    if (planes == 1) return at[pixel];
+    const uint8_t* first = at + pixel / plane * planes * plane + pixel % plane;
+    int label = 0;
+    for (int64_t c = 0; c < planes; ++c) {
+      if (first[c * plane] != 0) label = static_cast<int>(c) + 1;
+    }
+    return label;
+  }
+};
+
+Labels LabelsOf(const SoftmaxLossParams& params, const uint8_t* label) {
+  return {label, params.label.c, params.label.h * params.label.w,
+          params.has_ignore ? params.ignore : -1};
+}
+
 Planes PlanesOf(const Shape& shape) {
   return {shape.n * shape.h * shape.w, shape.c, shape.h * shape.w};
 }
@@ -64,15 +86,15 @@ __global__ void SoftmaxGradient(Planes planes, const float* dst, const float* d_
 
 // One part a block, of consecutive chunks of kLossThreads pixels each.
 __global__ void __launch_bounds__(kLossThreads)
-    SumLosses(Planes planes, int64_t rounds, int ignore, const float* logits, const uint8_t* label,
-              LossPart* parts, int32_t* fault) {
+    SumLosses(Planes planes, int64_t rounds, const float* logits, Labels labels, LossPart* parts,
+              int32_t* fault) {
   LossPart sum{};
   bool bad = false;
   for (int64_t round = 0; round < rounds; ++round) {
     const int64_t i = (int64_t{blockIdx.x} * rounds + round) * kLossThreads + threadIdx.x;
     if (i >= planes.pixels) break;
-    const int truth = label[i];
-    if (truth == ignore) continue;
+    const int truth = labels.Of(i);
+    if (truth == labels.ignore) continue;
     if (truth >= planes.classes) {
       bad = true;
       continue;
@@ -89,7 +111,7 @@ __global__ void __launch_bounds__(kLossThreads)
 }
 
 template <bool kAdd>
-__global__ void LossGradient(Planes planes, int ignore, const float* logits, const uint8_t* label,
+__global__ void LossGradient(Planes planes, const float* logits, Labels labels,
                              const float* normalizer, float loss_weight, const float* loss_scale,
                              float* d_logits) {
   const float scale = loss_scale == nullptr ? 1.0f : *loss_scale;
@@ -97,18 +119,16 @@ __global__ void LossGradient(Planes planes, int ignore, const float* logits, con
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < planes.pixels; i += step) {
     const int64_t at = planes.Offset(i);
-    const int truth = label[i];
+    const int truth = labels.Of(i);
     const PixelSum pixel = SumOf(planes, logits + at);
     for (int64_t c = 0; c < planes.classes; ++c) {
       const int64_t j = at + c * planes.plane;
       const float p = expf(logits[j] - pixel.largest) / pixel.sum;
-      const float share = truth == ignore ? 0.0f : (p - (truth == c ? 1.0f : 0.0f)) * factor;
+      const float share = truth == labels.ignore ? 0.0f : (p - (truth == c ? 1.0f : 0.0f)) * factor;
       d_logits[j] = kAdd ? d_logits[j] + share : share;
     }
   }
 }
-
-int IgnoredLabel(const SoftmaxLossParams& params) { return params.has_ignore ? params.ignore : -1; }
 
 }  // namespace
 
@@ -135,7 +155,7 @@ void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const
   const int64_t parts = CeilDiv(planes.pixels, rounds * kLossThreads);
   auto* sums = static_cast<LossPart*>(Scratch(context));
   SumLosses<<<static_cast<unsigned>(parts), kLossThreads, 0, StreamOf(context)>>>(
-      planes, rounds, IgnoredLabel(params), logits, label, sums, FaultWord(context));
+      planes, rounds, logits, LabelsOf(params, label), sums, FaultWord(context));
   CheckLaunch("softmax loss");
   FinishLoss<<<1, kFinishThreads, 0, StreamOf(context)>>>(
       static_cast<int>(parts), sums,
@@ -149,7 +169,7 @@ void SoftmaxLossBackward(Context& context, const SoftmaxLossParams& params, cons
   const Planes planes = PlanesOf(params.logits);
   const auto kernel = d_logits_mode == GradMode::kAdd ? LossGradient<true> : LossGradient<false>;
   kernel<<<GridFor(context, planes.pixels, 256), 256, 0, StreamOf(context)>>>(
-      planes, IgnoredLabel(params), logits, label, normalizer, loss_weight, loss_scale, d_logits);
+      planes, logits, LabelsOf(params, label), normalizer, loss_weight, loss_scale, d_logits);
   CheckLaunch("softmax loss backward");
 }
 

@@ -39,11 +39,14 @@ struct Outcome {
 
 class SoftmaxTest : public DeviceTest {
  protected:
-  Outcome RunLoss(const SoftmaxLossParams& params, const std::vector<float>& logits,
+  // With a class map, unless params say otherwise.
+  Outcome RunLoss(SoftmaxLossParams params, const std::vector<float>& logits,
                   const std::vector<uint8_t>& label, float loss_weight = 1,
                   std::vector<float> before = {}, GradMode mode = GradMode::kWrite, int threads = 2,
                   std::optional<float> loss_scale = {}) {
     Context context(GetParam(), threads);
+    const Shape& s = params.logits;
+    if (params.label == Shape()) params.label = {s.n, 1, s.h, s.w};
     if (before.empty()) before.assign(logits.size(), NAN);
     const Memory<float> z(context, logits), gradient(context, before);
     const Memory<uint8_t> truth(context, label);
@@ -222,6 +225,21 @@ TEST_P(SoftmaxTest, LossScaleMultipliesTheGradientAlone) {
   EXPECT_EQ(scaled.gradient, expected);
 }
 
+// Two images; where planes overlap the last counts.
+TEST_P(SoftmaxTest, PlanesOfClassesAreAClassMap) {
+  SoftmaxLossParams map, planes;
+  map.logits = planes.logits = {2, 4, 1, 3};
+  planes.label = {2, 3, 1, 3};
+  const std::vector<float> logits = Draw(1, map.logits.Count(), -4, 4);
+  const Outcome a = RunLoss(map, logits, {0, 1, 3, 2, 3, 0});
+  const Outcome b = RunLoss(planes, logits,
+                            {0, 1, 0, 0, 0, 0, 0, 0, 1,    // image 0
+                             1, 0, 0, 1, 1, 0, 0, 1, 0});  // image 1
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.normalizer, b.normalizer);
+  EXPECT_EQ(a.gradient, b.gradient);
+}
+
 TEST_P(SoftmaxTest, ALabelThatIsNoClassIsAnError) {
   SoftmaxLossParams params;
   params.logits = {1, 3, 1, 2};
@@ -229,10 +247,15 @@ TEST_P(SoftmaxTest, ALabelThatIsNoClassIsAnError) {
                 RunLoss(params, std::vector<float>(6, 0), {2, 3});
               }),
               testing::HasSubstr("label"));
+  params.label = {1, 1, 1, 2};
+  params.Validate();
   params.logits.c = 0;
   EXPECT_THROW(params.Validate(), Error);
   params.logits.c = 256;
   EXPECT_THROW(params.Validate(), Error);
+  params.logits.c = 5;
+  params.label.c = 3;
+  EXPECT_THAT(ErrorOf([&] { params.Validate(); }), testing::HasSubstr("1x1x1x2 or"));
 }
 
 }  // namespace
