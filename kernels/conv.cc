@@ -111,10 +111,11 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
   LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
-      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, true},
-      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, true},
-      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, true},
+      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid},
+      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid},
+      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, ConvWinogradRowGrid},
       {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
+      {"onednn_rows", SupportsConvOnednnRows, MakeConvOnednnRows, true, ConvOnednnRowGrid},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
       {"reference", SupportsConvReference, MakeConvReference},
   };

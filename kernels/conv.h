@@ -28,7 +28,7 @@ struct ConvParams {
   int64_t dilation_h = 1, dilation_w = 1;  // 1: dense
   int64_t group = 1;
   bool bias = true;
-  bool relu = false;        // forward only: dst = max(dst, 0)
+  bool relu = false;  // forward only: dst = max(dst, 0)
   // Backward data only: src came out of a ReLU, whose gradient is taken at once: d_src, what was
   // there before included, becomes 0 wherever src is not above 0.
   bool relu_gradient = false;
@@ -64,11 +64,10 @@ struct ConvFormats {
   bool AllF32() const { return src_dtype == DType::kF32 && dst_dtype == DType::kF32; }
 };
 
-// A part of a forward run's rows, for engines that can (ConvEngine::rows). The parts of an image
-// give the bits that one run of the whole gives.
+// A part of a forward run's rows, for engines that can (ConvEngine::row_grid). The parts of an
+// image give the bits that one run of the whole gives.
 struct ConvRows {
-  static constexpr int64_t kGrid = 4;  // parts of dst begin and end on multiples, or at its end
-  RowRange dst;                        // to compute
+  RowRange dst;       // to compute: from a multiple of the grid to one, or to dst's end
   RowRange src_held;  // rows of src that lie in memory, which is as large as they are
   RowRange dst_held;  // the same of dst, or of the pooled map; scores lie there whole
 };
@@ -93,7 +92,7 @@ struct ConvArgs {
   // The end of a stage. pooled: ConvParams::Pooled(), in dst's format and type. score_weight:
   // (score_channels, out_channels). score_partials: ScorePartials() tensors (n, score_channels, h,
   // w) of dst's n, h, w in NCHW, each the sums over some channels; added up in this order they are
-  // the scores, without a bias.
+  // the scores, without a bias: of dst in f32, or (onednn_rows) as it was rounded to its type.
   void* pooled = nullptr;
   const float* score_weight = nullptr;
   float* score_partials = nullptr;
@@ -138,7 +137,8 @@ struct ConvEngine {
   bool (*supports)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   std::unique_ptr<ConvPlan> (*make)(const Context&, const ConvParams&, ConvDirection, ConvFormats);
   bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then
-  bool rows = false;       // knows ConvArgs::rows, forward
+  // Of an engine that knows ConvArgs::rows, forward: the grid of a case, an even number.
+  int64_t (*row_grid)(const ConvParams&) = nullptr;
 };
 
 // All engines of a device in order of preference.

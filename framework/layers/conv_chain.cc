@@ -15,8 +15,9 @@ int64_t MapRows(const ConvParams& p, int64_t end) {
 }
 
 // Rows of a link's convolution that give rows [0, rows) of its map, on the grid.
-int64_t ConvRowsFor(const ConvParams& p, int64_t rows) {
-  return std::min(RoundUp(p.pooled ? 2 * rows : rows, ConvRows::kGrid), p.src.h);
+int64_t ConvRowsFor(const ConvChainLink& link, int64_t rows) {
+  const ConvParams& p = link.params;
+  return std::min(RoundUp(p.pooled ? 2 * rows : rows, link.grid), p.src.h);
 }
 
 }  // namespace
@@ -27,7 +28,7 @@ ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t st
                            << " rows: both must be at least 1");
   for (const ConvChainLink& link : links) params_.push_back(link.params);
   const size_t count = links.size();
-  const int64_t height = params_.back().src.h, step = RoundUp(strip_rows, ConvRows::kGrid);
+  const int64_t height = params_.back().src.h, step = RoundUp(strip_rows, links.back().grid);
   std::vector<int64_t> done(count, 0);
   for (int64_t end = std::min(step, height);; end = std::min(end + step, height)) {
     std::vector<RowRange> strip(count);
@@ -36,7 +37,7 @@ ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t st
       strip[i] = {done[i], wanted};
       done[i] = wanted;
       // A row of the convolution reads the row below it.
-      if (i > 0) wanted = ConvRowsFor(params_[i - 1], std::min(wanted + 1, params_[i].src.h));
+      if (i > 0) wanted = ConvRowsFor(links[i - 1], std::min(wanted + 1, params_[i].src.h));
     }
     strips_.push_back(std::move(strip));
     if (end == height) break;
@@ -46,7 +47,7 @@ ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t st
   for (size_t i = 1; i < count; ++i) {
     Shape row = params_[i].src;
     row.h = 1;
-    row_bytes_[i] = StorageCount(row, links[i].src) * 4;
+    row_bytes_[i] = StorageCount(row, links[i].formats.src) * SizeOf(links[i].formats.src_dtype);
     for (size_t s = 0; s < strips_.size(); ++s) {
       held_[i] = std::max(held_[i], Produced(s, i) - HeldFrom(s, i));
     }
@@ -99,9 +100,8 @@ class ConvChainOp : public Op {
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc>,
                std::span<const TensorDesc>) override {
     for (const ConvChainLink& link : links_) {
-      const ConvFormats formats = {link.src, link.dst};
-      convs_.push_back(MakeConvPlan(prepare.context, link.params, ConvDirection::kForward, formats,
-                                    link.engine));
+      convs_.push_back(MakeConvPlan(prepare.context, link.params, ConvDirection::kForward,
+                                    link.formats, link.engine));
       prepare.engines[link.layer + " forward"] = link.engine;
       conv_bytes_ = std::max(conv_bytes_, RoundUp(convs_.back()->WorkspaceBytes(), 64));
     }
@@ -145,12 +145,13 @@ class ConvChainOp : public Op {
   // Of the map before link i: planes (blocks of channels of all images), and a plane's row.
   int64_t Planes(size_t i) const {
     const Shape& s = links_[i].params.src;
-    const int64_t block = ChannelBlock(links_[i].src, s.c);
+    const int64_t block = ChannelBlock(links_[i].formats.src, s.c);
     return s.n * ((s.c + block - 1) / block);
   }
   int64_t RowBytes(size_t i) const {
     const Shape& s = links_[i].params.src;
-    return s.w * ChannelBlock(links_[i].src, s.c) * 4;
+    const ConvFormats& formats = links_[i].formats;
+    return s.w * ChannelBlock(formats.src, s.c) * SizeOf(formats.src_dtype);
   }
 
   // Moves the rows of the map before link i that the strip still reads to the front.

@@ -5,7 +5,7 @@
 //
 // Inputs: src; for each link its weight, its bias where it has one, its score weight where it has
 // scores. Outputs: for each link its partial scores where it has scores; then the last link's map
-// (pooled where it pools), unless only its scores are wanted. Forward, f32, on the CPU.
+// (pooled where it pools), unless only its scores are wanted. Forward, on the CPU.
 #pragma once
 
 #include <memory>
@@ -19,15 +19,16 @@ namespace lseg {
 
 struct ConvChainLink {
   std::string layer;
-  ConvParams params;   // ReLU and stage end included
-  Format src, dst;     // of its maps in memory
+  ConvParams params;  // ReLU and stage end included
+  ConvFormats formats;
   std::string engine;  // one that knows ConvArgs::rows
+  int64_t grid;        // its, for these params
 };
 
 // Which rows each link computes in a strip, and what must lie in memory for it.
 class ConvChainPlan {
  public:
-  // strip_rows: rows of the last link's convolution a strip, rounded up to the grid.
+  // strip_rows: rows of the last link's convolution a strip, rounded up to its grid.
   ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t strip_rows);
 
   // strips()[s][i]: rows of link i's convolution; may be empty.

@@ -18,13 +18,16 @@ std::optional<ConvChainLink> LinkOf(const Graph& graph, const Node& node, const 
   const TensorDesc& src = graph.tensors[node.inputs[0]].desc;
   const TensorDesc& dst = graph.tensors[node.outputs[0]].desc;
   ConvFormats formats = {src.format, dst.format, src.dtype, dst.dtype};
-  if (params->HasStageEnd() && !params->pooled) formats.dst = formats.src;
+  if (params->HasStageEnd() && !params->pooled) {
+    formats.dst = formats.src;
+    formats.dst_dtype = formats.src_dtype;
+  }
   const auto chosen = engines.find(node.layer + " forward");
   for (const ConvEngine& engine : ConvEngines(context.device())) {
-    if (!engine.rows || (params->HasStageEnd() && !engine.stage_end)) continue;
+    if (engine.row_grid == nullptr || (params->HasStageEnd() && !engine.stage_end)) continue;
     if (chosen != engines.end() && chosen->second != engine.name) continue;
     if (!engine.supports(context, *params, ConvDirection::kForward, formats)) continue;
-    return ConvChainLink{node.layer, *params, formats.src, formats.dst, engine.name};
+    return ConvChainLink{node.layer, *params, formats, engine.name, engine.row_grid(*params)};
   }
   return std::nullopt;
 }
@@ -41,8 +44,9 @@ bool ReadOnlyBy(const Graph& graph, TensorId id, const Node& reader) {
 
 // Strips so high that all threads have work, and so many tiles use the weights that are read.
 int64_t StripRows(const ConvParams& last, int64_t tiles) {
-  const int64_t across = (last.src.w + ConvRows::kGrid - 1) / ConvRows::kGrid * last.src.n;
-  return ConvRows::kGrid * std::max<int64_t>((tiles + across - 1) / across, 1);
+  constexpr int64_t kTile = 4;
+  const int64_t across = (last.src.w + kTile - 1) / kTile * last.src.n;
+  return kTile * std::max<int64_t>((tiles + across - 1) / across, 1);
 }
 
 Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t strip_tiles) {

@@ -32,6 +32,13 @@ bool SupportsConvOnednn(const Context&, const ConvParams&, ConvDirection, ConvFo
 std::unique_ptr<ConvPlan> MakeConvOnednn(const Context&, const ConvParams&, ConvDirection,
                                          ConvFormats);
 
+// oneDNN's direct algorithm for 3x3, stride 1, pad 1 in bf16 and NHWC, forward, in blocks of
+// ConvOnednnRowGrid rows.
+bool SupportsConvOnednnRows(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvOnednnRows(const Context&, const ConvParams&, ConvDirection,
+                                             ConvFormats);
+int64_t ConvOnednnRowGrid(const ConvParams& params);
+
 // oneDNN's Winograd algorithm, which releases 2.x have on some processors with AVX-512.
 bool SupportsConvOnednnWinograd(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvOnednnWinograd(const Context&, const ConvParams&, ConvDirection,
@@ -41,6 +48,9 @@ std::unique_ptr<ConvPlan> MakeConvOnednnWinograd(const Context&, const ConvParam
 bool SupportsConvWinograd4x3(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context&, const ConvParams&, ConvDirection,
                                               ConvFormats);
+
+// Parts begin and end on multiples of the larger tile's rows, 4.
+int64_t ConvWinogradRowGrid(const ConvParams& params);
 
 // F(2x2, 3x3), forward and backward data: fewer products saved, smaller errors, and small integers
 // come out exactly.

@@ -1,13 +1,11 @@
 // Convolution by oneDNN. Primitives, reorders and memory objects are made once in the plan; a run
 // sets pointers and executes. The library chooses the layout of weights; activations keep the
 // format they come in, so that nothing is reordered between two convolutions.
-#include <string_view>
-#include <unordered_map>
+#include "kernels/cpu/conv_onednn.h"
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cpu/float_types.h"
 #include "kernels/cpu/loops.h"
-#include "kernels/cpu/onednn.h"
 
 namespace lseg {
 namespace {
@@ -37,29 +35,33 @@ memory::data_type ToType(DType dtype) {
   return dtype == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-memory::desc Activation(const Shape& s, Format format, DType dtype) {
-  return {{s.n, s.c, s.h, s.w}, ToType(dtype), ToTag(format)};
-}
-
 memory::dims WeightDims(const ConvParams& p) {
   const Shape w = p.Weight();
   if (p.group == 1) return {w.n, w.c, w.h, w.w};
   return {p.group, w.n / p.group, w.c, w.h, w.w};
 }
 
-// Weights as this project stores them, and in the library's own layout.
-memory::desc PlainWeights(const ConvParams& p) {
-  return {WeightDims(p), memory::data_type::f32, p.group == 1 ? Tag::oihw : Tag::goihw};
-}
-
+// Weights in the library's own layout.
 memory::desc PackedWeights(const ConvParams& p, DType dtype) {
   return {WeightDims(p), ToType(dtype), Tag::any};
 }
 
-onednn::ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvFormats formats,
-                          dnnl::algorithm algorithm) {
+}  // namespace
+
+namespace onednn {
+
+memory::desc Activation(const Shape& s, Format format, DType dtype) {
+  return {{s.n, s.c, s.h, s.w}, ToType(dtype), ToTag(format)};
+}
+
+memory::desc PlainWeights(const ConvParams& p) {
+  return {WeightDims(p), memory::data_type::f32, p.group == 1 ? Tag::oihw : Tag::goihw};
+}
+
+ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvFormats formats,
+                  dnnl::algorithm algorithm) {
   const Shape dst = p.Dst();
-  onednn::ConvCase c;
+  ConvCase c;
   c.algorithm = algorithm;
   c.src = Activation(p.src, formats.src, formats.src_dtype);
   c.dst = Activation(dst, formats.dst, formats.dst_dtype);
@@ -77,6 +79,14 @@ onednn::ConvCase MakeCase(const ConvParams& p, ConvDirection direction, ConvForm
   c.relu = p.relu && direction == ConvDirection::kForward;
   return c;
 }
+
+}  // namespace onednn
+
+namespace {
+
+using onednn::Bound;
+using onednn::MakeCase;
+using onednn::OnednnConv;
 
 int64_t Align(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -103,68 +113,6 @@ void Add(const Context& context, int64_t count, DType dtype, const void* from, v
     });
   });
 }
-
-// A primitive with the memory objects it reads and writes. Pointers are set before Execute.
-class Bound {
- public:
-  Bound() = default;
-  Bound(const dnnl::engine& engine, dnnl::primitive primitive,
-        std::unordered_map<int, memory::desc> descs)
-      : primitive_(std::move(primitive)) {
-    for (const auto& [name, desc] : descs) {
-      if (desc.get_size() > 0) args_[name] = memory(desc, engine, DNNL_MEMORY_NONE);
-    }
-  }
-
-  void Set(int name, const void* data) {
-    const auto found = args_.find(name);
-    if (found != args_.end()) found->second.set_data_handle(const_cast<void*>(data));
-  }
-  void Execute(dnnl::stream& stream) {
-    primitive_.execute(stream, args_);
-    stream.wait();
-  }
-
- private:
-  dnnl::primitive primitive_;
-  std::unordered_map<int, memory> args_;
-};
-
-// What the three directions share: engine, stream, and weights between layouts.
-class OnednnConv : public ConvPlan {
- public:
-  OnednnConv(const ConvParams& params, ConvDirection direction)
-      : p_(params),
-        direction_(direction),
-        engine_(dnnl::engine::kind::cpu, 0),
-        stream_(engine_),
-        plain_(PlainWeights(params)) {}
-
-  int64_t PackedWeightBytes() const override {
-    const bool reads_weights = direction_ != ConvDirection::kBackwardWeights;
-    return reads_weights && weight_ != plain_ ? static_cast<int64_t>(weight_.get_size()) : 0;
-  }
-
-  void PackWeights(Context&, const float* weight, void* packed) const override {
-    if (PackedWeightBytes() == 0) return;
-    Bound pack = MakeReorder(plain_, weight_, /*add=*/false);
-    pack.Set(DNNL_ARG_FROM, weight);
-    pack.Set(DNNL_ARG_TO, packed);
-    pack.Execute(stream_);
-  }
-
- protected:
-  Bound MakeReorder(const memory::desc& from, const memory::desc& to, bool add) const {
-    const auto pd = onednn::Reorder(engine_, from, to, add);
-    return Bound(engine_, dnnl::reorder(pd), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
-  }
-
-  ConvParams p_;
-  ConvDirection direction_;
-  dnnl::engine engine_;
-  mutable dnnl::stream stream_;
-  memory::desc plain_, weight_;
-};
 
 class OnednnForward : public OnednnConv {
  public:
@@ -287,13 +235,6 @@ class OnednnBackwardWeights : public OnednnConv {
   int64_t bias_at_ = 0, weight_at_ = 0;
 };
 
-// Not where all the library has is its reference code: this project's own takes such cases, under a
-// name that says so.
-template <typename Descriptor>
-bool IsUsable(const Descriptor& descriptor) {
-  return descriptor && !std::string_view(descriptor.impl_info_str()).starts_with("ref");
-}
-
 bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats formats,
               dnnl::algorithm algorithm) {
   for (const DType dtype : {formats.src_dtype, formats.dst_dtype}) {
@@ -303,11 +244,11 @@ bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats for
   const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
   switch (direction) {
     case ConvDirection::kForward:
-      return IsUsable(onednn::Forward(engine, c));
+      return onednn::IsUsable(onednn::Forward(engine, c));
     case ConvDirection::kBackwardData:
-      return IsUsable(onednn::BackwardData(engine, c));
+      return onednn::IsUsable(onednn::BackwardData(engine, c));
     case ConvDirection::kBackwardWeights:
-      return IsUsable(onednn::BackwardWeights(engine, c));
+      return onednn::IsUsable(onednn::BackwardWeights(engine, c));
   }
   return false;
 }

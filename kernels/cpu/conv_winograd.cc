@@ -65,11 +65,11 @@ class WinogradConv : public ConvPlan {
     CheckConvArgs(p_, direction_, args);
     const WinogradArgs a = ArgsOf(args);
     if (args.rows == nullptr) return RunTiles(a, 0, shape_.Tiles(), args.workspace);
-    constexpr int64_t kGrid = ConvRows::kGrid;
+    const int64_t grid = ConvWinogradRowGrid(p_);
     const RowRange rows = args.rows->dst;
-    LSEG_CHECK(rows.begin % kGrid == 0 && (rows.end % kGrid == 0 || rows.end == shape_.height),
+    LSEG_CHECK(rows.begin % grid == 0 && (rows.end % grid == 0 || rows.end == shape_.height),
                "convolution of rows " << rows.begin << " to " << rows.end << " of " << shape_.height
-                                      << ": not on the grid of " << kGrid);
+                                      << ": not on the grid of " << grid);
     for (int64_t n = 0; n < shape_.batch; ++n) {
       const auto tile = [&](int64_t y) { return (n * shape_.TilesY() + y) * shape_.TilesX(); };
       RunTiles(a, tile(rows.begin / shape_.tile), tile((rows.end + shape_.tile - 1) / shape_.tile),
@@ -153,6 +153,8 @@ class WinogradConv : public ConvPlan {
 };
 
 }  // namespace
+
+int64_t ConvWinogradRowGrid(const ConvParams&) { return 4; }
 
 bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection direction,
                              ConvFormats formats) {

@@ -202,7 +202,8 @@ TEST(ConvEngines, TheBf16FormatsOfTheNetAreTaken) {
     const auto engine = [&](const ConvParams& params, ConvFormats formats) {
       return EligibleConvEngines(context, params, direction, formats).front();
     };
-    EXPECT_EQ(engine(second, {format, format, kBF16, kBF16}), "onednn");
+    EXPECT_EQ(engine(second, {format, format, kBF16, kBF16}),
+              direction == ConvDirection::kForward ? "onednn_rows" : "onednn");
     EXPECT_EQ(engine(score, {format, Format::kNCHW, kBF16, kF32}), "pointwise");
     if (direction == ConvDirection::kBackwardData) continue;  // nobody wants the image's gradient
     EXPECT_EQ(engine(first, {Format::kNCHW, format, kF32, kBF16}), "first_layer");
@@ -243,6 +244,24 @@ TEST(ConvOnednn, TakesBf16) {
   }
   if (count == 0) GTEST_SKIP() << "oneDNN has no bf16 convolutions for this processor";
   EXPECT_EQ(count, 24);
+}
+
+// Less than a block, several and a last one of one row, several whole ones; 32, 28 and 8 rows are
+// one.
+TEST(ConvOnednn, BlocksOfRowsMatchTheOracle) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  constexpr ConvFormats kFormats = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
+  for (ConvParams params : {Case({2, 64, 13, 17}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                            Case({2, 8, 85, 5}, 80, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+                            Case({1, 40, 24, 9}, 512, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1)}) {
+    for (const bool plain : {false, true}) {
+      params.bias = plain;
+      params.relu = !plain;
+      ConvCheck check{params, ConvDirection::kForward, kFormats, GradMode::kWrite, "onednn_rows"};
+      check.products = DType::kBF16;
+      ExpectConvExact(check);
+    }
+  }
 }
 
 // The "first_layer" and "pointwise" engines on bf16.

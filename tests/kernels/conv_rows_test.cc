@@ -4,11 +4,13 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "kernels/conv.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/random.h"
+#include "tests/bf16.h"
 
 namespace lseg {
 namespace {
@@ -51,6 +53,37 @@ void PutRows(const Shape& s, Format format, const Floats& part, RowRange rows, F
   }
 }
 
+// Values as elements of a type, and back; bf16 takes a float's place, of which it uses half.
+Floats Stored(DType dtype, const Floats& values) {
+  if (dtype == DType::kF32) return values;
+  Floats stored(values.size());
+  auto* to = reinterpret_cast<char*>(stored.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = F32ToBF16(values[i]);
+    std::memcpy(to + 2 * i, &bits, 2);
+  }
+  return stored;
+}
+
+Floats Values(DType dtype, const Floats& stored) {
+  if (dtype == DType::kF32) return stored;
+  Floats values(stored.size());
+  const auto* from = reinterpret_cast<const char*>(stored.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, from + 2 * i, 2);
+    values[i] = BF16ToF32(bits);
+  }
+  return values;
+}
+
+int64_t GridOf(const Case& c) {
+  for (const ConvEngine& engine : ConvEngines(Device::kCpu)) {
+    if (engine.name == c.engine) return engine.row_grid(c.params);
+  }
+  return 0;
+}
+
 struct Result {
   Floats map, scores;
 };
@@ -75,8 +108,10 @@ Result RunInParts(const Case& c, const std::vector<int64_t>& cuts) {
     rows.dst = {cuts[i], cuts[i + 1]};
     rows.src_held = p.SrcRows(rows.dst);
     rows.dst_held = p.pooled ? RowRange{rows.dst.begin / 2, (rows.dst.end + 1) / 2} : rows.dst;
-    const Floats part = CutRows(p.src, c.formats.src, src, rows.src_held);
-    Floats out = CutRows(map, c.formats.dst, result.map, rows.dst_held);
+    const Floats part =
+        Stored(c.formats.src_dtype, CutRows(p.src, c.formats.src, src, rows.src_held));
+    Floats out =
+        Stored(c.formats.dst_dtype, CutRows(map, c.formats.dst, result.map, rows.dst_held));
     ConvArgs args;
     args.src = part.data();
     args.weight = packed.data();
@@ -91,7 +126,7 @@ Result RunInParts(const Case& c, const std::vector<int64_t>& cuts) {
     }
     args.rows = cuts.size() > 2 ? &rows : nullptr;
     plan->Run(context, args);
-    PutRows(map, c.formats.dst, out, rows.dst_held, &result.map);
+    PutRows(map, c.formats.dst, Values(c.formats.dst_dtype, out), rows.dst_held, &result.map);
   }
   return result;
 }
@@ -124,10 +159,54 @@ std::vector<Case> Cases() {
   return cases;
 }
 
+// Blocks of 32, 16 and 8 rows, several and a part of one, several and no part, less than one.
+std::vector<Case> Bf16Cases() {
+  const auto params = [](Shape src, int64_t out_channels, bool pooled, int64_t score_channels) {
+    ConvParams p = {.src = src,
+                    .out_channels = out_channels,
+                    .kernel_h = 3,
+                    .kernel_w = 3,
+                    .pad_h = 1,
+                    .pad_w = 1,
+                    .relu = true};
+    p.pooled = pooled;
+    p.score_channels = score_channels;
+    return p;
+  };
+  std::vector<Case> cases;
+  for (const ConvParams& p :
+       {params({2, 24, 150, 13}, 64, false, 0), params({1, 8, 97, 5}, 128, false, 0),
+        params({2, 32, 85, 21}, 144, true, 4), params({1, 8, 57, 10}, 144, true, 0),
+        params({2, 16, 37, 7}, 512, false, 3), params({1, 64, 16, 9}, 520, true, 1),
+        params({2, 16, 5, 6}, 64, true, 8)}) {
+    cases.push_back({"onednn_rows", p, {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16}});
+  }
+  return cases;
+}
+
 bool SameBits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](float x, float y) {
            return x == y;  // which what was never written is not
          });
+}
+
+// Rows one grid at a time, and in parts of several heights.
+void ExpectPartsMakeTheWhole(const Case& c) {
+  SCOPED_TRACE(c.engine + " " + ToString(c.params.src) + " " + ToString(c.formats.dst));
+  const int64_t height = c.params.src.h, grid = GridOf(c);
+  ASSERT_GT(grid, 0);
+  const Result whole = RunInParts(c, {0, height});
+  std::vector<int64_t> all;
+  for (int64_t y = 0; y < height; y += grid) all.push_back(y);
+  for (std::vector<int64_t> cuts : {all, {0, 3 * grid}, {0, 2 * grid, 5 * grid}, {0, grid}}) {
+    std::erase_if(cuts, [&](int64_t y) { return y >= height; });
+    cuts.push_back(height);
+    const Result parts = RunInParts(c, cuts);
+    if (c.params.pooled || !c.params.HasStageEnd()) {
+      EXPECT_TRUE(SameBits(parts.map, whole.map));
+    }
+    EXPECT_TRUE(SameBits(parts.scores, whole.scores));
+  }
 }
 
 TEST(ConvRows, PartsMakeTheWhole) {
@@ -137,28 +216,26 @@ TEST(ConvRows, PartsMakeTheWhole) {
     if ((supported & target) == 0) continue;
     SCOPED_TRACE(hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(target);
-    for (const Case& c : Cases()) {
-      SCOPED_TRACE(c.engine + " " + ToString(c.params.src) + " " + ToString(c.formats.dst));
-      const int64_t height = c.params.src.h;
-      const Result whole = RunInParts(c, {0, height});
-      for (const std::vector<int64_t>& cuts :
-           {std::vector<int64_t>{0, 4, 8, 12, 16, 20, height}, std::vector<int64_t>{0, 12, height},
-            std::vector<int64_t>{0, 8, 20, height}}) {
-        const Result parts = RunInParts(c, cuts);
-        if (c.params.pooled || !c.params.HasStageEnd()) {
-          EXPECT_TRUE(SameBits(parts.map, whole.map));
-        }
-        EXPECT_TRUE(SameBits(parts.scores, whole.scores));
-      }
-    }
+    for (const Case& c : Cases()) ExpectPartsMakeTheWhole(c);
   }
   hwy::SetSupportedTargetsForTest(0);
+}
+
+TEST(ConvRows, PartsMakeTheWholeInBf16) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  for (const Case& c : Bf16Cases()) ExpectPartsMakeTheWhole(c);
 }
 
 TEST(ConvRows, OffTheGridIsRefused) {
   const Case c = Cases()[1];
   ASSERT_EQ(c.engine, "winograd4x3");
   EXPECT_THROW(RunInParts(c, {0, 6, c.params.src.h}), Error);
+}
+
+TEST(ConvRows, OffTheGridIsRefusedInBf16) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  const Case c = Bf16Cases()[0];
+  EXPECT_THROW(RunInParts(c, {0, 60, c.params.src.h}), Error);
 }
 
 }  // namespace

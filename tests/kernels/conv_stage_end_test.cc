@@ -5,7 +5,8 @@
 // products (k of them, in f32, on tensor cores; see conv_check.h; Winograd's bound, 32 2^-24 for
 // data without structure as here, is below that for 8 channels and more). ReLU and maxima do not
 // enlarge it; the pooled map is then rounded once to its type. A score adds up O such elements
-// times weights, in f32: (O + partials + 2) 2^-24 of the sum of their absolute values on top.
+// times weights, in f32: (O + partials + 2) 2^-24 of the sum of their absolute values on top. On
+// the CPU the elements that a score adds up were rounded to the map's type.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "kernels/conv.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/random.h"
+#include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/reference/conv.h"
 
@@ -182,7 +184,7 @@ void ExpectPooled(const ConvParams& p, const Map& map, const Floats& actual, con
 }
 
 void ExpectScores(const ConvParams& p, const Map& map, const Floats& score_weight,
-                  const Outputs& out) {
+                  const Outputs& out, double rounding) {
   const Shape s = p.Dst(), scores = {s.n, p.score_channels, s.h, s.w};
   ASSERT_EQ(static_cast<int64_t>(out.partials.size()), out.count * scores.Count());
   const double unit = (p.out_channels + out.count + 2) * 0x1p-24;
@@ -195,7 +197,7 @@ void ExpectScores(const ConvParams& p, const Map& map, const Floats& score_weigh
       const double weight = score_weight[k * s.c + c];
       wanted += weight * map.value[from];
       absolute += std::fabs(weight * map.value[from]);
-      error += std::fabs(weight) * map.error[from];
+      error += std::fabs(weight) * (map.error[from] + std::fabs(map.value[from]) * rounding);
     }
     float actual = 0;
     for (int64_t i = 0; i < out.count; ++i) actual += out.partials[i * scores.Count() + at];
@@ -222,6 +224,7 @@ class ConvStageEnd : public testing::TestWithParam<Engine> {};
 TEST_P(ConvStageEnd, PooledMapAndScores) {
   const Engine& engine = GetParam();
   LSEG_SKIP_WITHOUT(engine.device);
+  LSEG_SKIP_WITHOUT_BF16(engine.device, engine.dtype == DType::kBF16);
   std::vector<ConvParams> cases = {
       Params({2, 32, 17, 19}, 80, true, 4),  // odd sizes, two images, outputs that fill no tile
       Params({1, 80, 6, 16}, 144, true, 1),  // several tiles of outputs, a whole patch
@@ -236,7 +239,8 @@ TEST_P(ConvStageEnd, PooledMapAndScores) {
     const Outputs out = RunStageEnd(p, inputs, engine);
     EXPECT_EQ(out.count > 0, p.score_channels > 0);
     if (p.pooled) ExpectPooled(p, map, out.pooled, engine);
-    ExpectScores(p, map, inputs.score_weight, out);
+    const bool rounded = engine.device == Device::kCpu && engine.dtype != DType::kF32;
+    ExpectScores(p, map, inputs.score_weight, out, rounded ? UnitRoundoff(engine.dtype) : 0);
   }
 }
 
@@ -244,7 +248,8 @@ std::vector<Engine> EnginesOf(Device device) {
   if (device == Device::kCpu) {
     return {{"winograd4x3", device, Format::kNChw8c, DType::kF32},
             {"winograd4x3", device, Format::kNChw16c, DType::kF32},
-            {"winograd2x3", device, Format::kNChw16c, DType::kF32}};
+            {"winograd2x3", device, Format::kNChw16c, DType::kF32},
+            {"onednn_rows", device, Format::kNHWC, DType::kBF16}};
   }
   std::vector<Engine> engines;
   for (const char* tile : {"128x128", "256x128", "256x64", "128x64", "64x64"}) {

@@ -12,11 +12,12 @@
 #include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
+#include "tests/bf16.h"
 
 namespace lseg {
 namespace {
 
-ConvChainLink Link(int64_t height, bool pooled) {
+ConvChainLink Link(int64_t height, bool pooled, int64_t grid = 4) {
   ConvParams p = {.src = {1, 16, height, 9},
                   .out_channels = 16,
                   .kernel_h = 3,
@@ -24,12 +25,17 @@ ConvChainLink Link(int64_t height, bool pooled) {
                   .pad_h = 1,
                   .pad_w = 1};
   p.pooled = pooled;
-  return {"conv", p, Format::kNChw8c, Format::kNChw8c, "winograd4x3"};
+  return {"conv", p, {Format::kNChw8c, Format::kNChw8c}, "winograd4x3", grid};
 }
 
-// Two stages of two convolutions, and one convolution more.
-std::vector<ConvChainLink> Links(int64_t height) {
+// Two stages of two convolutions, and one convolution more; all on a grid of 4 rows, or each on its
+// own.
+std::vector<ConvChainLink> Links(int64_t height, bool own_grids = false) {
   const int64_t half = (height + 1) / 2, quarter = (half + 1) / 2;
+  if (own_grids) {
+    return {Link(height, false), Link(height, true, 32), Link(half, false, 28),
+            Link(half, true, 16), Link(quarter, false, 8)};
+  }
   return {Link(height, false), Link(height, true), Link(half, false), Link(half, true),
           Link(quarter, false)};
 }
@@ -42,7 +48,7 @@ void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& p
       const RowRange rows = plan.strips()[s][i];
       ASSERT_EQ(rows.begin, done) << "a row is skipped or computed twice";
       ASSERT_GE(rows.end, rows.begin);
-      ASSERT_TRUE(rows.end % ConvRows::kGrid == 0 || rows.end == p.src.h);
+      ASSERT_TRUE(rows.end % links[i].grid == 0 || rows.end == p.src.h);
       done = rows.end;
       if (i == 0 || rows.begin == rows.end) continue;
       const RowRange reads = p.SrcRows(rows);
@@ -57,9 +63,11 @@ void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& p
 TEST(ConvChainPlan, EveryRowOnceAndInTime) {
   for (const int64_t height : {1, 4, 5, 16, 37, 38, 63, 200}) {
     for (const int64_t strip : {1, 4, 8, 20, 1000}) {
-      SCOPED_TRACE(std::to_string(height) + " rows, strips of " + std::to_string(strip));
-      const std::vector<ConvChainLink> links = Links(height);
-      ExpectSound(links, ConvChainPlan(links, strip));
+      for (const bool own_grids : {false, true}) {
+        SCOPED_TRACE(std::to_string(height) + " rows, strips of " + std::to_string(strip));
+        const std::vector<ConvChainLink> links = Links(height, own_grids);
+        ExpectSound(links, ConvChainPlan(links, strip));
+      }
     }
   }
 }
@@ -77,15 +85,14 @@ TEST(ConvChainPlan, LowStripsNeedLittle) {
 
 class ConvChainTest : public testing::Test {
  protected:
-  static constexpr int64_t kHeight = 83, kWidth = 70;  // no multiples of anything
-
   ConvChainTest()
       : parameters_(std::make_shared<ParameterSet>()),
         inference_(MakeInferenceNet(
             NetDefinition::FromFile(std::string(LSEG_SOURCE_DIR) + "/lseg/lseg_net.prototxt"))) {}
 
-  std::unique_ptr<Net> Make(NetOptions options, int64_t height = kHeight) {
-    options.inputs[inference_.input] = TensorDesc{{1, 3, height, kWidth}};
+  // Sizes that are no multiples of anything.
+  std::unique_ptr<Net> Make(NetOptions options, int64_t height = 83, int64_t width = 70) {
+    options.inputs[inference_.input] = TensorDesc{{1, 3, height, width}};
     return std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
   }
@@ -93,7 +100,8 @@ class ConvChainTest : public testing::Test {
   std::vector<float> Run(Net& net) {
     Random random(7, 1);
     float* data = net.InputF32(inference_.input);
-    for (int64_t i = 0; i < 3 * kHeight * kWidth; ++i) data[i] = random.Uniform(-100, 100);
+    const int64_t count = net.Desc(inference_.input).shape.Count();
+    for (int64_t i = 0; i < count; ++i) data[i] = random.Uniform(-100, 100);
     net.Forward();
     return net.Read(inference_.answer);
   }
@@ -124,6 +132,32 @@ TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOne) {
     NetOptions options;
     options.chains = {chain};
     const std::unique_ptr<Net> chained = Make(options);
+    EXPECT_EQ(Count(*chained, "conv_chain"), (5 + chain.stages - 1) / chain.stages);
+    EXPECT_EQ(Count(*chained, "conv_forward") + Count(*chained, "conv_stage_end"), 0);
+    EXPECT_EQ(Run(*chained), want);
+  }
+}
+
+// Blocks of 32 rows in the first stage and of 8 in the last: nine of the one, three of the other.
+TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBf16) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  constexpr int64_t kHeight = 277, kWidth = 45;
+  NetOptions apart;
+  apart.precision = Precision::kBF16;
+  apart.without_passes = {"chain_convs"};
+  const std::unique_ptr<Net> plain = Make(apart, kHeight, kWidth);
+  EXPECT_EQ(Count(*plain, "conv_chain"), 0);
+  EXPECT_EQ(Count(*plain, "conv_stage_end"), 5);
+  const std::vector<float> want = Run(*plain);
+  EXPECT_NE(want.front(), want.back()) << "the case tells nothing apart";
+  for (const ChainOptions& chain : {ChainOptions{1, 1024}, ChainOptions{1, 1}, ChainOptions{2, 400},
+                                    ChainOptions{3, 1}, ChainOptions{5, 1}}) {
+    SCOPED_TRACE(std::to_string(chain.stages) + " stages, " + std::to_string(chain.strip_tiles) +
+                 " tiles");
+    NetOptions options;
+    options.precision = Precision::kBF16;
+    options.chains = {chain};
+    const std::unique_ptr<Net> chained = Make(options, kHeight, kWidth);
     EXPECT_EQ(Count(*chained, "conv_chain"), (5 + chain.stages - 1) / chain.stages);
     EXPECT_EQ(Count(*chained, "conv_forward") + Count(*chained, "conv_stage_end"), 0);
     EXPECT_EQ(Run(*chained), want);

@@ -105,18 +105,21 @@ TEST_P(FoldHeadTest, GivesWhatTheOpsGive) {
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], tolerance) << i;
 }
 
-// With stage ends the scores are sums over a map in f32, without them over one rounded to bf16,
-// whose elements are off by 2^-9 each: logits differ by 2^-9 of the sum of the absolute values of
-// what makes them up, which the same net with absolute weights in its head gives (the maps are not
-// negative), and 2^-20 of it for sums in another order. The sigmoid's slope is 1/4 at most.
-TEST(FoldHead, StageEndsGiveWhatTheOpsGive) {
-  LSEG_SKIP_WITHOUT(Device::kCuda);
-  Case c(Device::kCuda);
+// With stage ends the scores of a GPU are sums over a map in f32, without them over one rounded to
+// bf16, whose elements are off by 2^-9 each: logits differ by 2^-9 of the sum of the absolute
+// values of what makes them up, which the same net with absolute weights in its head gives (the
+// maps are not negative), and 2^-20 of it for sums in another order. On the CPU both are sums over
+// the same map. The sigmoid's slope is 1/4 at most.
+TEST_P(FoldHeadTest, StageEndsGiveWhatTheOpsGive) {
+  LSEG_SKIP_WITHOUT(GetParam());
+  LSEG_SKIP_WITHOUT_BF16(GetParam(), true);
+  Case c(GetParam());
   const auto plain = c.Make(false, Precision::kBF16);
   c.DrawParameters();
   const auto folded = c.Make(true, Precision::kBF16);
   EXPECT_TRUE(HasOp(*folded, "conv_stage_end"));
   EXPECT_FALSE(HasOp(*folded, "pool_forward"));
+  const float rounding = GetParam() == Device::kCpu ? 0.0f : 0x1p-9f;
   const std::vector<float> want = c.Run(*plain), got = c.Run(*folded);
   c.MakeHeadAbsolute();
   c.Run(*plain);
@@ -124,11 +127,11 @@ TEST(FoldHead, StageEndsGiveWhatTheOpsGive) {
   ASSERT_EQ(got.size(), want.size());
   ASSERT_EQ(got.size(), scale.size());
   for (size_t i = 0; i < got.size(); ++i) {
-    ASSERT_NEAR(got[i], want[i], scale[i] * (0x1p-9f + 0x1p-20f) / 4 + 2.4e-7f) << i;
+    ASSERT_NEAR(got[i], want[i], scale[i] * (rounding + 0x1p-20f) / 4 + 2.4e-7f) << i;
   }
 }
 
-// On the CPU, without stage ends. The first map is f32's, rounded. Behind it some fifteen maps are
+// On the CPU. The first map is f32's, rounded. Behind it some fifteen maps are
 // rounded by 2^-8 at most, of either sign: logits are off by about sqrt(15) 2^-8, a sixty-sixth, of
 // the sum of the absolute values of what makes them up (as above).
 TEST(FoldHead, Bf16OnTheCpuGivesNearlyWhatF32Gives) {

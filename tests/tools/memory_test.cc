@@ -13,6 +13,7 @@
 #include "kernels/runtime/random.h"
 #include "lseg/image.h"
 #include "lseg/model.h"
+#include "tests/bf16.h"
 #include "tests/tools/run_program.h"
 
 namespace lseg {
@@ -81,19 +82,28 @@ constexpr char kSaid[] = "memory in all: at most ";
 // what malloc keeps, the stacks of threads: 32 MB, or 5 % of much.
 double Tolerance(double predicted) { return std::max(32e6, 0.05 * predicted); }
 
-TEST_F(MemoryTest, IsWhatWasSaid) {
-  const ProgramResult result = Infer("plain", {});
+class MemoryOfPrecision : public MemoryTest, public testing::WithParamInterface<const char*> {
+ protected:
+  bool InBf16() const { return GetParam() == std::string("bf16"); }
+};
+INSTANTIATE_TEST_SUITE_P(In, MemoryOfPrecision, testing::Values("f32", "bf16"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(MemoryOfPrecision, IsWhatWasSaid) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, InBf16());
+  const ProgramResult result = Infer("plain", {"--precision", GetParam()});
   ASSERT_EQ(result.code, 0) << result.err;
   const double predicted = BytesBehind(result.out, kSaid);
   EXPECT_NEAR(static_cast<double>(result.peak_bytes), predicted, Tolerance(predicted));
 }
 
-TEST_F(MemoryTest, LessGivesTheSameMaps) {
-  const ProgramResult plain = Infer("plain", {});
+TEST_P(MemoryOfPrecision, LessGivesTheSameMaps) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, InBf16());
+  const ProgramResult plain = Infer("plain", {"--precision", GetParam()});
   ASSERT_EQ(plain.code, 0) << plain.err;
   const double before = BytesBehind(plain.out, kSaid);
   const std::string limit = std::to_string(static_cast<int>(before * 0.9 / 1e6)) + "M";
-  const ProgramResult low = Infer("low", {"--memory", limit});
+  const ProgramResult low = Infer("low", {"--precision", GetParam(), "--memory", limit});
   ASSERT_EQ(low.code, 0) << low.err;
   const double predicted = BytesBehind(low.out, kSaid);
   EXPECT_LE(predicted, std::atof(limit.c_str()) * 1e6);
