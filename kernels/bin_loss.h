@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/label.h"
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/host_device.h"
 #include "kernels/runtime/shape.h"
@@ -26,7 +27,9 @@ namespace lseg {
 struct BinLossParams {
   Shape logits;
   // (N,1,H,W): 0 background, c + 1 for channel c, other values are an Error at run time.
-  // (N,C,H,W): 0 or 1 per channel, lesions may overlap.
+  // (N,C,H,W): 0 or 1 per channel, lesions may overlap. A plane of kNotAnnotated (kernels/label.h)
+  // leaves its channel out of the image's loss, as if there were no such channel; the first pixel
+  // tells, and the plane's gradient is 0.
   Shape label;
   int64_t key = 10;
   int64_t num_label = 2;

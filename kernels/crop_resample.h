@@ -30,14 +30,16 @@ struct CropResampleParams {
   // offset.
   std::array<float, kChannels> gain = {1, 1, 1}, offset = {0, 0, 0}, mean = {0, 0, 0};
   int classes = 0;
+  uint8_t left_out = 0;  // bit c: the label of class c is kNotAnnotated (kernels/label.h)
 
   // Throws Error with the rule that broke.
   void Validate() const;
 };
 
 // src: u8 (src_height, src_width, 3), R G B. class_bits: u8 (src_height, src_width), bit c for
-// class c. data: f32 (3, height, width), B G R. label: u8 (classes, height, width), 0 or 1. Both
-// are written. Labels are the same on every device; data differs by 4e-7 of 255 * gain at most.
+// class c. data: f32 (3, height, width), B G R. label: u8 (classes, height, width), 0 or 1, but for
+// classes left out. Both are written. Labels are the same on every device; data differs by 4e-7 of
+// 255 * gain at most.
 void CropResample(Context& context, const CropResampleParams& params, const uint8_t* src,
                   const uint8_t* class_bits, float* data, uint8_t* label);
 

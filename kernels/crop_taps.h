@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/crop_resample.h"
+#include "kernels/label.h"
 #include "kernels/runtime/host_device.h"
 
 namespace lseg {
@@ -140,7 +141,9 @@ LSEG_HOST_DEVICE inline void WriteCropPixel(const CropResampleParams& p, const f
     data[(2 - c) * plane + to] = colour.rgb[c] * gain[c] + offset[c];
   }
   const uint8_t classes = ClassesOf(p, rows, columns, class_bits);
-  for (int c = 0; c < p.classes; ++c) label[c * plane + to] = classes >> c & 1;
+  for (int c = 0; c < p.classes; ++c) {
+    label[c * plane + to] = (p.left_out >> c & 1) != 0 ? kNotAnnotated : classes >> c & 1;
+  }
 }
 
 }  // namespace lseg

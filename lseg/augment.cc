@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "kernels/label.h"
+
 namespace lseg {
 namespace {
 
@@ -201,6 +203,13 @@ void WriteLabel(const TrainingImage& image, const AugmentParams& params, const W
   }
 }
 
+void LeaveOut(const TrainingImage& image, const AugmentParams& params, uint8_t* label) {
+  const int64_t plane = int64_t{params.width} * params.height;
+  for (size_t c = 0; c < image.lesions.size(); ++c) {
+    if ((image.left_out >> c & 1) != 0) std::fill_n(label + c * plane, plane, kNotAnnotated);
+  }
+}
+
 // Places a window of `size` along an axis of `length` scaled pixels: anywhere in [low, high] that
 // keeps it inside, or, where it is longer than the axis, the axis inside it.
 int DrawPlace(int size, int length, int low, int high, Random& random) {
@@ -221,8 +230,13 @@ int64_t TrainingImage::Bytes() const {
 TrainingImage MakeTrainingImage(Image photo, const std::vector<Image>& masks) {
   LSEG_CHECK(masks.size() <= kMaxClasses,
              masks.size() << " classes: training takes at most " << kMaxClasses);
-  TrainingImage image{std::move(photo), {}};
+  TrainingImage image{std::move(photo), {}, 0};
   for (const Image& mask : masks) {
+    if (mask.pixels.empty()) {
+      image.left_out |= static_cast<uint8_t>(1 << image.lesions.size());
+      image.lesions.emplace_back();
+      continue;
+    }
     LSEG_CHECK(
         mask.channels == 1 && mask.width == image.photo.width && mask.height == image.photo.height,
         "a mask of " << mask.width << "x" << mask.height << " for a photograph of "
@@ -308,6 +322,7 @@ CropResampleParams ToCropResample(const TrainingImage& image, const AugmentParam
   crop.offset = params.offset;
   crop.mean = mean_bgr;
   crop.classes = static_cast<int>(image.lesions.size());
+  crop.left_out = image.left_out;
   return crop;
 }
 
@@ -316,6 +331,7 @@ void Augment(const TrainingImage& image, const AugmentParams& params,
   const Window window = MakeWindow(image, params);
   WriteData(image, params, window, mean_bgr, data);
   WriteLabel(image, params, window, label);
+  LeaveOut(image, params, label);
 }
 
 }  // namespace lseg

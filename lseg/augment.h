@@ -21,11 +21,13 @@ struct TrainingImage {
   // For each class (at most 8) the pixels y * width + x that belong to it, ascending. Classes may
   // overlap.
   std::vector<std::vector<uint32_t>> lesions;
+  uint8_t left_out = 0;  // bit c: the photograph is not annotated for class c
 
   int64_t Bytes() const;
 };
 
-// From one mask a class, photo-sized, 0 elsewhere than in the lesion.
+// From one mask a class, photo-sized, 0 elsewhere than in the lesion; one without pixels: the class
+// is left out.
 TrainingImage MakeTrainingImage(Image photo, const std::vector<Image>& masks);
 
 struct AugmentOptions {
@@ -69,7 +71,8 @@ std::vector<uint8_t> ClassBits(const TrainingImage& image);
 CropResampleParams ToCropResample(const TrainingImage& image, const AugmentParams& params,
                                   const std::array<float, 3>& mean_bgr);
 
-// data: (3, height, width), B G R, value minus mean_bgr. label: (classes, height, width), 0 or 1.
+// data: (3, height, width), B G R, value minus mean_bgr. label: (classes, height, width), 0 or 1;
+// kNotAnnotated (kernels/label.h) for a class that is left out.
 // Both are overwritten.
 void Augment(const TrainingImage& image, const AugmentParams& params,
              const std::array<float, 3>& mean_bgr, float* data, uint8_t* label);

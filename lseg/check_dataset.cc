@@ -26,8 +26,11 @@ constexpr size_t kLesions = kLesionNames.size();
 
 // An image and where its truth stands.
 struct Item {
-  std::string photo, label;                 // label: empty in a published set
+  std::string photo, label;                 // label: empty where there are only masks
   std::array<std::string, kLesions> masks;  // empty: there is no such file
+  // Whether somebody has looked for the lesion; one that was not is neither there nor missing.
+  std::array<bool, kLesions> annotated = {true, true, true, true};
+  bool lists_masks = false;  // its line names them
 };
 
 struct Split {
@@ -110,7 +113,8 @@ class Doctor {
     Split split = {path, false, {}};
     for (const ListEntry& entry : ReadList(path, &problems)) {
       Item item = {entry.image, entry.label, {}};
-      for (size_t c = 0; c < kLesions; ++c) {
+      if (!entry.masks.empty() && !TakeMasks(path, entry, item)) continue;
+      for (size_t c = 0; c < kLesions && entry.masks.empty(); ++c) {
         const std::string mask = MaskPath(entry.label, kLesionNames[c]);
         if (fs::exists(mask)) item.masks[c] = mask;
       }
@@ -118,6 +122,22 @@ class Doctor {
     }
     for (const std::string& problem : problems) Fault(problem);
     splits_.push_back(std::move(split));
+  }
+
+  // The masks that a line names.
+  bool TakeMasks(const std::string& list, const ListEntry& entry, Item& item) {
+    if (entry.masks.size() != kLesions || TruthPath(entry).empty()) {
+      Fault(entry.image + ": its line in " + list + " names " + std::to_string(entry.masks.size()) +
+            " masks: give four, EX HE MA SE, with - for a lesion that nobody has looked for, and "
+            "one that is none at the least");
+      return false;
+    }
+    item.lists_masks = true;
+    for (size_t c = 0; c < kLesions; ++c) {
+      item.masks[c] = entry.masks[c];
+      item.annotated[c] = !entry.masks[c].empty();
+    }
+    return true;
   }
 
   void AddFolder(const std::string& path) {
@@ -153,6 +173,7 @@ class Doctor {
       no_mask_[c] = {
           std::string("without a mask of ") + kLesionNames[c] + ", which stands for no such lesion",
           {}};
+      not_annotated_[c] = {std::string("not annotated for ") + kLesionNames[c], {}};
     }
     any_masks_ = false;
     class_map_only_ = {"with a class map but no masks, unlike others of the split", {}};
@@ -166,6 +187,7 @@ class Doctor {
     note(without_lesions_);
     note(overlapping_);
     for (const Tally& tally : no_mask_) note(tally);
+    for (const Tally& tally : not_annotated_) note(tally);
     note(class_map_only_);
   }
 
@@ -173,7 +195,9 @@ class Doctor {
     if (!IsNew(split, item.photo)) return;
     const std::string hint = "; restore the file, or take its image out of " + split.name;
     bool there = true;
-    for (const std::string& path : {item.photo, item.label}) {
+    std::vector<std::string> listed = {item.photo, item.label};
+    if (item.lists_masks) listed.insert(listed.end(), item.masks.begin(), item.masks.end());
+    for (const std::string& path : listed) {
       if (path.empty() || IsFile(path)) continue;
       Fault(path + ": is listed, but there is no such file" + hint);
       there = false;
@@ -187,7 +211,7 @@ class Doctor {
       if (sheet_) sheet_->Add(*photo, nullptr, Stem(item.photo));
       return;
     }
-    AddUp(*masks, Stem(item.photo), summary);
+    AddUp(item, *masks, summary);
     if (sheet_) {
       const Image map = ComposeClassMap(*masks);
       sheet_->Add(*photo, &map, Stem(item.photo));
@@ -246,7 +270,7 @@ class Doctor {
     };
     std::vector<Image> masks;
     const size_t missing = std::count(item.masks.begin(), item.masks.end(), "");
-    const bool has_masks = split.published || missing < kLesions;
+    const bool has_masks = item.label.empty() || missing < kLesions;
     any_masks_ |= has_masks;
     if (!item.label.empty()) {
       const std::optional<Image> map =
@@ -260,7 +284,11 @@ class Doctor {
     }
     for (size_t c = 0; c < kLesions && has_masks; ++c) {
       if (item.masks[c].empty()) {
-        Missing(split, item, c);
+        if (!item.annotated[c]) {
+          not_annotated_[c].images.push_back(Stem(item.photo));
+        } else {
+          Missing(split, item, c);
+        }
         if (photo) masks.emplace_back(photo->width, photo->height, 1);
         continue;
       }
@@ -306,7 +334,8 @@ class Doctor {
     return masks;
   }
 
-  void AddUp(const std::vector<Image>& masks, const std::string& stem, SplitSummary& summary) {
+  void AddUp(const Item& item, const std::vector<Image>& masks, SplitSummary& summary) {
+    const std::string stem = Stem(item.photo);
     int64_t any = 0, more_than_one = 0;
     std::array<int64_t, kLesions> counts = {};
     for (size_t i = 0; i < masks[0].pixels.size(); ++i) {
@@ -320,8 +349,8 @@ class Doctor {
       more_than_one += here > 1;
     }
     ++summary.images;
-    summary.pixels += static_cast<int64_t>(masks[0].pixels.size());
     for (size_t c = 0; c < kLesions; ++c) {
+      if (item.annotated[c]) summary.pixels[c] += static_cast<int64_t>(masks[c].pixels.size());
       summary.lesion_pixels[c] += counts[c];
       summary.with_lesion[c] += counts[c] > 0;
     }
@@ -341,7 +370,7 @@ class Doctor {
   // Of the split that is being checked.
   bool any_masks_ = false;
   Tally without_lesions_, overlapping_, class_map_only_;
-  std::array<Tally, kLesions> no_mask_;
+  std::array<Tally, kLesions> no_mask_, not_annotated_;
 };
 
 }  // namespace

@@ -36,7 +36,7 @@ struct SplitSummary {
   std::string name;  // the list's path, or the folder's and the part's: "IDRiD, training part"
   int listed = 0;    // images, those at fault too
   int images = 0;
-  int64_t pixels = 0;
+  std::array<int64_t, 4> pixels = {};         // of the images that are annotated for the lesion
   std::array<int64_t, 4> lesion_pixels = {};  // EX HE MA SE
   std::array<int, 4> with_lesion = {};        // images
 };

@@ -7,13 +7,15 @@
 
 namespace lseg {
 
-void ColourBaseline::Add(const Image& photo, const uint8_t* truth) {
+void ColourBaseline::Add(const Image& photo, const uint8_t* truth,
+                         const std::vector<bool>& annotated) {
   LSEG_CHECK(photo.channels == 3,
              "the colour baseline wants RGB photographs, not of " << photo.channels << " channels");
   const int64_t pixels = static_cast<int64_t>(photo.width) * photo.height;
   const int lesions = static_cast<int>(counts_.size());
 #pragma omp parallel for schedule(dynamic)
   for (int c = 0; c < lesions; ++c) {
+    if (!annotated[c]) continue;
     const uint8_t* mask = truth + c * pixels;
     for (int64_t i = 0; i < pixels; ++i) {
       const int lesion = mask[i] != 0;

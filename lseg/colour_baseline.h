@@ -26,8 +26,9 @@ class ColourBaseline {
  public:
   explicit ColourBaseline(size_t lesions) : counts_(lesions) {}
 
-  // photo: RGB; truth: lesions x height x width of the photograph, 0 or else lesion.
-  void Add(const Image& photo, const uint8_t* truth);
+  // photo: RGB; truth: lesions x height x width of the photograph, 0 or else lesion. A lesion that
+  // is not `annotated` (one flag a lesion) counts no pixel of it.
+  void Add(const Image& photo, const uint8_t* truth, const std::vector<bool>& annotated);
 
   std::vector<ColourAreas> Areas() const;  // one a lesion
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -27,11 +28,42 @@ bool IsFile(const std::string& path) {
   return fs::is_regular_file(path, ignored);
 }
 
+// The line's parts between blanks of a kind, none of them empty.
+std::vector<std::string> Parts(const std::string& line, const char* blanks) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at < line.size();) {
+    const size_t end = std::min(line.find_first_of(blanks, at), line.size());
+    const std::string part = Trim(line.substr(at, end - at));
+    if (!part.empty()) parts.push_back(part);
+    at = end + 1;
+  }
+  return parts;
+}
+
+// An image and a mask a class.
+ListEntry MasksOf(const std::vector<std::string>& parts, const PathResolver& resolve) {
+  ListEntry entry{resolve(parts[0]), "", {}};
+  for (size_t i = 1; i < parts.size(); ++i) {
+    entry.masks.push_back(parts[i] == "-" ? "" : resolve(parts[i]));
+  }
+  return entry;
+}
+
+// A line without a tab, of three words or more, where it is an image and a mask a class.
+std::optional<ListEntry> WordsAsMasks(const std::string& line, const PathResolver& resolve) {
+  const std::vector<std::string> words = Parts(line, kBlanks);
+  if (words.size() < 3) return std::nullopt;
+  const ListEntry entry = MasksOf(words, resolve);
+  return IsFile(entry.image) ? std::optional(entry) : std::nullopt;
+}
+
 // A trimmed line cut at its tab, or at its only run of blanks; else wherever two files that exist
-// come out. Where the label may be left out, the whole line may be an image, too.
+// come out, or else into words. Where the label may be left out, the whole line may be an image,
+// too.
 std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& resolve,
                                   bool label_optional) {
   const bool has_tab = line.find('\t') != std::string::npos;
+  if (const auto parts = Parts(line, "\t"); parts.size() > 2) return {MasksOf(parts, resolve)};
   const char* blanks = has_tab ? "\t" : kBlanks;
   std::vector<ListEntry> ways;
   for (size_t at = line.find_first_of(blanks); at != std::string::npos;) {
@@ -49,6 +81,9 @@ std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& r
   std::vector<ListEntry> pairs;
   std::copy_if(images.begin(), images.end(), std::back_inserter(pairs),
                [](const ListEntry& way) { return way.label.empty() || IsFile(way.label); });
+  if (pairs.empty()) {
+    if (const auto masks = WordsAsMasks(line, resolve)) return {*masks};
+  }
   if (!label_optional || !pairs.empty()) return pairs;
   return images.empty() && cuts.size() == 1 ? cuts : images;
 }
@@ -71,8 +106,8 @@ std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& re
     const std::string problem = path + ":" + std::to_string(number) + ": " +
                                 (ways.empty() ? "no way" : "more than one way") + " to read '" +
                                 line +
-                                "' as an image's path and its label's path; a tab between the two "
-                                "makes it clear";
+                                "' as an image's path and its label's path, or those of its masks; "
+                                "tabs between the paths make it clear";
     LSEG_CHECK(problems, problem);
     problems->push_back(problem);
   }
@@ -84,6 +119,32 @@ PathResolver BesideList(const std::string& path) {
   return [folder = fs::path(path).parent_path()](const std::string& listed) {
     return (folder / listed).string();
   };
+}
+
+void CheckSameSize(const std::string& path, const Image& mask, const Image& first,
+                   const std::string& first_class) {
+  LSEG_CHECK(mask.width == first.width && mask.height == first.height,
+             path << ": is " << mask.width << "x" << mask.height << ", the mask of " << first_class
+                  << " is " << first.width << "x" << first.height);
+}
+
+std::vector<Image> ReadListedMasks(const ListEntry& entry,
+                                   const std::vector<std::string>& classes) {
+  LSEG_CHECK(entry.masks.size() == classes.size(),
+             entry.image << ": its line has " << entry.masks.size() << " masks, the classes are "
+                         << classes.size() << ": give one for each, or - where there is none");
+  std::vector<Image> masks;
+  size_t first = classes.size();
+  for (size_t c = 0; c < classes.size(); ++c) {
+    const std::string& path = entry.masks[c];
+    masks.push_back(path.empty() ? Image() : ReadMask(path));
+    if (path.empty()) continue;
+    first = std::min(first, c);
+    CheckSameSize(path, masks[c], masks[first], classes[first]);
+  }
+  LSEG_CHECK(first < classes.size(),
+             entry.image << ": its line has - in the place of every mask: name one at the least");
+  return masks;
 }
 
 std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
@@ -130,6 +191,7 @@ std::vector<std::string> ReadImageList(const std::string& path) {
 }
 
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes) {
+  if (!entry.masks.empty()) return ReadListedMasks(entry, classes);
   std::string present, missing;
   for (const std::string& name : classes) {
     const std::string path = MaskPath(entry.label, name);
@@ -142,12 +204,49 @@ std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::stri
   for (const std::string& name : classes) {
     const std::string path = MaskPath(entry.label, name);
     masks.push_back(ReadMask(path));
-    LSEG_CHECK(masks.back().width == masks[0].width && masks.back().height == masks[0].height,
-               path << ": is " << masks.back().width << "x" << masks.back().height
-                    << ", the mask of " << classes[0] << " is " << masks[0].width << "x"
-                    << masks[0].height);
+    CheckSameSize(path, masks.back(), masks[0], classes[0]);
   }
   return masks;
+}
+
+const Image& AnyMask(const std::vector<Image>& masks) {
+  const auto found = std::find_if(masks.begin(), masks.end(),
+                                  [](const Image& mask) { return !mask.pixels.empty(); });
+  LSEG_CHECK(found != masks.end(), "a truth without a mask");
+  return *found;
+}
+
+std::vector<bool> Annotated(const std::vector<Image>& masks) {
+  std::vector<bool> annotated;
+  for (const Image& mask : masks) annotated.push_back(!mask.pixels.empty());
+  return annotated;
+}
+
+std::string TruthPath(const ListEntry& entry) {
+  if (entry.masks.empty()) return entry.label;
+  const auto named = [](const std::string& path) { return !path.empty(); };
+  const auto mask = std::find_if(entry.masks.begin(), entry.masks.end(), named);
+  return mask == entry.masks.end() ? "" : *mask;
+}
+
+void CheckTruthFits(const ListEntry& entry, const std::vector<Image>& masks, const Image& photo) {
+  const Image& any = AnyMask(masks);
+  LSEG_CHECK(any.width == photo.width && any.height == photo.height,
+             entry.image << " is " << photo.width << "x" << photo.height << ", its truth "
+                         << TruthPath(entry) << " " << any.width << "x" << any.height);
+}
+
+std::vector<uint8_t> TruthPlanes(const ListEntry& entry, const std::vector<Image>& masks,
+                                 const Image& photo) {
+  CheckTruthFits(entry, masks, photo);
+  const Image& any = AnyMask(masks);
+  std::vector<uint8_t> planes;
+  planes.reserve(masks.size() * any.pixels.size());
+  for (const Image& mask : masks) {
+    planes.insert(planes.end(), mask.pixels.begin(), mask.pixels.end());
+    if (mask.pixels.empty()) planes.resize(planes.size() + any.pixels.size(), 0);
+  }
+  return planes;
 }
 
 Image ComposeClassMap(const std::vector<Image>& masks) {

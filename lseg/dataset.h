@@ -6,6 +6,11 @@
 // begin with # do not count. The label is a class map (0 background, c + 1 for class c). Where
 // masks/<stem>_<class>.png stand beside the folder of the label, for every class, they are the
 // truth: classes may then overlap.
+//
+// Or a line names a mask for each class, in the classes' order, in the label's place:
+// `images/x.png m/x_EX.png m/x_HE.png m/x_MA.png m/x_SE.png`. A `-` in a mask's place says that
+// nobody has looked for that lesion in the image, which is not the same as a mask without pixels:
+// evaluation and training then leave it out.
 #pragma once
 
 #include <array>
@@ -23,9 +28,12 @@ inline constexpr std::array<const char*, 4> kLesionNames = {"EX", "HE", "MA", "S
 
 struct ListEntry {
   std::string image, label;  // paths, the list's folder included
+  // In the label's place, a path a class; empty: the image is not annotated for it.
+  std::vector<std::string> masks = {};
 };
 
-// Throws Error with the list and the line for a line that is not two paths, and for an empty list.
+// Throws Error with the list and the line for a line that is neither of the two, and for an empty
+// list.
 // Whether the files exist is found out when they are read (but see above for spaces).
 std::vector<ListEntry> ReadList(const std::string& path);
 
@@ -34,7 +42,7 @@ using PathResolver = std::function<std::string(const std::string&)>;
 // As above, but what the paths are relative to is the resolver's affair.
 std::vector<ListEntry> ReadList(const std::string& path, const PathResolver& resolve);
 
-// As the first, but a line that is not two paths is left out and said in `problems`, one line of
+// As the first, but a line that cannot be read is left out and said in `problems`, one line of
 // text each; an Error where the list itself cannot be read or has no line.
 std::vector<ListEntry> ReadList(const std::string& path, std::vector<std::string>* problems);
 
@@ -48,10 +56,23 @@ std::string Stem(const std::string& path);
 // Where a class' mask stands, if there is one: "out/labels/x.png", "EX" -> "out/masks/x_EX.png".
 std::string MaskPath(const std::string& label, const std::string& name);
 
-// One mask (0 or 255) a class, all of one size: from the masks beside the label, or else from the
-// class map. Throws Error where only some of the masks are there, where sizes differ, and where the
-// class map has a class beyond the last.
+// One mask (0 or 255) a class, all of one size: from the masks that the line names, or those beside
+// the label, or else from the class map. Of a class that the image is not annotated for, an Image
+// without pixels; one has pixels at the least. Throws Error where only some of the masks are there,
+// where sizes differ, and where the class map has a class beyond the last.
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes);
+
+// Of a truth: the first mask with pixels, which has the size of all; which classes have them.
+const Image& AnyMask(const std::vector<Image>& masks);
+std::vector<bool> Annotated(const std::vector<Image>& masks);
+// What a message calls the truth: the label, or the first mask.
+std::string TruthPath(const ListEntry& entry);
+// An Error where the truth has another size than its photograph.
+void CheckTruthFits(const ListEntry& entry, const std::vector<Image>& masks, const Image& photo);
+// A truth that fits as planes, one after another; zeros for a class that the image is not annotated
+// for.
+std::vector<uint8_t> TruthPlanes(const ListEntry& entry, const std::vector<Image>& masks,
+                                 const Image& photo);
 
 // Class map of masks in the order EX HE MA SE. Where they overlap, MA stands over HE over SE over
 // EX: the smaller thing stays visible.

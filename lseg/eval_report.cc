@@ -64,6 +64,19 @@ Value MeanOf(const std::vector<Value>& values) {
   return sum / count;
 }
 
+size_t ImagesAnnotated(const Evaluation& evaluation, size_t lesion) {
+  return static_cast<size_t>(std::count_if(
+      evaluation.images.begin(), evaluation.images.end(),
+      [&](const ImageScore& i) { return i.report.lesions[lesion].at_threshold.pixels > 0; }));
+}
+
+// Pixels of all images, whatever they are annotated for.
+int64_t Pixels(const Evaluation& evaluation) {
+  int64_t pixels = 0;
+  for (const ImageScore& image : evaluation.images) pixels += int64_t{image.width} * image.height;
+  return pixels;
+}
+
 size_t ImagesWith(const Evaluation& evaluation, size_t lesion) {
   return static_cast<size_t>(std::count_if(
       evaluation.images.begin(), evaluation.images.end(),
@@ -148,7 +161,7 @@ std::string HeadText(const Evaluation& evaluation) {
                      ", predictions (" + Describe(evaluation.kind) + ") in " + options.prob_folder +
                      options.labels_folder + "\nat " + SizeRange(evaluation.images) + ", the " +
                      (options.size_of_truth ? "truth" : "prediction") + "'s size; pooled over " +
-                     std::to_string(evaluation.pooled.lesions[0].at_threshold.pixels) + " pixels\n";
+                     std::to_string(Pixels(evaluation)) + " pixels\n";
   if (evaluation.kind == PredictionKind::kClassMap) {
     return text + "AUPR has no value: class maps have one point, not a curve\n";
   }
@@ -278,6 +291,13 @@ std::string TableText(const Evaluation& evaluation) {
   std::string text;
   if (evaluation.kind != PredictionKind::kNone) {
     text = HeadText(evaluation) + "\n" + PooledText(evaluation);
+    for (size_t c = 0; c < evaluation.pooled.lesions.size(); ++c) {
+      const size_t annotated = ImagesAnnotated(evaluation, c);
+      if (annotated == evaluation.images.size()) continue;
+      text += evaluation.options.scores.lesions[c] + ": annotated in " + std::to_string(annotated) +
+              " of " + std::to_string(evaluation.images.size()) +
+              " images, and scored on those alone\n";
+    }
     for (const std::string& lesion : Absent(evaluation)) {
       text += lesion + ": no positive pixel in the truth, so no AUPR; left out of the mean\n";
     }
@@ -307,6 +327,9 @@ std::string JsonText(const Evaluation& evaluation) {
               : Json(std::stod(Shortest(options.scores.thresholds[c])));
     }
     json["absent"] = Absent(evaluation);
+    for (size_t c = 0; c < options.scores.lesions.size(); ++c) {
+      json["annotated"][options.scores.lesions[c]] = ImagesAnnotated(evaluation, c);
+    }
   }
   if (!evaluation.baseline.empty()) json["baseline"] = BaselineJson(evaluation);
   return json.dump(2) + "\n";
@@ -322,6 +345,7 @@ std::string CsvText(const Evaluation& evaluation) {
     for (size_t c = 0; c < scores.lesions.size(); ++c) {
       const LesionReport& lesion = image.report.lesions[c];
       const PointScore& point = lesion.at_threshold;
+      if (point.pixels == 0) continue;  // not annotated
       text += CsvField(image.name) + "," + std::to_string(image.width) + "," +
               std::to_string(image.height) + "," + CsvField(scores.lesions[c]) + "," +
               std::to_string(point.positives);

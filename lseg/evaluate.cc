@@ -135,6 +135,10 @@ std::vector<uint8_t> PlanesAt(const std::vector<Image>& masks, int width, int he
   std::vector<uint8_t> planes;
   planes.reserve(masks.size() * width * height);
   for (const Image& mask : masks) {
+    if (mask.pixels.empty()) {  // not annotated, and not counted
+      planes.resize(planes.size() + static_cast<size_t>(width) * height, 0);
+      continue;
+    }
     const bool fits = mask.width == width && mask.height == height;
     const Image resized = fits ? Image() : ResizeMask(mask, width, height);
     const std::vector<uint8_t>& pixels = fits ? mask.pixels : resized.pixels;
@@ -161,12 +165,13 @@ Probabilities ReadLabelMaps(const std::string& path, const std::vector<std::stri
 struct Sample {
   Probabilities maps;
   std::vector<uint8_t> truth;  // planes of the same size
+  std::vector<bool> annotated;
 };
 
 Sample Load(const EvaluationOptions& options, const Item& item) {
   const std::vector<std::string>& lesions = options.scores.lesions;
   const std::vector<Image> masks = ReadTruth(item.files, lesions);
-  const Image& truth = masks[0];  // for its size
+  const Image& truth = AnyMask(masks);  // for its size
   const std::vector<std::string>& paths = item.prediction.paths;
   Sample sample;
   switch (item.prediction.kind) {
@@ -188,6 +193,7 @@ Sample Load(const EvaluationOptions& options, const Item& item) {
     sample.maps = ResizeProbabilities(sample.maps, truth.width, truth.height);
   }
   sample.truth = PlanesAt(masks, sample.maps.width, sample.maps.height);
+  sample.annotated = Annotated(masks);
   return sample;
 }
 
@@ -211,14 +217,14 @@ void Score(const std::vector<Item>& items, Evaluation* evaluation) {
     const Sample sample = Load(options, item);
     const Probabilities& maps = sample.maps;
     Report report = evaluator.Add(item.prediction.paths[0], maps.values.data(), sample.truth.data(),
-                                  maps.height, maps.width);
+                                  maps.height, maps.width, sample.annotated);
     evaluation->images.push_back({item.name, maps.width, maps.height, std::move(report)});
   }
   if (evaluator.NeedsSecondPass()) {
     for (const Item& item : items) {
       const Sample sample = Load(options, item);
       evaluator.AddSecondPass(sample.maps.values.data(), sample.truth.data(), sample.maps.height,
-                              sample.maps.width);
+                              sample.maps.width, sample.annotated);
     }
   }
   evaluation->pooled = evaluator.Pooled();
@@ -231,7 +237,7 @@ void ScoreColours(const std::vector<Item>& items, Evaluation* evaluation) {
   for (const Item& item : items) {
     const Image photo = ReadPhoto(item.files.image);
     const std::vector<Image> masks = ReadTruth(item.files, lesions);
-    baseline.Add(photo, PlanesAt(masks, photo.width, photo.height).data());
+    baseline.Add(photo, PlanesAt(masks, photo.width, photo.height).data(), Annotated(masks));
     sizes.insert({int64_t{photo.width} * photo.height, SizeText(photo.width, photo.height)});
   }
   evaluation->baseline = baseline.Areas();

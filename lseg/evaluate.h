@@ -13,7 +13,8 @@ namespace lseg {
 
 struct EvaluationOptions {
   // Lines `images/x.png labels/x.png`, relative to the list (lseg/dataset.h). The truth is
-  // masks/x_<lesion>.png beside labels/ where they are, else the classes c + 1 of labels/x.png.
+  // masks/x_<lesion>.png beside labels/ where they are, else the classes c + 1 of labels/x.png; or
+  // a line names the masks. A lesion that an image is not annotated for is not counted there.
   std::string truth_list;
 
   // One of the two, or neither where the colour baseline alone is wanted. Predictions have an

@@ -64,6 +64,10 @@ ImageLabelmapSource::ImageLabelmapSource(const caffe::LayerParameter& layer,
 void ImageLabelmapSource::ReadSource(const std::string& path, const std::string& root_folder) {
   entries_ = ReadList(
       path, [&](const std::string& listed) { return ResolvePath(root_folder + listed, path); });
+  for (const ListEntry& entry : entries_) {
+    LSEG_CHECK(entry.masks.empty(), path << ": names masks for " << entry.image
+                                         << "; ImageLabelmapData reads a class map an image");
+  }
 }
 
 void ImageLabelmapSource::Read(const ListEntry& entry, Image* photo, Image* class_map) const {

@@ -166,6 +166,7 @@ PrEvaluator::PrEvaluator(PrOptions options) : options_(std::move(options)) {
   exact_ = Has(options_.protocols, Protocol::kExact);
   tallies_.resize(count);
   exacts_.resize(count);
+  second_pass_pixels_.resize(count, 0);
 }
 
 PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, int64_t pixels,
@@ -197,8 +198,10 @@ LesionReport PrEvaluator::ReportOf(const Tally& tally, const ExactAp& exact) con
 }
 
 Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_t* truth,
-                        int64_t height, int64_t width) {
-  LSEG_CHECK(second_pass_pixels_ == 0, name << ": images cannot be added during the second pass");
+                        int64_t height, int64_t width, const std::vector<bool>& annotated) {
+  LSEG_CHECK(
+      std::accumulate(second_pass_pixels_.begin(), second_pass_pixels_.end(), int64_t{0}) == 0,
+      name << ": images cannot be added during the second pass");
   CheckProbabilities(name, options_.lesions, prob, height, width);
   const int64_t pixels = height * width;
   const int count = static_cast<int>(options_.lesions.size());
@@ -208,10 +211,11 @@ Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_
   for (int c = 0; c < count; ++c) {
     const float* plane = prob + c * pixels;
     const uint8_t* mask = truth + c * pixels;
-    const Tally tally = Count(plane, mask, pixels, options_.thresholds[c]);
+    const bool counts = annotated.empty() || annotated[c];
+    const Tally tally = Count(plane, mask, counts ? pixels : 0, options_.thresholds[c]);
     tallies_[c].Merge(tally);
     ExactAp exact;
-    if (exact_) {
+    if (exact_ && counts) {
       exacts_[c].AddPositives(plane, mask, pixels);
       exact.AddPositives(plane, mask, pixels);
       exact.AddNegatives(plane, mask, pixels);
@@ -225,24 +229,25 @@ Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_
 bool PrEvaluator::NeedsSecondPass() const { return exact_; }
 
 void PrEvaluator::AddSecondPass(const float* prob, const uint8_t* truth, int64_t height,
-                                int64_t width) {
+                                int64_t width, const std::vector<bool>& annotated) {
   if (!exact_) return;
   const int64_t pixels = height * width;
   const int count = static_cast<int>(options_.lesions.size());
 #pragma omp parallel for schedule(dynamic)
   for (int c = 0; c < count; ++c) {
+    if (!annotated.empty() && !annotated[c]) continue;
     exacts_[c].AddNegatives(prob + c * pixels, truth + c * pixels, pixels);
+    second_pass_pixels_[c] += pixels;
   }
-  second_pass_pixels_ += pixels;
 }
 
 Report PrEvaluator::Pooled() const {
-  LSEG_CHECK(!exact_ || second_pass_pixels_ == tallies_.front().point.pixels,
-             "average precision wants every image shown twice: "
-                 << tallies_.front().point.pixels << " pixels in the first pass, "
-                 << second_pass_pixels_ << " in the second");
   Report report;
   for (size_t c = 0; c < tallies_.size(); ++c) {
+    LSEG_CHECK(!exact_ || second_pass_pixels_[c] == tallies_[c].point.pixels,
+               "average precision wants every image shown twice: "
+                   << tallies_[c].point.pixels << " pixels in the first pass, "
+                   << second_pass_pixels_[c] << " in the second");
     report.lesions.push_back(ReportOf(tallies_[c], exacts_[c]));
   }
   return report;

@@ -91,12 +91,14 @@ class PrEvaluator {
   // prob: C x height x width, float32 in [0, 1]; truth: the same shape, 0 or else lesion. Returns
   // the image's own report, its curves without points. An Error names `name`, the lesion and the
   // first pixel whose probability is NaN or out of range; the image is then not counted at all.
+  // A lesion that is not `annotated` (one flag a lesion; none: all are) counts no pixel of it.
   Report Add(const std::string& name, const float* prob, const uint8_t* truth, int64_t height,
-             int64_t width);
+             int64_t width, const std::vector<bool>& annotated = {});
 
   // kExact wants every image shown once more, in any order, after the last Add.
   bool NeedsSecondPass() const;
-  void AddSecondPass(const float* prob, const uint8_t* truth, int64_t height, int64_t width);
+  void AddSecondPass(const float* prob, const uint8_t* truth, int64_t height, int64_t width,
+                     const std::vector<bool>& annotated = {});
 
   // Over all pixels of all images so far. An Error if kExact's second pass has not seen every
   // pixel.
@@ -119,9 +121,9 @@ class PrEvaluator {
 
   PrOptions options_;
   bool gray_ = false, mmseg_ = false, exact_ = false;
-  std::vector<Tally> tallies_;   // one a lesion
-  std::vector<ExactAp> exacts_;  // one a lesion, unused without kExact
-  int64_t second_pass_pixels_ = 0;
+  std::vector<Tally> tallies_;               // one a lesion
+  std::vector<ExactAp> exacts_;              // one a lesion, unused without kExact
+  std::vector<int64_t> second_pass_pixels_;  // one a lesion
 };
 
 }  // namespace lseg

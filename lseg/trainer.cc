@@ -43,6 +43,19 @@ int64_t BatchOfInputs(const NetDefinition& net) {
   return batch;
 }
 
+// Only the bin loss knows of classes that an image is not annotated for; another would learn 255.
+void CheckTakesLeftOut(const NetDefinition& net) {
+  for (int i = 0; i < net.layer_count(); ++i) {
+    const auto& bottoms = net.layer(i).bottom();
+    LSEG_CHECK(std::find(bottoms.begin(), bottoms.end(), "label") == bottoms.end() ||
+                   net.layer(i).type() == "MultiChannelBinSigmoidCrossEntropyLoss",
+               net.Where(i) << ": the list has images that are not annotated for a lesion (-), "
+                               "which only MultiChannelBinSigmoidCrossEntropyLoss can leave out, "
+                               "not "
+                            << net.layer(i).type());
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::string& folder,
@@ -125,6 +138,7 @@ void Trainer::MakeData() {
     data_ = std::make_unique<TrainingData>(plan_.data, options);
   }
   const TrainingCrops& crops = data_ ? data_->crops() : device_data_->crops();
+  if (crops.LeavesOut()) CheckTakesLeftOut(net);
   model_.width = crops.width();
   model_.height = crops.height();
   images_per_step_ = options.batch_size * solver_param_.iter_size();

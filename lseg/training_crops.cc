@@ -1,5 +1,6 @@
 #include "lseg/training_crops.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lseg {
@@ -13,6 +14,12 @@ TrainingCrops::TrainingCrops(const std::string& list, const TrainingDataOptions&
   height_ = first.height;
 }
 
+bool TrainingCrops::LeavesOut() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const ListEntry& entry) {
+    return std::count(entry.masks.begin(), entry.masks.end(), "") > 0;
+  });
+}
+
 std::vector<TensorDesc> TrainingCrops::Blobs() const {
   const AugmentOptions& crop = options_.augment;
   const auto classes = static_cast<int64_t>(options_.classes.size());
@@ -24,9 +31,7 @@ TrainingImage TrainingCrops::Read(int64_t image) const {
   const ListEntry& entry = entries_[image];
   Image photo = ReadPhoto(entry.image);
   const std::vector<Image> masks = ReadTruth(entry, options_.classes);
-  LSEG_CHECK(masks[0].width == photo.width && masks[0].height == photo.height,
-             entry.image << " is " << photo.width << "x" << photo.height << ", its label "
-                         << entry.label << " " << masks[0].width << "x" << masks[0].height);
+  CheckTruthFits(entry, masks, photo);
   return MakeTrainingImage(std::move(photo), masks);
 }
 

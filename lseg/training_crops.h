@@ -30,10 +30,13 @@ class TrainingCrops {
   TrainingCrops(const std::string& list, const TrainingDataOptions& options);
 
   const TrainingDataOptions& options() const { return options_; }
-  // data (N,3,H,W) f32, B G R less the mean; label (N,classes,H,W) u8, 0 or 1, of the crop's size.
+  // data (N,3,H,W) f32, B G R less the mean; label (N,classes,H,W) u8, 0 or 1 or
+  // kNotAnnotated (kernels/label.h), of the crop's size.
   std::vector<TensorDesc> Blobs() const;
 
   int64_t images() const { return static_cast<int64_t>(entries_.size()); }
+  // Whether an image is not annotated for a class; labels then hold kNotAnnotated.
+  bool LeavesOut() const;
   // Of the first image: the size that the model is trained for.
   int width() const { return width_; }
   int height() const { return height_; }

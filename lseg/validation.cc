@@ -73,18 +73,13 @@ std::optional<ValidationScore> Validation::Run(const std::atomic<int>& stop) {
 void Validation::AddListed(const ListEntry& entry, PrEvaluator* evaluator) {
   const Image photo = ReadPhoto(entry.image);
   const std::vector<Image> masks = ReadTruth(entry, model_.classes);
-  std::vector<uint8_t> truth;
-  for (const Image& mask : masks) {
-    LSEG_CHECK(mask.width == photo.width && mask.height == photo.height,
-               entry.image << " is " << photo.width << "x" << photo.height << ", its label "
-                           << entry.label << " " << mask.width << "x" << mask.height);
-    truth.insert(truth.end(), mask.pixels.begin(), mask.pixels.end());
-  }
+  const std::vector<uint8_t> truth = TruthPlanes(entry, masks, photo);
   const Shape shape{1, 3, photo.height, photo.width};
   Net& net = NetFor(shape);
   photo_input_->Set(photo);
   net.Fetch(0);
-  evaluator->Add(entry.image, Answer(net, shape), truth.data(), photo.height, photo.width);
+  evaluator->Add(entry.image, Answer(net, shape), truth.data(), photo.height, photo.width,
+                 Annotated(masks));
 }
 
 void Validation::AddBatch(int64_t iteration, PrEvaluator* evaluator) {

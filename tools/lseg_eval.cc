@@ -21,7 +21,9 @@ constexpr char kHelp[] = R"(Examples:
 
 A line of the list is `images/x.png labels/x.png`, relative to the list. The truth is
 masks/x_EX.png and so on beside labels/ where they are there, all of them, else the classes of
-labels/x.png (1 EX, 2 HE, 3 MA, 4 SE, or as --classes says). Predictions of images/x.png are
+labels/x.png (1 EX, 2 HE, 3 MA, 4 SE, or as --classes says). Or a line names a mask for each lesion
+after the image, with tabs between; - in the place of one that nobody has looked for, which is then
+not scored in that image. Predictions of images/x.png are
 x.prob.npy (float32, lesions x height x width), or else x.EX.prob.png and so on (gray, 255 p), or
 with --labels x.label.png. They are compared at the prediction's size (the truth is resized by area)
 unless --size truth.

@@ -59,7 +59,8 @@ Example:
 constexpr char kCheckHelp[] =
     R"(Each input is one of
   LIST     lines "images/x.png labels/x.png", relative to the list; masks/x_EX.png and so on beside
-           labels/ are the truth where they are there
+           labels/ are the truth where they are there. Or, with tabs between, an image and four
+           masks, EX HE MA SE, "-" for a lesion that nobody has looked for
   DIR      a folder with train.txt, val.txt or test.txt, as lseg_prep build writes it
   DIR      IDRiD as published: the folder that holds "A. Segmentation"
 Lists of one set belong into one call, so that an image in two of them is found.
@@ -69,7 +70,7 @@ lesion's share of all pixels and the number of images that have it, by list, of 
 errors.
 
 Errors (stderr, exit code 1), each with its file and what to do:
-  a file that is listed and missing, unreadable or truncated; a line that is not two paths
+  a file that is listed and missing, unreadable or truncated; a line that cannot be read
   photograph and truth of different sizes
   values in a class map that are none of 0 background, 1 EX, 2 HE, 3 MA, 4 SE
   masks with colours or alpha, or with grays between black and white
@@ -138,10 +139,15 @@ void SaySummary(const SplitSummary& split) {
   std::string line = split.name + ": " + std::to_string(split.images) + " of " +
                      std::to_string(split.listed) + " images without errors";
   for (size_t c = 0; c < kLesionNames.size() && split.images > 0; ++c) {
+    line += std::string(c ? ", " : "; % of pixels (images): ") + kLesionNames[c];
+    if (split.pixels[c] == 0) {
+      line += " not annotated";
+      continue;
+    }
     char text[80];
     std::snprintf(
-        text, sizeof(text), "%s %s %.3f (%d)", c ? "," : "; % of pixels (images):", kLesionNames[c],
-        100.0 * static_cast<double>(split.lesion_pixels[c]) / static_cast<double>(split.pixels),
+        text, sizeof(text), " %.3f (%d)",
+        100.0 * static_cast<double>(split.lesion_pixels[c]) / static_cast<double>(split.pixels[c]),
         split.with_lesion[c]);
     line += text;
   }

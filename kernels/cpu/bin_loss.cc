@@ -19,11 +19,13 @@ int64_t Bands(const Shape& logits) { return std::min<int64_t>(logits.h, 32); }
 struct LabelView {
   const uint8_t* plane;
   int32_t positive;
+  bool left_out;
 };
 LabelView LabelOf(const BinLossParams& params, const uint8_t* label, int64_t n, int64_t c) {
   const int64_t plane = params.label.h * params.label.w;
-  if (params.label.c == 1) return {label + n * plane, static_cast<int32_t>(c + 1)};
-  return {label + (n * params.label.c + c) * plane, 1};
+  if (params.label.c == 1) return {label + n * plane, static_cast<int32_t>(c + 1), false};
+  const uint8_t* of_channel = label + (n * params.label.c + c) * plane;
+  return {of_channel, 1, *of_channel == kNotAnnotated};
 }
 
 // Adds `count` pixels to stats' counts and sums.
@@ -97,14 +99,17 @@ void CheckLabels(Context& context, const BinLossParams& params, const uint8_t* l
   const Shape& shape = params.label;
   const auto limit = static_cast<uint8_t>(shape.c == 1 ? params.logits.c : 1);
   const int64_t rows = shape.n * shape.c * shape.h;
+  const auto left_out = [&](int64_t row) {
+    return shape.c > 1 && label[row / shape.h * shape.h * shape.w] == kNotAnnotated;
+  };
   bool bad = false;
 #pragma omp parallel for schedule(static) num_threads(context.threads()) reduction(|| : bad)
   for (int64_t row = 0; row < rows; ++row) {
-    bad = bad || AnyAbove(shape.w, label + row * shape.w, limit);
+    bad = bad || (!left_out(row) && AnyAbove(shape.w, label + row * shape.w, limit));
   }
   if (!bad) return;
-  const uint8_t* wrong =
-      std::find_if(label, label + shape.Count(), [=](uint8_t value) { return value > limit; });
+  const uint8_t* wrong = label;
+  while (*wrong <= limit || left_out((wrong - label) / shape.w)) ++wrong;
   const int64_t at = wrong - label;
   LSEG_FAIL("bin loss: label " << int{*wrong} << " at image " << at / (shape.c * shape.h * shape.w)
                                << ", row " << at / shape.w % shape.h << ", column " << at % shape.w
@@ -134,8 +139,10 @@ void Forward(const Context& context, const BinLossParams& params, const uint8_t*
       const int64_t begin = shape.h * band / bands * shape.w;
       const int64_t end = shape.h * (band + 1) / bands * shape.w;
       BinLossStats sum{};
-      AddPixels(end - begin, task.logits + plane * shape.h * shape.w + begin, view.plane + begin,
-                view.positive, &sum);
+      if (!view.left_out) {
+        AddPixels(end - begin, task.logits + plane * shape.h * shape.w + begin, view.plane + begin,
+                  view.positive, &sum);
+      }
       parts[plane * bands + band] = sum;
     }
   }
@@ -160,8 +167,10 @@ void Backward(const Context& context, const BinLossParams& params, const uint8_t
     for (int64_t row = 0; row < shape.h; ++row) {
       const LabelView view = LabelOf(params, label, plane / shape.c, plane % shape.c);
       const BinLossStats& s = task.stats[plane];
-      const Gradient gradient{view.positive, GradientEdge(params, s), s.weight_positive * factor,
-                              s.weight_negative * factor};
+      const bool counts = !view.left_out;
+      const Gradient gradient{view.positive, GradientEdge(params, s),
+                              counts ? s.weight_positive * factor : 0,
+                              counts ? s.weight_negative * factor : 0};
       const int64_t at = plane * shape.h * shape.w + row * shape.w;
       GradientPixels(shape.w, gradient, task.logits + at, view.plane + row * shape.w,
                      task.d_logits + at, task.mode == GradMode::kAdd);

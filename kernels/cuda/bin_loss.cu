@@ -68,14 +68,27 @@ struct Labels {
   __device__ bool IsPositive(const Place& place, int c, int i) const {
     return kMasks ? of_channel[c].at[i] == 1 : of_channel[0].at[i] == place.first + c + 1;
   }
-  __device__ bool AnyAbove(const Place& place, int limit) const {
+  // left_out: channels of the block that do not count, a bit each.
+  __device__ bool AnyAbove(const Place& place, int limit, uint32_t left_out) const {
     bool above = false;
     for (int c = 0; c < (kMasks ? place.used : 1); ++c) {
+      if ((left_out >> c & 1) != 0) continue;
       for (const uint8_t value : of_channel[c].at) above = above || value > limit;
     }
     return above;
   }
 };
+
+// Channels of the block that the image is not annotated for, a bit each.
+template <bool kMasks>
+__device__ uint32_t LeftOut(const BinLossParams& p, const Place& place, const uint8_t* label) {
+  uint32_t left_out = 0;
+  for (int c = 0; kMasks && c < place.used; ++c) {
+    const uint8_t value = label[(place.n * p.label.c + place.first + c) * place.plane];
+    left_out |= static_cast<uint32_t>(value == kNotAnnotated) << c;
+  }
+  return left_out;
+}
 
 // What a thread gathers: sums by channel and class; counts packed, kBits each.
 struct Gathered {
@@ -147,6 +160,7 @@ __global__ void __launch_bounds__(kThreads)
   const Place place(params.logits);
   const BinLossTask& task = tasks.at[place.task];
   const float* z_of_channel = task.logits + (place.n * params.logits.c + place.first) * place.plane;
+  const uint32_t left_out = LeftOut<kMasks>(params, place, label);
   Gathered gathered;
   bool bad = false;
   const int limit = kMasks ? 1 : static_cast<int>(params.logits.c);
@@ -161,9 +175,10 @@ __global__ void __launch_bounds__(kThreads)
     for (int c = 0; c < kChannels; ++c) {
       if (c < place.used) z[c] = Load<kWidth>(z_of_channel + c * place.plane + pixel);
     }
-    bad = bad || labels.AnyAbove(place, limit);
+    bad = bad || labels.AnyAbove(place, limit, left_out);
     for (int c = 0; c < kChannels; ++c) {
       if (c >= place.used) break;
+      if ((left_out >> c & 1) != 0) continue;
       bool positive[kWidth];
       for (int i = 0; i < kWidth; ++i) positive[i] = labels.IsPositive(place, c, i);
       gathered.Add(c, z[c], positive);
@@ -228,7 +243,9 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ Gradient gradients[kChannels];
   if (threadIdx.x < place.used) {
     const BinLossStats& s = task.stats[first_plane + threadIdx.x];
-    const float factor = loss_scale == nullptr ? task.loss_weight : task.loss_weight * *loss_scale;
+    const bool left_out = (LeftOut<kMasks>(params, place, label) >> threadIdx.x & 1) != 0;
+    const float given = loss_scale == nullptr ? task.loss_weight : task.loss_weight * *loss_scale;
+    const float factor = left_out ? 0 : given;
     gradients[threadIdx.x] = {GradientEdge(params, s), s.weight_positive * factor,
                               s.weight_negative * factor};
   }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/runtime/random.h"
 #include "tests/kernels/device_memory.h"
 #include "tests/kernels/op_check.h"
 
@@ -168,6 +169,35 @@ TEST_P(BinLossTest, MasksKeepLesionsThatOverlap) {
   EXPECT_NEAR(outcome.loss, (kSoftplus[2] + kSoftplus[1] + kSoftplus[4] + kSoftplus[3]) / 2,
               kTolerance);
   EXPECT_NEAR(outcome.gradient[2], -kSigmoid[4] / 2, kTolerance);
+}
+
+TEST_P(BinLossTest, AChannelThatIsNotAnnotatedIsAsIfItWereNotThere) {
+  // Channels 0 and 2 of three are the whole of a loss of two; 6 channels more than a block takes.
+  const int64_t plane = 5 * 7;
+  for (const int64_t channels : {2, 6}) {
+    Random random(5, static_cast<uint64_t>(channels));
+    std::vector<float> logits, fewer_logits;
+    std::vector<uint8_t> label, fewer_label;
+    for (int64_t c = 0; c < channels + 1; ++c) {
+      for (int64_t i = 0; i < plane; ++i) {
+        const float z = random.Uniform(-3, 3);
+        const uint8_t positive = random.Below(4) == 0;
+        logits.push_back(z);
+        label.push_back(c == 1 ? kNotAnnotated : positive);
+        if (c != 1) fewer_logits.push_back(z);
+        if (c != 1) fewer_label.push_back(positive);
+      }
+    }
+    const Shape shape{1, channels + 1, 5, 7}, fewer_shape{1, channels, 5, 7};
+    const Outcome outcome = RunLoss(Params(shape, shape, 2, 2), logits, label);
+    const Outcome fewer =
+        RunLoss(Params(fewer_shape, fewer_shape, 2, 2), fewer_logits, fewer_label);
+    EXPECT_EQ(outcome.loss, fewer.loss);
+    EXPECT_GT(outcome.loss, 0);
+    std::vector<float> expected = fewer.gradient;
+    expected.insert(expected.begin() + plane, plane, 0.0f);
+    EXPECT_EQ(outcome.gradient, expected);
+  }
 }
 
 TEST_P(BinLossTest, EveryImageHasItsOwnCutOffAndTheLossIsTheirMean) {

@@ -22,7 +22,7 @@ TEST(ColourBaseline, IsTheAreaOfEachColourAsProbability) {
       truth[i] = random.Below(255) < photo.pixels[3 * i + 1] / 2u;                    // EX is green
       truth[kPixels + i] = random.Below(255) < (255u - photo.pixels[3 * i + 2]) / 2;  // HE no blue
     }
-    baseline.Add(photo, truth.data());
+    baseline.Add(photo, truth.data(), {true, true});
     for (int map = 0; map < 6; ++map) {
       std::vector<float> prob(2 * kPixels);
       for (int i = 0; i < 2 * kPixels; ++i) {
@@ -48,7 +48,7 @@ TEST(ColourBaseline, IsTheAreaOfEachColourAsProbability) {
 TEST(ColourBaseline, AnAbsentLesionHasNone) {
   ColourBaseline baseline(1);
   const uint8_t truth[2] = {0, 0};
-  baseline.Add(Image(2, 1, 3, 200), truth);
+  baseline.Add(Image(2, 1, 3, 200), truth, {true});
   EXPECT_EQ(baseline.Areas()[0].best, -1);
   EXPECT_FALSE(baseline.Areas()[0].aupr[0].has_value());
 }

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "kernels/label.h"
 #include "lseg/augment.h"
 #include "tests/error_of.h"
 #include "tests/kernels/device_memory.h"
@@ -71,6 +72,23 @@ TEST_P(CropResampleTest, DrawnCropsAreThoseOfTheRowwiseCode) {
     const AugmentParams drawn = DrawAugmentation(options, image, random);
     ExpectSameCrop(GetParam(), image, drawn, "crop " + std::to_string(crop));
   }
+}
+
+TEST_P(CropResampleTest, AClassThatIsNotAnnotatedIsMarkedThroughout) {
+  TrainingImage image = MakeImage(20, 16);
+  image.left_out = 1 << 1;
+  AugmentParams params;
+  params.width = 26;
+  params.height = 18;
+  params.left = params.top = -3;
+  params.turn = true;
+  std::vector<float> data(3 * 26 * 18);
+  std::vector<uint8_t> label(data.size());
+  Augment(image, params, kMean, data.data(), label.data());
+  for (size_t i = 0; i < label.size(); ++i) {
+    EXPECT_EQ(label[i] == kNotAnnotated, i / (26 * 18) == 1) << i;
+  }
+  ExpectSameCrop(GetParam(), image, params, "left out");
 }
 
 TEST_P(CropResampleTest, AWindowBeyondThePhotographIsBlackThere) {

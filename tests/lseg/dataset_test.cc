@@ -76,6 +76,55 @@ TEST(ReadTruth, PrefersMasksAndSplitsClassMaps) {
   EXPECT_EQ(masks[0].pixels, std::vector<uint8_t>(6, 0));
 }
 
+TEST(ReadList, ALineMayNameAMaskAClass) {
+  const TempFolder folder;
+  folder.Write("a.png", "");
+  // Without tabs the words count once the first of them is an image; masks are looked for later.
+  const std::string list = folder.Write("list.txt",
+                                        "a.png m/ex.png - m/ma.png -\n"
+                                        "a.png \t my masks/ex.png\t-\tm.png\t-\r\n"
+                                        "a.png label.png\n");
+  const std::vector<ListEntry> entries = ReadList(list);
+  ASSERT_EQ(entries.size(), 3u);
+  EXPECT_EQ(entries[0].image, folder.Path("a.png"));
+  EXPECT_EQ(entries[0].label, "");
+  EXPECT_THAT(entries[0].masks,
+              testing::ElementsAre(folder.Path("m/ex.png"), "", folder.Path("m/ma.png"), ""));
+  EXPECT_THAT(entries[1].masks,
+              testing::ElementsAre(folder.Path("my masks/ex.png"), "", folder.Path("m.png"), ""));
+  EXPECT_EQ(entries[2].label, folder.Path("label.png"));
+  EXPECT_TRUE(entries[2].masks.empty());
+  EXPECT_EQ(TruthPath(entries[0]), folder.Path("m/ex.png"));
+  EXPECT_THAT(ReadImageList(list), testing::Each(folder.Path("a.png")));
+}
+
+TEST(ReadTruth, TakesTheMasksThatALineNames) {
+  const TempFolder folder;
+  Image mask(3, 1, 1);
+  mask.pixels = {255, 255, 0};
+  WritePng(folder.Path("ex.png"), mask);
+  mask.pixels = {0, 255, 0};
+  WritePng(folder.Path("ma.png"), mask);
+  WritePng(folder.Path("wide.png"), Image(4, 1, 1));
+  const std::string ex = folder.Path("ex.png"), ma = folder.Path("ma.png");
+  const std::vector<Image> masks = ReadTruth({"i.png", "", {"", ex, ma, ""}}, kClasses);
+  EXPECT_EQ(masks[1].pixels, (std::vector<uint8_t>{255, 255, 0}));
+  EXPECT_EQ(masks[2].pixels, (std::vector<uint8_t>{0, 255, 0}));
+  EXPECT_EQ(AnyMask(masks).width, 3);
+  EXPECT_EQ(Annotated(masks), (std::vector<bool>{false, true, true, false}));
+  const auto error = [&](const std::vector<std::string>& paths, const std::string& text) {
+    EXPECT_THAT(
+        [&] {
+          ReadTruth({"i.png", "", paths}, kClasses);
+        },
+        ThrowsMessage<Error>(HasSubstr(text)));
+  };
+  error({ex, ma, ex}, "i.png: its line has 3 masks, the classes are 4");
+  error({"", "", "", ""}, "i.png: its line has - in the place of every mask");
+  error({"", ex, folder.Path("wide.png"), ""}, "wide.png: is 4x1, the mask of HE is 3x1");
+  error({ex, ma, folder.Path("no.png"), ""}, "no.png: cannot be read: no such file");
+}
+
 TEST(ReadList, PathsMayHoldSpacesWhereTheLineIsClear) {
   const TempFolder folder;
   folder.Write("my images/a b.png", "");
@@ -95,7 +144,7 @@ TEST(ReadList, PathsMayHoldSpacesWhereTheLineIsClear) {
       folder.Write("list.txt", "x.png y.png\nmy images/a b.png my labels/a b.png\n");
   EXPECT_THAT([&] { ReadList(list); },
               ThrowsMessage<Error>(
-                  AllOf(HasSubstr(list + ":2: more than one way"), HasSubstr("a tab between"))));
+                  AllOf(HasSubstr(list + ":2: more than one way"), HasSubstr("tabs between"))));
   read("my images/a b.png\tmy labels/a b.png");
   folder.Write("list.txt", "not there.png nor this.png\n");
   EXPECT_THAT([&] { ReadList(list); }, ThrowsMessage<Error>(HasSubstr(":1: no way")));

@@ -127,6 +127,36 @@ TEST_F(LsegEval, ScoresAreScikitLearns) {
   EXPECT_NEAR(mean, (kIdrid33 + se) / 2, kTolerance);
 }
 
+// Two pixels: the first is EX and MA at once, which no class map can say; HE and SE are not
+// annotated.
+TEST_F(LsegEval, ALineThatNamesMasksKeepsOverlapAndLeavesOut) {
+  Image both(2, 1, 1), ma(2, 1, 1);
+  both.pixels = {255, 255};
+  ma.pixels = {255, 0};
+  WritePng(Path("set/ex.png"), both);
+  WritePng(Path("set/ma.png"), ma);
+  WriteFile(Path("set/test.txt"), "images/a.png\tex.png\t-\tma.png\t-\n");
+  const std::vector<float> maps = {1, 0, 1, 1, 1, 0, 1, 1};
+  WriteNpy(Path("maps/a.prob.npy"), {4, 1, 2}, maps.data());
+  const json scores = Scores({"--prob", Path("maps"), "--protocol", "all"});
+  const json& of = scores["protocols"]["idrid33"];
+  EXPECT_EQ(of["EX"]["recall"], 0.5);  // the second pixel is missed
+  EXPECT_EQ(of["EX"]["precision"], 1.0);
+  EXPECT_EQ(of["MA"]["recall"], 1.0);  // the first counts here, too
+  EXPECT_EQ(of["MA"]["precision"], 1.0);
+  for (const char* lesion : {"HE", "SE"}) {
+    EXPECT_TRUE(of[lesion]["precision"].is_null()) << lesion;  // not 0: nothing counts
+    EXPECT_EQ(scores["annotated"][lesion], 0);
+  }
+  EXPECT_EQ(scores["annotated"]["EX"], 1);
+  EXPECT_EQ(of["mean"]["recall"], 0.75);
+  const ProgramResult result = Eval({"--prob", Path("maps"), "--csv", Path("images.csv")});
+  EXPECT_THAT(result.out, HasSubstr("HE: annotated in 0 of 1 images"));
+  EXPECT_THAT(ReadFile(Path("images.csv")), testing::Not(HasSubstr(",HE,")));
+  WriteFile(Path("set/test.txt"), "images/a.png\tex.png\tma.png\n");
+  EXPECT_THAT(Eval({"--prob", Path("maps")}).err, HasSubstr("its line has 2 masks"));
+}
+
 TEST_F(LsegEval, WritesTableCsvAndCurves) {
   WriteMasks();
   WriteNpyMaps();

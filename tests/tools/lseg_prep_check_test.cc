@@ -137,6 +137,29 @@ TEST_F(LsegPrepCheck, ACleanSetPassesWithItsPrevalence) {
   EXPECT_EQ(Check({folder_.Path("data/train.txt"), folder_.Path("data/test.txt")}).out, result.out);
 }
 
+TEST_F(LsegPrepCheck, ALineMayNameMasks) {
+  const std::string rest = "\t" + Mask("a", "MA") + "\t-\n";
+  folder_.Write("data/train.txt", "images/a.png\tmasks/a_EX.png\t-" + rest);
+  const ProgramResult result = Check({folder_.Path("data/train.txt")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  // 96 and 4 of 96x64 pixels.
+  EXPECT_THAT(result.out,
+              HasSubstr("EX 1.562 (1), HE not annotated, MA 0.065 (1), SE not annotated"));
+  EXPECT_THAT(result.out, HasSubstr("1 of 1 images not annotated for HE: a"));
+  const auto error = [&](const std::string& line, const std::string& text) {
+    folder_.Write("data/train.txt", line);
+    const ProgramResult refused = Check({folder_.Path("data/train.txt")});
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr(text));
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  };
+  error("images/a.png\tmasks/a_EX.png" + rest, "names 3 masks: give four");
+  error("images/a.png\t-\t-\t-\t-\n", "give four, EX HE MA SE");
+  error("images/a.png\tmasks/no.png\t-" + rest, "no.png: is listed, but there is no such file");
+  WritePng(folder_.Path("data/small.png"), Image(8, 8, 1));
+  error("images/a.png\tsmall.png\t-" + rest, "small.png: is 8x8, its photograph 96x64");
+}
+
 TEST_F(LsegPrepCheck, ClassMapsAloneAreASet) {
   const std::string with_masks = Check().out;
   fs::remove_all(folder_.Path("data/masks"));

@@ -193,5 +193,63 @@ TEST_F(LsegTrain, AValueThatIsNotFiniteStopsWithLayerAndIteration) {
   EXPECT_THAT(result.err, HasSubstr("iteration " + std::to_string(failed) + ": "));
 }
 
+// The same masks beside the class map or named by the line: the same training to the byte, so that
+// overlap is kept alike. Then lesions that nobody has looked for.
+TEST_F(LsegTrain, ListsMayNameMasks) {
+  const auto list = [&](const std::string& stem, int count, const std::vector<bool>& annotated) {
+    std::string text;
+    for (int i = 0; i < count; ++i) {
+      const std::string name = stem + std::to_string(i);
+      text += "images/" + name + ".png";
+      for (int c = 0; c < 4; ++c) {
+        text += annotated[c] ? "\tmasks/" + name + "_" + TinyClasses()[c] + ".png" : "\t-";
+      }
+      text += "\n";
+    }
+    return folder_.Write(stem + "_masks.txt", text);
+  };
+  const std::vector<std::string> more = {"--iterations", "20", "--val-every", "20"};
+  const auto with = [&](const std::string& train, const std::string& val) {
+    std::vector<std::string> all = {"--net",     folder_.Path("net.prototxt"),
+                                    "--solver",  folder_.Path("solver.prototxt"),
+                                    "--data",    train,
+                                    "--val",     val,
+                                    "--crop",    "40x32",
+                                    "--threads", "2"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  ASSERT_EQ(Run(Arguments("a", with(folder_.Path("train.txt"), folder_.Path("val.txt")))).code, 0);
+  const std::vector<bool> all(4, true);
+  const ProgramResult named = Run(Arguments("b", with(list("train", 4, all), list("val", 2, all))));
+  ASSERT_EQ(named.code, 0) << named.err;
+  EXPECT_EQ(Bytes("a/final.safetensors"), Bytes("b/final.safetensors"));
+  EXPECT_EQ(Bytes("a/val.csv"), Bytes("b/val.csv"));
+
+  // MA is annotated nowhere: its scores' weights stay what they were filled with.
+  const std::vector<bool> three = {true, true, false, true};
+  const std::string without_ma = list("train", 4, three);
+  const ProgramResult left_out = Run(Arguments("c", with(without_ma, list("val", 2, three))));
+  ASSERT_EQ(left_out.code, 0) << left_out.err;
+  EXPECT_NE(Bytes("c/final.safetensors"), Bytes("b/final.safetensors"));
+  const auto bias = [&](const std::string& run) {
+    return WeightsFile::Read(folder_.Path(run + "/final.safetensors")).Find("score.bias")->data;
+  };
+  EXPECT_EQ(bias("c")[2], 0);
+  for (int c : {0, 1, 3}) EXPECT_NE(bias("c")[c], 0) << c;
+  EXPECT_NE(bias("b")[2], 0);
+
+  // Another loss would take the mark for a value.
+  std::string net = kTinyTrainNet;
+  const std::string loss = "MultiChannelBinSigmoidCrossEntropyLoss";
+  net.replace(net.find(loss), loss.size(), "SigmoidCrossEntropyLoss");
+  net.replace(net.find("mcbsce_loss_param { num_label: 4 }"), 34, "");
+  folder_.Write("net.prototxt", net);
+  const ProgramResult refused = Run(Arguments("d", with(without_ma, folder_.Path("val.txt"))));
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("not annotated for a lesion"));
+  EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+}
+
 }  // namespace
 }  // namespace lseg
