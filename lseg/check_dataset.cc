@@ -13,6 +13,8 @@
 #include "lseg/check_masks.h"
 #include "lseg/contact_sheet.h"
 #include "lseg/dataset.h"
+#include "lseg/ddr.h"
+#include "lseg/eophtha.h"
 #include "lseg/idrid.h"
 #include "lseg/photo_list.h"
 #include "lseg/sha256.h"
@@ -149,14 +151,20 @@ class Doctor {
       AddInput(list);
     }
     if (any) return;
-    const bool idrid = fs::is_directory(fs::path(path) / "A. Segmentation") ||
-                       fs::is_directory(fs::path(path) / "1. Original Images");
-    LSEG_CHECK(idrid,
+    const bool idrid = IsIdrid(path), ddr = IsDdr(path);
+    LSEG_CHECK(idrid || ddr || IsEophtha(path),
                path << ": holds neither train.txt, val.txt or test.txt nor IDRiD's 'A. "
-                       "Segmentation': name a list, or prepare the set with lseg_prep build");
-    Split parts[2] = {{path + ", training part", true, {}}, {path + ", testing part", true, {}}};
-    for (const IdridImage& image : FindIdrid(path)) {
-      parts[image.testing].items.push_back({image.photo, "", image.masks});
+                       "Segmentation', DDR's 'lesion_segmentation' or e-ophtha's 'e_optha_EX' or "
+                       "'e_optha_MA': name a list, or prepare the set with lseg_prep build");
+    Split parts[3] = {{path + ", training part", true, {}},
+                      {path + ", validation part", true, {}},
+                      {path + ", testing part", true, {}}};
+    for (const SetImage& image : idrid ? FindIdrid(path)
+                                 : ddr ? FindDdr(path)
+                                       : FindEophtha(path)) {
+      Item item = {image.photo, "", image.masks};
+      item.annotated = image.annotated;
+      parts[static_cast<int>(image.part)].items.push_back(std::move(item));
     }
     for (Split& part : parts) {
       if (!part.items.empty()) splits_.push_back(std::move(part));

@@ -47,10 +47,10 @@ struct CheckReport {
   Image sheet;  // lseg/contact_sheet.h, where it was asked for and an image could be read
 };
 
-// inputs: lists (lseg/dataset.h), folders with train.txt, val.txt or test.txt, and folders of IDRiD
-// as published (lseg/idrid.h). Each list or part is a split. What is wrong with an input is a
-// finding, too: nothing is thrown. on_finding is called as they are found. One image with its truth
-// is in memory at a time, up to 12 bytes a pixel.
+// inputs: lists (lseg/dataset.h), folders with train.txt, val.txt or test.txt, and folders of
+// IDRiD, DDR and e-ophtha as published (lseg/idrid.h, ddr.h, eophtha.h). Each list or part is a
+// split. What is wrong with an input is a finding, too: nothing is thrown. on_finding is called as
+// they are found. One image with its truth is in memory at a time, up to 12 bytes a pixel.
 CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet,
                          const std::function<void(const Finding&)>& on_finding);
 

@@ -2,23 +2,20 @@
 // TIFF a lesion where the image has that lesion.
 #pragma once
 
-#include <array>
 #include <string>
 #include <vector>
 
+#include "lseg/set_image.h"
+
 namespace lseg {
 
-struct IdridImage {
-  std::string stem;                  // "IDRiD_01"
-  std::string photo;                 // path
-  std::array<std::string, 4> masks;  // EX HE MA SE; empty: there is no such file, no such lesion
-  bool testing = false;
-};
+// Whether the folder is one that FindIdrid reads.
+bool IsIdrid(const std::string& root);
 
 // The images below root, training then testing, by name. root holds "A. Segmentation", or is that
 // folder. Either part may be absent. A missing mask is an empty one, so what could make it look
 // missing is an Error that names the folder or file: a folder of masks that is not there, a mask
 // whose photograph is not, two photographs of one stem, no photograph at all.
-std::vector<IdridImage> FindIdrid(const std::string& root);
+std::vector<SetImage> FindIdrid(const std::string& root);
 
 }  // namespace lseg

@@ -7,12 +7,14 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <thread>
 
 #include "framework/file.h"
 #include "lseg/dataset.h"
+#include "lseg/fit.h"
 #include "lseg/sha256.h"
 #include "lseg/staged_folder.h"
 
@@ -33,39 +35,66 @@ json Describe(const std::string& path) {
 // One image at the working size, and what it was made from.
 struct Scaled {
   Image photo;
-  std::vector<Image> masks;  // EX HE MA SE
+  std::vector<Image> masks;  // EX HE MA SE; without pixels: not annotated
   json source;
 };
 
-Scaled ReadAndScale(const IdridImage& image, const PrepareOptions& options) {
+// The masks at their own size: of the class map, or one file each; without pixels where there is
+// none. `note` is called with the path of each file.
+std::vector<Image> ReadMasks(const SetImage& image,
+                             const std::function<void(const std::string&)>& note) {
+  if (!image.label.empty()) {
+    note(image.label);
+    return ReadTruth({image.photo, image.label}, {kLesionNames.begin(), kLesionNames.end()});
+  }
+  std::vector<Image> masks;
+  for (const std::string& path : image.masks) {
+    masks.push_back(path.empty() ? Image() : ReadMask(path));
+    if (!path.empty()) note(path);
+  }
+  return masks;
+}
+
+Scaled ReadAndScale(const SetImage& image, const PrepareOptions& options) {
   Scaled scaled;
   const auto note = [&](const std::string& path) {
-    scaled.source["files"][fs::path(path).filename().string()] = Describe(path);
+    // The names of some sets' masks are those of the photographs.
+    const fs::path file(path);
+    const bool taken = scaled.source["files"].contains(file.filename().string());
+    const fs::path name = taken ? file.parent_path().filename() / file.filename() : file.filename();
+    scaled.source["files"][name.string()] = Describe(path);
   };
+  const int width = options.width, height = options.height;
   const Image photo = ReadPhoto(image.photo);
   note(image.photo);
   scaled.source["width"] = photo.width;
   scaled.source["height"] = photo.height;
-  for (const std::string& path : image.masks) {
-    if (path.empty()) {
-      scaled.masks.emplace_back(options.width, options.height, 1);
+  const Fit fit = FitInto(photo.width, photo.height, width, height);
+  if (!fit.Fills(width, height)) {
+    scaled.source["placed"] = {fit.left, fit.top, fit.width, fit.height};
+  }
+  const std::vector<Image> masks = ReadMasks(image, note);
+  for (size_t lesion = 0; lesion < masks.size(); ++lesion) {
+    const Image& mask = masks[lesion];
+    if (mask.pixels.empty()) {
+      scaled.masks.push_back(image.annotated[lesion] ? Image(width, height, 1) : Image());
       continue;
     }
-    const Image mask = ReadMask(path);
     LSEG_CHECK(mask.width == photo.width && mask.height == photo.height,
-               path << ": is " << mask.width << "x" << mask.height << ", its photograph "
-                    << photo.width << "x" << photo.height);
-    note(path);
-    scaled.masks.push_back(ResizeMask(mask, options.width, options.height));
+               (image.label.empty() ? image.masks[lesion] : image.label)
+                   << ": is " << mask.width << "x" << mask.height << ", its photograph "
+                   << photo.width << "x" << photo.height);
+    scaled.masks.push_back(FitMask(mask, width, height));
   }
-  scaled.photo = Resize(photo, options.width, options.height);
+  scaled.photo = FitPhoto(photo, width, height);
   return scaled;
 }
 
 // What one image came to.
 struct Outcome {
-  std::string error;  // empty: it is done
-  std::array<int64_t, 4> lesion_pixels = {};
+  std::string error;                                       // empty: it is done
+  std::array<int64_t, 4> pixels = {}, lesion_pixels = {};  // 0 where it is not annotated
+  std::string line;                                        // of the list
   json manifest;
 };
 
@@ -78,26 +107,39 @@ Outcome Write(const std::string& stem, const Scaled& scaled, const StagedFolder&
   const std::string photo = "images/" + stem + ".png", label = "labels/" + stem + ".png";
   WritePng(staged.Path(photo), scaled.photo);
   note(photo);
-  WriteIndexedPng(staged.Path(label), ComposeClassMap(scaled.masks));
-  note(label);
+  const std::vector<bool> annotated = Annotated(scaled.masks);
+  if (std::find(annotated.begin(), annotated.end(), false) == annotated.end()) {
+    WriteIndexedPng(staged.Path(label), ComposeClassMap(scaled.masks));
+    note(label);
+    outcome.line = photo + " " + label + "\n";
+  } else {
+    outcome.line = photo;
+    outcome.manifest["annotated"] = json::array();
+  }
   for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
     const Image& mask = scaled.masks[lesion];
     const std::string name = "masks/" + stem + "_" + kLesionNames[lesion] + ".png";
+    if (outcome.manifest.contains("annotated")) {
+      outcome.line += "\t" + (annotated[lesion] ? name : "-") + (lesion == 3 ? "\n" : "");
+      if (annotated[lesion]) outcome.manifest["annotated"].push_back(kLesionNames[lesion]);
+    }
+    if (!annotated[lesion]) continue;
     WritePng(staged.Path(name), mask);
     note(name);
+    outcome.pixels[lesion] = static_cast<int64_t>(mask.pixels.size());
     outcome.lesion_pixels[lesion] = std::count(mask.pixels.begin(), mask.pixels.end(), 255);
   }
   return outcome;
 }
 
-std::vector<Outcome> PrepareAll(const std::vector<IdridImage>& images,
-                                const PrepareOptions& options, const StagedFolder& staged,
+std::vector<Outcome> PrepareAll(const std::vector<SetImage>& images, const PrepareOptions& options,
+                                const StagedFolder& staged,
                                 const std::function<void(const std::string&)>& progress) {
   std::vector<Outcome> outcomes(images.size());
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   std::exception_ptr fatal;
-  const auto prepare = [&](const IdridImage& image) -> Outcome {
+  const auto prepare = [&](const SetImage& image) -> Outcome {
     Scaled scaled;
     try {
       scaled = ReadAndScale(image, options);
@@ -149,61 +191,84 @@ std::set<std::string> FilesOfEarlierRun(const fs::path& out) {
   return names;
 }
 
-std::set<std::string> CheckedValidation(const std::vector<IdridImage>& images,
-                                        const PrepareOptions& options) {
-  std::set<std::string> training;
-  for (const IdridImage& image : images) {
-    if (!image.testing) training.insert(image.stem);
+// The part of each image, with what `validation` names.
+std::vector<Part> PartsOf(const std::vector<SetImage>& images,
+                          const std::vector<std::string>& validation) {
+  std::vector<Part> parts;
+  for (const SetImage& image : images) parts.push_back(image.part);
+  for (const std::string& name : validation) {
+    bool found = false;
+    for (size_t i = 0; i < images.size(); ++i) {
+      if (images[i].part != Part::kTrain) continue;
+      if (images[i].stem != name && images[i].patient != name) continue;
+      parts[i] = Part::kVal;
+      found = true;
+    }
+    LSEG_CHECK(found, "the split names '" << name << "', which is no training image of the set");
   }
-  for (const std::string& stem : options.validation) {
-    LSEG_CHECK(training.count(stem) > 0,
-               "the split names '" << stem << "', which is no training image of the set");
+  std::map<std::string, size_t> first;  // image of a patient
+  for (size_t i = 0; i < images.size(); ++i) {
+    if (images[i].patient.empty()) continue;
+    const size_t other = first.emplace(images[i].patient, i).first->second;
+    LSEG_CHECK(parts[other] == parts[i],
+               "the split puts '" << images[other].stem << "' and '" << images[i].stem
+                                  << "', which are of one patient, into two lists: name the "
+                                  << "patient, " << images[i].patient);
   }
-  return {options.validation.begin(), options.validation.end()};
+  return parts;
 }
 
 // A list's text, and what stands about it in the manifest.
 struct List {
   std::string text;
   int images = 0;
-  std::array<int64_t, 4> lesion_pixels = {};
+  std::array<int64_t, 4> pixels = {}, lesion_pixels = {};
+
+  std::optional<double> Prevalence(size_t lesion) const {
+    if (pixels[lesion] == 0) return std::nullopt;
+    return static_cast<double>(lesion_pixels[lesion]) / static_cast<double>(pixels[lesion]);
+  }
 };
 
-json DescribeList(const List& list, int64_t pixels) {
+json DescribeList(const List& list) {
   json about = {
       {"images", list.images}, {"bytes", list.text.size()}, {"sha256", Sha256(list.text)}};
   for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
-    about["prevalence"][kLesionNames[lesion]] =
-        static_cast<double>(list.lesion_pixels[lesion]) / static_cast<double>(list.images * pixels);
+    const std::optional<double> prevalence = list.Prevalence(lesion);
+    about["prevalence"][kLesionNames[lesion]] = prevalence ? json(*prevalence) : json(nullptr);
   }
   return about;
 }
 
 // Sorts what was prepared into lists, and counts.
-std::map<std::string, List> Gather(const std::vector<IdridImage>& images,
+std::map<std::string, List> Gather(const std::vector<SetImage>& images,
                                    const std::vector<Outcome>& outcomes,
-                                   const std::set<std::string>& validation, json& manifest,
+                                   const std::vector<Part>& parts, json& manifest,
                                    PrepareReport& report) {
   std::map<std::string, List> lists;
+  List all;
   for (size_t i = 0; i < images.size(); ++i) {
-    const std::string& stem = images[i].stem;
-    if (!outcomes[i].error.empty()) {
-      report.failed.push_back(outcomes[i].error);
+    const Outcome& outcome = outcomes[i];
+    if (!outcome.error.empty()) {
+      report.failed.push_back(outcome.error);
       continue;
     }
-    const bool val = !images[i].testing && validation.count(stem) > 0;
-    const char* name = images[i].testing ? kTest : val ? kVal : kTrain;
-    ++(images[i].testing ? report.test : val ? report.val : report.train);
+    const Part part = parts[i];
+    const char* name = part == Part::kTest ? kTest : part == Part::kVal ? kVal : kTrain;
+    ++(part == Part::kTest ? report.test : part == Part::kVal ? report.val : report.train);
     List& list = lists[name];
-    list.text += "images/" + stem + ".png labels/" + stem + ".png\n";
+    list.text += outcome.line;
     ++list.images;
-    for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
-      list.lesion_pixels[lesion] += outcomes[i].lesion_pixels[lesion];
-      report.prevalence[lesion] += static_cast<double>(outcomes[i].lesion_pixels[lesion]);
+    for (List* counts : {&list, &all}) {
+      for (size_t lesion = 0; lesion < kLesionNames.size(); ++lesion) {
+        counts->pixels[lesion] += outcome.pixels[lesion];
+        counts->lesion_pixels[lesion] += outcome.lesion_pixels[lesion];
+      }
     }
-    manifest["images"][stem] = outcomes[i].manifest;
-    manifest["images"][stem]["list"] = name;
+    manifest["images"][images[i].stem] = outcome.manifest;
+    manifest["images"][images[i].stem]["list"] = name;
   }
+  for (size_t c = 0; c < kLesionNames.size(); ++c) report.prevalence[c] = all.Prevalence(c);
   return lists;
 }
 
@@ -220,10 +285,10 @@ std::vector<std::string> ReadSplit(const std::string& path) {
   return stems;
 }
 
-PrepareReport Prepare(const std::vector<IdridImage>& images, const PrepareOptions& options,
+PrepareReport Prepare(const std::vector<SetImage>& images, const PrepareOptions& options,
                       const std::function<void(const std::string& stem)>& progress) {
   LSEG_CHECK(options.threads >= 1, "prepare: " << options.threads << " threads: 1 or more");
-  const std::set<std::string> validation = CheckedValidation(images, options);
+  const std::vector<Part> parts = PartsOf(images, options.validation);
   StagedFolder staged(options.out);
   const std::vector<Outcome> outcomes = PrepareAll(images, options, staged, progress);
 
@@ -232,19 +297,14 @@ PrepareReport Prepare(const std::vector<IdridImage>& images, const PrepareOption
                    {"width", options.width},
                    {"height", options.height},
                    {"classes", kLesionNames}};
-  const std::map<std::string, List> lists = Gather(images, outcomes, validation, manifest, report);
+  const std::map<std::string, List> lists = Gather(images, outcomes, parts, manifest, report);
   LSEG_CHECK(!lists.empty(), "none of the " << images.size() << " images could be prepared: "
                                             << report.failed.front());
-  const int64_t pixels = int64_t{options.width} * options.height;
-  for (double& share : report.prevalence) {
-    share /= static_cast<double>((report.train + report.val + report.test) * pixels);
-  }
-
   std::set<std::string> obsolete = FilesOfEarlierRun(options.out);
   std::vector<std::string> last;  // lists when their images are there, then the manifest
   for (const auto& [name, list] : lists) {
     WriteFile(staged.Path(name), list.text);
-    manifest["lists"][name] = DescribeList(list, pixels);
+    manifest["lists"][name] = DescribeList(list);
     obsolete.erase(name);
     last.push_back(name);
   }

@@ -155,6 +155,20 @@ Image ResizedClassMap(const Probabilities& src, int width, int height,
   return map;
 }
 
+void CropProbabilities(Probabilities* probabilities, const Fit& part) {
+  Probabilities& p = *probabilities;
+  float* to = p.values.data();  // never ahead of what is still to be read
+  for (size_t c = 0; c < p.classes.size(); ++c) {
+    for (int y = 0; y < part.height; ++y, to += part.width) {
+      const float* from = p.Map(c) + size_t(part.top + y) * p.width + part.left;
+      std::copy(from, from + part.width, to);
+    }
+  }
+  p.width = part.width;
+  p.height = part.height;
+  p.values.resize(p.classes.size() * p.Plane());
+}
+
 Image ToGray(const Probabilities& probabilities, size_t c) {
   Image gray(probabilities.width, probabilities.height, 1);
   const float* map = probabilities.Map(c);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "lseg/image.h"
+#include "lseg/fit.h"
 
 namespace lseg {
 
@@ -22,6 +22,9 @@ struct Probabilities {
   float* Map(size_t c) { return values.data() + c * Plane(); }
   const float* Map(size_t c) const { return values.data() + c * Plane(); }
 };
+
+// Keeps what lies in `part`, in place.
+void CropProbabilities(Probabilities* probabilities, const Fit& part);
 
 // Bilinear between pixel centres where an axis grows; where it shrinks the same triangle is as wide
 // as the reduction asks for, so that nothing falls between the samples. Edges repeat; the identity

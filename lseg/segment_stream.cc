@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "lseg/fit.h"
 #include "lseg/hand_over.h"
 
 namespace lseg {
@@ -21,6 +22,7 @@ struct Work {
   SegmentReport report;
   Image shown;  // at the size of the maps
   Image input;  // at the net's size; empty where that is `shown`
+  Fit fit;      // of `shown` in `input`
   Probabilities probabilities;
 
   const Image& Input() const { return input.pixels.empty() ? shown : input; }
@@ -51,7 +53,8 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
     work.report.height = photo.height;
     work.shown = std::move(photo.image);
     if (job.native || (work.shown.width == job.width && work.shown.height == job.height)) return;
-    work.input = Resize(work.shown, job.width, job.height);
+    work.fit = FitInto(work.shown.width, work.shown.height, job.width, job.height);
+    work.input = FitPhoto(work.shown, job.width, job.height);
     if (job.output_working) work.shown = std::exchange(work.input, Image());
   });
   return work;
@@ -64,6 +67,8 @@ void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work,
     work.probabilities = segmenter.Run(
         work.Input(), PhotoMemory(job, work.report.width, work.report.height, classes),
         before_answer);
+    const bool framed = !work.input.pixels.empty() && !work.fit.Fills(job.width, job.height);
+    if (framed) CropProbabilities(&work.probabilities, work.fit);
     work.input = Image();
   });
 }

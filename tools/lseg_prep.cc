@@ -5,6 +5,10 @@
 #include "datasets/synth.h"
 #include "lseg/check_dataset.h"
 #include "lseg/dataset.h"
+#include "lseg/ddr.h"
+#include "lseg/eophtha.h"
+#include "lseg/idrid.h"
+#include "lseg/own_folders.h"
 #include "lseg/prepare.h"
 #include "tools/tool.h"
 
@@ -29,21 +33,43 @@ Examples:
 )";
 
 constexpr char kBuildHelp[] =
-    R"(--root is the folder that holds IDRiD's "A. Segmentation"; the training or the testing part may be
-absent. A mask that is missing is empty: the eye has no such lesion.
+    R"(What --from names and where it is looked for below --root (datasets/README.md has the trees):
+  idrid    "A. Segmentation"; the training or the testing part may be absent
+  synth    the same folders, as lseg_prep synth writes them
+  ddr      lesion_segmentation/train, valid and test, as far as they are there
+  eophtha  e_optha_EX, e_optha_MA or both. There is no official split: about a fifth of the patients
+           go to test.txt, those whose name's SHA-256 is a multiple of 5 in its first 8 digits. With
+           --split the patients or images that FILE names go to val.txt, all others to train.txt.
+           HE and SE are not annotated, and the lists say so
+  folders  your own photographs and truth, without --root:
+             --images DIR --masks DIR [--mask-pattern P]   a mask a lesion, 0 and 255
+             --images DIR --labels DIR                     class maps STEM.png: 0, 1 EX, 2 HE, 3 MA,
+                                                           4 SE
+           In the pattern {stem} is the photograph's name, {lesion} EX, HE, MA or SE, and * anything
+           but a slash. A lesion that has no mask at all is taken as not annotated. All images go to
+           train.txt, or to val.txt where --split names them
+A mask that is missing is empty: the eye has no such lesion.
+
+Photographs of another shape than --width x --height are not distorted: they get black borders.
+(Differences below 1 %, as IDRiD's, are stretched.) lseg_infer does the same.
 
 Written below --out:
   images/STEM.png                     photographs
   labels/STEM.png                     class maps: 0 background, 1 EX, 2 HE, 3 MA, 4 SE
   masks/STEM_EX.png, _HE, _MA, _SE    0 or 255, one a lesion (overlaps are kept here)
-  train.txt, test.txt                 lists: images/STEM.png labels/STEM.png
-  val.txt                             with --split: the training images that FILE names
+  train.txt, val.txt, test.txt        lists: images/STEM.png labels/STEM.png. Of images that are not
+                                      annotated for all lesions, which have no class map: the image
+                                      and its masks, with - in the place of the others
   manifest.json                       size and SHA-256 of every file and of its sources
 --out changes at the end and as a whole; files of an earlier run are replaced or removed. An image
 that cannot be read is named and left out, and the exit code is 1.
 
-Example:
+Examples:
   lseg_prep build --from idrid --root IDRiD --out data --split datasets/idrid_val.txt
+  lseg_prep build --from ddr --root DDR-dataset --out ddr --width 1024 --height 1024
+  lseg_prep build --from eophtha --root e_ophtha --out eophtha
+  lseg_prep build --from folders --images photos --masks truth --mask-pattern "{lesion}/{stem}.*"
+                  --split held_out.txt --out data
 )";
 
 std::string BuildHelp() { return kBuildHelp + ("\nJPEGs are decoded by " + JpegDecoder()) + ".\n"; }
@@ -62,7 +88,7 @@ constexpr char kCheckHelp[] =
            labels/ are the truth where they are there. Or, with tabs between, an image and four
            masks, EX HE MA SE, "-" for a lesion that nobody has looked for
   DIR      a folder with train.txt, val.txt or test.txt, as lseg_prep build writes it
-  DIR      IDRiD as published: the folder that holds "A. Segmentation"
+  DIR      IDRiD, DDR or e-ophtha as published: what is --root of lseg_prep build
 Lists of one set belong into one call, so that an image in two of them is found.
 
 Every file is read to its end; the first problem does not stop the rest. Printed at the end: each
@@ -88,30 +114,78 @@ Examples:
   lseg_prep check IDRiD
 )";
 
-int Build(int argc, char** argv) {
+cxxopts::Options BuildFlags() {
   cxxopts::Options options("lseg_prep build", "Prepares a dataset for training and evaluation.");
-  options.add_options()("from", "layout of the dataset: idrid or synth (the same folders)",
-                        cxxopts::value<std::string>()->default_value("idrid"), "KIND")(
-      "root", "folder of the dataset", cxxopts::value<std::string>(), "DIR")(
-      "out", "folder to write", cxxopts::value<std::string>(), "DIR")(
-      "width", "working width in pixels", cxxopts::value<std::string>()->default_value("1440"),
-      "W")("height", "working height in pixels",
-           cxxopts::value<std::string>()->default_value("960"),
-           "H")("split", "file of stems, one a line, that go from train.txt to val.txt",
-                cxxopts::value<std::string>(),
-                "FILE")("threads", "images at once (default: the processors that may be used)",
-                        cxxopts::value<std::string>(), "N");
+  auto add = options.add_options();
+  const auto text = [] { return cxxopts::value<std::string>(); };
+  add("from", "layout of the dataset: idrid, synth, ddr, eophtha or folders",
+      text()->default_value("idrid"), "KIND");
+  add("root", "folder of the dataset", text(), "DIR");
+  add("images", "folders: photographs", text(), "DIR");
+  add("masks", "folders: a mask a lesion", text(), "DIR");
+  add("mask-pattern", "folders: a mask's path ({stem}_{lesion}.*)", text(), "P");
+  add("labels", "folders: class maps instead of masks", text(), "DIR");
+  add("out", "folder to write", text(), "DIR");
+  add("width", "working width in pixels", text()->default_value("1440"), "W");
+  add("height", "working height in pixels", text()->default_value("960"), "H");
+  add("split", "file of stems, one a line, that go from train.txt to val.txt", text(), "FILE");
+  add("threads", "images at once (default: the processors that may be used)", text(), "N");
+  return options;
+}
+
+// --from folders.
+std::vector<SetImage> FindFolders(const cxxopts::ParseResult& flags) {
+  if (flags.count("root")) throw UsageError("--root: folders are named by --images and --masks");
+  if (flags.count("masks") == flags.count("labels")) {
+    throw UsageError("--from folders: give one of --masks and --labels");
+  }
+  if (flags.count("mask-pattern") && !flags.count("masks")) {
+    throw UsageError("--mask-pattern needs --masks");
+  }
+  OwnFolders folders;
+  folders.images = RequiredFlag(flags, "images");
+  folders.masks = flags.count("masks") ? RequiredFlag(flags, "masks") : "";
+  folders.labels = flags.count("labels") ? RequiredFlag(flags, "labels") : "";
+  if (flags.count("mask-pattern")) folders.mask_pattern = RequiredFlag(flags, "mask-pattern");
+  std::vector<std::string> unmatched;
+  std::vector<SetImage> images = FindOwn(folders, &unmatched);
+  if (!unmatched.empty()) {
+    Say(folders.masks + ": " + std::to_string(unmatched.size()) +
+        " image files do not match the pattern, such as " + unmatched.front() + ": not read");
+  }
+  return images;
+}
+
+std::vector<SetImage> FindSet(const cxxopts::ParseResult& flags) {
+  const std::string from = RequiredFlag(flags, "from");
+  if (from == "folders") return FindFolders(flags);
+  for (const char* name : {"images", "masks", "mask-pattern", "labels"}) {
+    if (flags.count(name)) throw UsageError("--" + std::string(name) + " is for --from folders");
+  }
+  if (from == "idrid" || from == "synth") return FindIdrid(RequiredFlag(flags, "root"));
+  if (from == "ddr") {
+    if (flags.count("split")) throw UsageError("--split: DDR has a validation part of its own");
+    return FindDdr(RequiredFlag(flags, "root"));
+  }
+  if (from != "eophtha") {
+    throw UsageError("--from '" + from + "': idrid, synth, ddr, eophtha and folders are known");
+  }
+  std::vector<SetImage> images = FindEophtha(RequiredFlag(flags, "root"));
+  for (SetImage& image : images) {
+    if (flags.count("split")) image.part = Part::kTrain;
+  }
+  return images;
+}
+
+int Build(int argc, char** argv) {
+  cxxopts::Options options = BuildFlags();
   const auto flags = ParseFlags(options, argc, argv, BuildHelp());
   if (!flags) return kExitOk;
-  const std::string from = RequiredFlag(*flags, "from");
-  if (from != "idrid" && from != "synth") {
-    throw UsageError("--from '" + from + "': idrid and synth are known");
-  }
   PrepareOptions prepare;
   prepare.width = static_cast<int>(IntegerFlag(*flags, "width", 16, 20000));
   prepare.height = static_cast<int>(IntegerFlag(*flags, "height", 16, 20000));
   prepare.out = RequiredFlag(*flags, "out");
-  const std::vector<IdridImage> images = FindIdrid(RequiredFlag(*flags, "root"));
+  const std::vector<SetImage> images = FindSet(*flags);
   if (flags->count("split")) prepare.validation = ReadSplit(RequiredFlag(*flags, "split"));
   prepare.threads = ThreadsFlag(*flags);
   size_t done = 0;
@@ -120,10 +194,13 @@ int Build(int argc, char** argv) {
     Say(stem + " (" + std::to_string(done) + " of " + std::to_string(images.size()) + ")");
   });
   for (const std::string& line : report.failed) Complain(line + "; this image is left out");
-  char shares[100];
-  std::snprintf(shares, sizeof(shares), "EX %.3f HE %.3f MA %.3f SE %.3f",
-                100 * report.prevalence[0], 100 * report.prevalence[1], 100 * report.prevalence[2],
-                100 * report.prevalence[3]);
+  std::string shares;
+  for (size_t c = 0; c < kLesionNames.size(); ++c) {
+    char share[32] = " not annotated";
+    if (const auto& of = report.prevalence[c])
+      std::snprintf(share, sizeof(share), " %.3f", 100 * *of);
+    shares += std::string(c ? ", " : "") + kLesionNames[c] + share;
+  }
   Say(prepare.out + ": " + std::to_string(report.train) + " for training, " +
       std::to_string(report.val) + " for validation, " + std::to_string(report.test) +
       " for testing; lesions cover, in per cent of all pixels: " + shares);

@@ -46,7 +46,7 @@ TEST(FindIdrid, TrainingThenTestingWithMasksByLesion) {
   const TempFolder root;
   MakeTrainingPart(root);
   MakeTestingPart(root);
-  const std::vector<IdridImage> images = FindIdrid(root.Path(""));
+  const std::vector<SetImage> images = FindIdrid(root.Path(""));
   ASSERT_EQ(images.size(), 3u);
   EXPECT_EQ(images[0].stem, "IDRiD_01");
   EXPECT_EQ(images[0].photo, root.Path(kTrainPhotos + std::string("IDRiD_01.jpg")));
@@ -54,10 +54,10 @@ TEST(FindIdrid, TrainingThenTestingWithMasksByLesion) {
   EXPECT_THAT(images[0].masks[1], HasSubstr("2. Haemorrhages/IDRiD_01_HE.tif"));
   EXPECT_THAT(images[0].masks[2], HasSubstr("1. Microaneurysms/IDRiD_01_MA.tif"));
   EXPECT_EQ(images[0].masks[3], "");
-  EXPECT_FALSE(images[0].testing);
+  EXPECT_EQ(images[0].part, Part::kTrain);
   EXPECT_THAT(images[1].masks[3], HasSubstr("IDRiD_02_SE.tif"));
   EXPECT_EQ(images[2].stem, "IDRiD_55");
-  EXPECT_TRUE(images[2].testing);
+  EXPECT_EQ(images[2].part, Part::kTest);
   EXPECT_EQ(images[2].masks[0], "");
 }
 
@@ -67,7 +67,7 @@ TEST(FindIdrid, TakesOnePartAloneAndTheInnerFolder) {
   EXPECT_EQ(FindIdrid(training.Path(kTop)).size(), 2u);
   MakeTestingPart(testing);
   ASSERT_EQ(FindIdrid(testing.Path("")).size(), 1u);
-  EXPECT_TRUE(FindIdrid(testing.Path(""))[0].testing);
+  EXPECT_EQ(FindIdrid(testing.Path(""))[0].part, Part::kTest);
 }
 
 TEST(FindIdrid, IgnoresWhatSystemsLeaveBeside) {

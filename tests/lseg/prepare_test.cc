@@ -10,6 +10,7 @@
 
 #include "framework/file.h"
 #include "lseg/dataset.h"
+#include "lseg/idrid.h"
 #include "lseg/sha256.h"
 #include "tests/lseg/image_files.h"
 
@@ -77,7 +78,7 @@ class PrepareTest : public testing::Test {
   }
 
   std::string folder_;
-  std::vector<IdridImage> images_;
+  std::vector<SetImage> images_;
   PrepareOptions options_;
 };
 
@@ -89,8 +90,8 @@ TEST_F(PrepareTest, WritesImagesTruthAndLists) {
   EXPECT_EQ(report.test, 1);
   EXPECT_TRUE(report.failed.empty());
   // A lesion of 8x8 becomes 4x4 of 24x16; HE is in two of three images.
-  EXPECT_DOUBLE_EQ(report.prevalence[0], 16.0 / (24 * 16));
-  EXPECT_DOUBLE_EQ(report.prevalence[1], 16.0 / (24 * 16) * 2 / 3);
+  EXPECT_DOUBLE_EQ(report.prevalence[0].value(), 16.0 / (24 * 16));
+  EXPECT_DOUBLE_EQ(report.prevalence[1].value(), 16.0 / (24 * 16) * 2 / 3);
   EXPECT_EQ(ReadFile(Out("train.txt")), "images/IDRiD_01.png labels/IDRiD_01.png\n");
   EXPECT_EQ(ReadFile(Out("val.txt")), "images/IDRiD_02.png labels/IDRiD_02.png\n");
   EXPECT_EQ(ReadFile(Out("test.txt")), "images/IDRiD_03.png labels/IDRiD_03.png\n");
@@ -190,7 +191,7 @@ TEST_F(PrepareTest, AFailureLeavesTheEarlierRunAsItWas) {
   options_.validation.clear();
   EXPECT_THROW(Prepare(images_, options_, [](const std::string&) { throw Error("no space"); }),
                Error);
-  for (const IdridImage& image : images_) WriteFile(image.photo, "no image");
+  for (const SetImage& image : images_) WriteFile(image.photo, "no image");
   EXPECT_THAT([&] { Run(); }, ThrowsMessage<Error>(HasSubstr("none of the 3 images")));
   EXPECT_EQ(ReadFile(Out("manifest.json")), manifest);
   EXPECT_EQ(Files(), files);

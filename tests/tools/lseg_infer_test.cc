@@ -52,6 +52,29 @@ Image HalfExudate(int width, int height) {
   return photo;
 }
 
+TEST_F(LsegInferTest, APhotographOfAnotherShapeIsNotDistorted) {
+  Image photo(32, 12, 3);  // 8x3 in the model's 8x6, with a black row above and two below
+  for (int y = 0; y < 4; ++y) {
+    for (int x = 0; x < 32; ++x) photo.Row(y)[3 * x] = 200;
+  }
+  WritePng(Path("in/wide.png"), photo);
+  ASSERT_EQ(Infer({"--output-size", "working"}).code, 0);
+  EXPECT_EQ(ReadClassMap(Path("out/wide.label.png")).pixels,
+            std::vector<uint8_t>({0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
+                                  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+  // Brought back to its own size, the borders are gone: a third of the rows, less what the steps of
+  // four rows blur.
+  ASSERT_EQ(Infer({"--prob", "npy"}).code, 0);
+  const Image map = ReadClassMap(Path("out/wide.label.png"));
+  ASSERT_EQ(map.height, 12);
+  for (int y = 0; y < 12; ++y) {
+    if (y == 3 || y == 4) continue;
+    for (int x = 0; x < 32; ++x) EXPECT_EQ(map.Row(y)[x], y < 3 ? 1 : 0) << x << "," << y;
+  }
+  EXPECT_EQ(ReadNpy(Path("out/wide.prob.npy")).shape, (std::vector<int64_t>{4, 12, 32}));
+}
+
 TEST_F(LsegInferTest, AFolderWithADamagedAndAForeignFile) {
   WritePng(Path("in/a.png"), HalfExudate(8, 6));
   WritePng(Path("in/b.png"), HalfExudate(16, 12));

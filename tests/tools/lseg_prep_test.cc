@@ -122,7 +122,7 @@ TEST_F(LsegPrep, WrongCommandLinesAreCodeTwo) {
       {{"biuld"}, "unknown command 'biuld'"},
       {{"build", "--out", out}, "--root is missing"},
       {{"build", "--root", root}, "--out is missing"},
-      {{"build", "--root", root, "--out", out, "--from", "ddr"}, "--from 'ddr'"},
+      {{"build", "--root", root, "--out", out, "--from", "drd"}, "--from 'drd'"},
       {{"build", "--root", root, "--out", out, "--width", "wide"}, "--width 'wide'"},
       {{"check"}, "a folder or list to check is missing"},
       {{"check", root, "--sheet", "sheet.jpg"}, "--sheet 'sheet.jpg'"},
