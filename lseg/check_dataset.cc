@@ -72,8 +72,8 @@ std::string Canonical(const std::string& path) {
 
 class Doctor {
  public:
-  explicit Doctor(const std::function<void(const Finding&)>& on_finding)
-      : on_finding_(on_finding) {}
+  Doctor(int64_t max_pixels, const std::function<void(const Finding&)>& on_finding)
+      : max_pixels_(max_pixels), on_finding_(on_finding) {}
 
   void AddInput(const std::string& path) {
     std::error_code ignored;
@@ -251,7 +251,8 @@ class Doctor {
   }
 
   std::optional<Image> ReadPhotoOnce(const std::string& path, const std::string& hint) {
-    std::optional<Image> photo = Readable([&] { return std::optional(ReadPhoto(path)); }, hint);
+    std::optional<Image> photo =
+        Readable([&] { return std::optional(ReadPhoto(path, max_pixels_)); }, hint);
     if (!photo) return photo;
     const std::string sum =
         Size(*photo) + " " +
@@ -282,7 +283,7 @@ class Doctor {
     any_masks_ |= has_masks;
     if (!item.label.empty()) {
       const std::optional<Image> map =
-          Readable([&] { return CheckClassMap(item.label, fault); }, hint);
+          Readable([&] { return CheckClassMap(item.label, max_pixels_, fault); }, hint);
       if (map) fits(*map, item.label);
       if (map && !has_masks) {
         masks = SplitMap(*map);
@@ -300,8 +301,9 @@ class Doctor {
         if (photo) masks.emplace_back(photo->width, photo->height, 1);
         continue;
       }
-      std::optional<Image> mask =
-          Readable([&] { return CheckMask(item.masks[c], split.published, fault, note); }, hint);
+      std::optional<Image> mask = Readable(
+          [&] { return CheckMask(item.masks[c], max_pixels_, split.published, fault, note); },
+          hint);
       if (!mask) continue;
       fits(*mask, item.masks[c]);
       CheckShare(*mask, c, item.masks[c]);
@@ -368,6 +370,7 @@ class Doctor {
     }
   }
 
+  const int64_t max_pixels_;
   const std::function<void(const Finding&)>& on_finding_;
   std::vector<Split> splits_;
   CheckReport report_;
@@ -383,9 +386,9 @@ class Doctor {
 
 }  // namespace
 
-CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet,
+CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet, int64_t max_pixels,
                          const std::function<void(const Finding&)>& on_finding) {
-  Doctor doctor(on_finding);
+  Doctor doctor(max_pixels, on_finding);
   for (const std::string& input : inputs) doctor.AddInput(input);
   return doctor.Check(sheet);
 }

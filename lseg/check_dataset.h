@@ -51,7 +51,7 @@ struct CheckReport {
 // IDRiD, DDR and e-ophtha as published (lseg/idrid.h, ddr.h, eophtha.h). Each list or part is a
 // split. What is wrong with an input is a finding, too: nothing is thrown. on_finding is called as
 // they are found. One image with its truth is in memory at a time, up to 12 bytes a pixel.
-CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet,
+CheckReport CheckDataset(const std::vector<std::string>& inputs, bool sheet, int64_t max_pixels,
                          const std::function<void(const Finding&)>& on_finding);
 
 }  // namespace lseg

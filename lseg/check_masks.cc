@@ -74,9 +74,9 @@ std::string MaskProblem(const Samples& samples) {
 
 }  // namespace
 
-std::optional<Image> CheckMask(const std::string& path, bool colours_pass,
+std::optional<Image> CheckMask(const std::string& path, int64_t max_pixels, bool colours_pass,
                                const OnProblem& on_problem, const OnProblem& on_note) {
-  const Samples samples = ReadMaskSamples(path);
+  const Samples samples = ReadMaskSamples(path, max_pixels);
   const bool colours = samples.kind == Samples::Kind::kColour;
   if (colours && colours_pass && IsTwoColoured(samples)) {
     on_note(path + ": is in colour; what is not black is the lesion");
@@ -98,8 +98,9 @@ std::optional<Image> CheckMask(const std::string& path, bool colours_pass,
   return mask;
 }
 
-std::optional<Image> CheckClassMap(const std::string& path, const OnProblem& on_problem) {
-  Image map = ReadClassMap(path);
+std::optional<Image> CheckClassMap(const std::string& path, int64_t max_pixels,
+                                   const OnProblem& on_problem) {
+  Image map = ReadClassMap(path, max_pixels);
   const Values strange = ValuesFrom(map, kClasses + 1);
   if (strange.values.empty()) return map;
   std::ostringstream text;

@@ -128,8 +128,8 @@ void CheckSameSize(const std::string& path, const Image& mask, const Image& firs
                   << " is " << first.width << "x" << first.height);
 }
 
-std::vector<Image> ReadListedMasks(const ListEntry& entry,
-                                   const std::vector<std::string>& classes) {
+std::vector<Image> ReadListedMasks(const ListEntry& entry, const std::vector<std::string>& classes,
+                                   int64_t max_pixels) {
   LSEG_CHECK(entry.masks.size() == classes.size(),
              entry.image << ": its line has " << entry.masks.size() << " masks, the classes are "
                          << classes.size() << ": give one for each, or - where there is none");
@@ -137,7 +137,7 @@ std::vector<Image> ReadListedMasks(const ListEntry& entry,
   size_t first = classes.size();
   for (size_t c = 0; c < classes.size(); ++c) {
     const std::string& path = entry.masks[c];
-    masks.push_back(path.empty() ? Image() : ReadMask(path));
+    masks.push_back(path.empty() ? Image() : ReadMask(path, max_pixels));
     if (path.empty()) continue;
     first = std::min(first, c);
     CheckSameSize(path, masks[c], masks[first], classes[first]);
@@ -147,8 +147,8 @@ std::vector<Image> ReadListedMasks(const ListEntry& entry,
   return masks;
 }
 
-std::vector<Image> SplitClassMap(const std::string& path, size_t classes) {
-  const Image map = ReadClassMap(path);
+std::vector<Image> SplitClassMap(const std::string& path, size_t classes, int64_t max_pixels) {
+  const Image map = ReadClassMap(path, max_pixels);
   std::vector<Image> masks(classes, Image(map.width, map.height, 1));
   for (size_t i = 0; i < map.pixels.size(); ++i) {
     const uint8_t value = map.pixels[i];
@@ -190,20 +190,21 @@ std::vector<std::string> ReadImageList(const std::string& path) {
   return images;
 }
 
-std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes) {
-  if (!entry.masks.empty()) return ReadListedMasks(entry, classes);
+std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes,
+                             int64_t max_pixels) {
+  if (!entry.masks.empty()) return ReadListedMasks(entry, classes, max_pixels);
   std::string present, missing;
   for (const std::string& name : classes) {
     const std::string path = MaskPath(entry.label, name);
     (fs::exists(path) ? present : missing) = path;
   }
-  if (present.empty()) return SplitClassMap(entry.label, classes.size());
+  if (present.empty()) return SplitClassMap(entry.label, classes.size(), max_pixels);
   LSEG_CHECK(missing.empty(), missing << ": is missing, while " << present
                                       << " is there: give a mask for every class, or none");
   std::vector<Image> masks;
   for (const std::string& name : classes) {
     const std::string path = MaskPath(entry.label, name);
-    masks.push_back(ReadMask(path));
+    masks.push_back(ReadMask(path, max_pixels));
     CheckSameSize(path, masks.back(), masks[0], classes[0]);
   }
   return masks;

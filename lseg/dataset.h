@@ -60,7 +60,8 @@ std::string MaskPath(const std::string& label, const std::string& name);
 // the label, or else from the class map. Of a class that the image is not annotated for, an Image
 // without pixels; one has pixels at the least. Throws Error where only some of the masks are there,
 // where sizes differ, and where the class map has a class beyond the last.
-std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes);
+std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes,
+                             int64_t max_pixels = kMaxPixels);
 
 // Of a truth: the first mask with pixels, which has the size of all; which classes have them.
 const Image& AnyMask(const std::vector<Image>& masks);

@@ -111,10 +111,10 @@ Probabilities ReadNpyMaps(const std::string& path, const std::vector<std::string
 }
 
 Probabilities ReadGrayMaps(const std::vector<std::string>& paths,
-                           const std::vector<std::string>& lesions) {
+                           const std::vector<std::string>& lesions, int64_t max_pixels) {
   Probabilities maps;
   for (size_t c = 0; c < paths.size(); ++c) {
-    const Image image = ReadPhoto(paths[c]);  // as RGB
+    const Image image = ReadPhoto(paths[c], max_pixels);  // as RGB
     if (c == 0) maps = Probabilities(image.width, image.height, lesions);
     LSEG_CHECK(image.width == maps.width && image.height == maps.height,
                paths[c] << ": is " << SizeText(image.width, image.height) << ", and " << paths[0]
@@ -149,12 +149,12 @@ std::vector<uint8_t> PlanesAt(const std::vector<Image>& masks, int width, int he
 
 // A class map as probabilities of 0 and 1, so that it is counted like them.
 Probabilities ReadLabelMaps(const std::string& path, const std::vector<std::string>& lesions,
-                            const Image& truth, bool size_of_truth) {
-  Image classes = ReadClassMap(path);
+                            const Image& truth, const EvaluationOptions& options) {
+  Image classes = ReadClassMap(path, options.max_pixels);
   const uint8_t largest = *std::max_element(classes.pixels.begin(), classes.pixels.end());
   LSEG_CHECK(largest <= lesions.size(),
              path << ": has the class " << int{largest} << " of " << lesions.size() << " lesions");
-  if (size_of_truth) classes = ResizeNearest(classes, truth.width, truth.height);
+  if (options.size_of_truth) classes = ResizeNearest(classes, truth.width, truth.height);
   Probabilities maps(classes.width, classes.height, lesions);
   for (size_t i = 0; i < classes.pixels.size(); ++i) {
     if (classes.pixels[i] > 0) maps.Map(classes.pixels[i] - 1)[i] = 1.0f;
@@ -170,19 +170,19 @@ struct Sample {
 
 Sample Load(const EvaluationOptions& options, const Item& item) {
   const std::vector<std::string>& lesions = options.scores.lesions;
-  const std::vector<Image> masks = ReadTruth(item.files, lesions);
+  const std::vector<Image> masks = ReadTruth(item.files, lesions, options.max_pixels);
   const Image& truth = AnyMask(masks);  // for its size
   const std::vector<std::string>& paths = item.prediction.paths;
   Sample sample;
   switch (item.prediction.kind) {
     case PredictionKind::kClassMap:
-      sample.maps = ReadLabelMaps(paths[0], lesions, truth, options.size_of_truth);
+      sample.maps = ReadLabelMaps(paths[0], lesions, truth, options);
       break;
     case PredictionKind::kNpy:
       sample.maps = ReadNpyMaps(paths[0], lesions);
       break;
     default:
-      sample.maps = ReadGrayMaps(paths, lesions);
+      sample.maps = ReadGrayMaps(paths, lesions, options.max_pixels);
   }
   const Probabilities& maps = sample.maps;
   LSEG_CHECK(maps.width == maps.height || maps.width != truth.height || maps.height != truth.width,
@@ -235,8 +235,9 @@ void ScoreColours(const std::vector<Item>& items, Evaluation* evaluation) {
   ColourBaseline baseline(lesions.size());
   std::set<std::pair<int64_t, std::string>> sizes;
   for (const Item& item : items) {
-    const Image photo = ReadPhoto(item.files.image);
-    const std::vector<Image> masks = ReadTruth(item.files, lesions);
+    const int64_t max_pixels = evaluation->options.max_pixels;
+    const Image photo = ReadPhoto(item.files.image, max_pixels);
+    const std::vector<Image> masks = ReadTruth(item.files, lesions, max_pixels);
     baseline.Add(photo, PlanesAt(masks, photo.width, photo.height).data(), Annotated(masks));
     sizes.insert({int64_t{photo.width} * photo.height, SizeText(photo.width, photo.height)});
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lseg/colour_baseline.h"
+#include "lseg/image.h"
 #include "lseg/metrics.h"
 
 namespace lseg {
@@ -28,6 +29,7 @@ struct EvaluationOptions {
   // neighbours; otherwise at the prediction's size, for which the truth is resized by area.
   bool size_of_truth = false;
   bool colour_baseline = false;
+  int64_t max_pixels = kMaxPixels;  // of any image
 };
 
 enum class PredictionKind { kNone, kNpy, kGrayPng, kNpyAndGrayPng, kClassMap };

@@ -31,8 +31,10 @@ struct Image {
   }
 };
 
-// Larger images are refused before memory is taken for them.
+// Larger images are refused before memory is taken for them. The programs have --max-pixels in this
+// one's place, up to what the decoders can count.
 inline constexpr int64_t kMaxPixels = 200'000'000;
+inline constexpr int64_t kMostPixels = 500'000'000;
 
 // Reads a photograph as RGB: JPEG, PNG, BMP, TIFF (the first page), told apart by their content.
 // Gray becomes three equal channels; 16-bit samples are rounded to 8; alpha is dropped where it is

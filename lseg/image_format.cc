@@ -29,6 +29,8 @@ const Magic kForeign[] = {
     {0, "IIU\0"sv, kRaw},  // Panasonic
     {4, "ftypcrx "sv, kRaw},
     {4, "ftyphei"sv, "HEIC"},
+    {4, "ftyphev"sv, "HEIC"},
+    {4, "ftypmsf1"sv, "HEIC"},
     {4, "ftypmif1"sv, "HEIC"},
     {4, "ftypavif"sv, "AVIF"},
     {8, "WEBP"sv, "WebP"},
@@ -37,15 +39,47 @@ const Magic kForeign[] = {
     {0, "\xff\x4f\xff\x51"sv, "JPEG 2000"},
     {0, "%PDF"sv, "PDF"},
     {0, "8BPS"sv, "Photoshop"},
+    {0, "\x1f\x8b"sv, "gzip archive"},
+    {0, "\0\0\0\x0CJXL \r\n"sv, "JPEG XL"},
+    {0, "\xff\x0a"sv, "JPEG XL"},
     {0, "PK\x03\x04"sv, "ZIP archive"},
     {0, "\x93NUMPY"sv, "NumPy"},
 };
-constexpr std::string_view kRawExtensions[] = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf",
-                                               ".iiq", ".kdc", ".mos", ".mrw", ".nef", ".nrw",
-                                               ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"};
+constexpr std::string_view kRawExtensions[] = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw",
+    ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"};
 
 bool HasAt(std::string_view bytes, size_t at, std::string_view magic) {
   return bytes.size() >= at + magic.size() && bytes.substr(at, magic.size()) == magic;
+}
+
+// "a DICOM file", "an HTML page".
+std::string WithArticle(std::string_view name) {
+  const bool vowel = name == "HTML page" || name == "SVG" || name == "AVIF";  // as it is spoken
+  const bool whole = name.ends_with("page") || name.ends_with("archive");
+  return (vowel ? "an " : "a ") + std::string(name) + (whole ? "" : " file");
+}
+
+// What to do with a file that is not read.
+std::string AdviceFor(std::string_view foreign) {
+  if (foreign == "ZIP archive" || foreign == "gzip archive") return "unpack it";
+  if (foreign == "NumPy") return "it holds an array; save its values as PNG";
+  if (foreign == "PDF" || foreign == "SVG") return "draw it as PNG at the size that you want";
+  if (foreign == "HTML page") return "the download failed; fetch the image itself";
+  return "export it as PNG or TIFF";
+}
+
+// Text formats have no magic number: what comes first that is no blank.
+const char* NameOfText(std::string_view bytes) {
+  if (bytes.starts_with("\xef\xbb\xbf")) bytes.remove_prefix(3);  // byte order mark
+  bytes.remove_prefix(std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size()));
+  std::string start(bytes.substr(0, 512));
+  std::transform(start.begin(), start.end(), start.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (start.starts_with("<!doctype html") || start.starts_with("<html")) return "HTML page";
+  const bool xml = start.starts_with("<?xml") || start.starts_with("<!");
+  if (start.starts_with("<svg") || (xml && start.find("<svg") != std::string::npos)) return "SVG";
+  return nullptr;
 }
 
 // What a file of this extension is, where its content does not tell; null: nothing special.
@@ -71,11 +105,15 @@ ImageFormat SniffImageFormat(const std::string& path, std::string_view bytes) {
     if (HasAt(bytes, 0, "\xff\xd8\xff"sv)) return ImageFormat::kJpeg;
     if (HasAt(bytes, 0, "\x89PNG\r\n\x1a\n"sv)) return ImageFormat::kPng;
     if (HasAt(bytes, 0, "BM"sv)) return ImageFormat::kBmp;
+    foreign = NameOfText(bytes);
+  }
+  if (!foreign) {
     // From here on the name counts: RAW files of some cameras are TIFFs that show a thumbnail, and
     // old DICOM files begin without a mark.
     foreign = NameOfExtension(path);
   }
-  LSEG_CHECK(!foreign, "is a " << foreign << " file, which is not read: export it as PNG or TIFF");
+  LSEG_CHECK(!foreign,
+             "is " << WithArticle(foreign) << ", which is not read: " << AdviceFor(foreign));
   for (std::string_view magic : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {
     if (HasAt(bytes, 0, magic)) return ImageFormat::kTiff;
   }
@@ -86,7 +124,7 @@ void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels) {
   LSEG_CHECK(width > 0 && height > 0, "is damaged: its size is " << width << "x" << height);
   LSEG_CHECK(height <= max_pixels / width, "is " << width << "x" << height
                                                  << " pixels large: more than the limit of "
-                                                 << max_pixels << " pixels");
+                                                 << max_pixels << " pixels (--max-pixels)");
 }
 
 }  // namespace lseg

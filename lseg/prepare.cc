@@ -41,15 +41,16 @@ struct Scaled {
 
 // The masks at their own size: of the class map, or one file each; without pixels where there is
 // none. `note` is called with the path of each file.
-std::vector<Image> ReadMasks(const SetImage& image,
+std::vector<Image> ReadMasks(const SetImage& image, int64_t max_pixels,
                              const std::function<void(const std::string&)>& note) {
   if (!image.label.empty()) {
     note(image.label);
-    return ReadTruth({image.photo, image.label}, {kLesionNames.begin(), kLesionNames.end()});
+    return ReadTruth({image.photo, image.label}, {kLesionNames.begin(), kLesionNames.end()},
+                     max_pixels);
   }
   std::vector<Image> masks;
   for (const std::string& path : image.masks) {
-    masks.push_back(path.empty() ? Image() : ReadMask(path));
+    masks.push_back(path.empty() ? Image() : ReadMask(path, max_pixels));
     if (!path.empty()) note(path);
   }
   return masks;
@@ -65,7 +66,7 @@ Scaled ReadAndScale(const SetImage& image, const PrepareOptions& options) {
     scaled.source["files"][name.string()] = Describe(path);
   };
   const int width = options.width, height = options.height;
-  const Image photo = ReadPhoto(image.photo);
+  const Image photo = ReadPhoto(image.photo, options.max_pixels);
   note(image.photo);
   scaled.source["width"] = photo.width;
   scaled.source["height"] = photo.height;
@@ -73,7 +74,7 @@ Scaled ReadAndScale(const SetImage& image, const PrepareOptions& options) {
   if (!fit.Fills(width, height)) {
     scaled.source["placed"] = {fit.left, fit.top, fit.width, fit.height};
   }
-  const std::vector<Image> masks = ReadMasks(image, note);
+  const std::vector<Image> masks = ReadMasks(image, options.max_pixels, note);
   for (size_t lesion = 0; lesion < masks.size(); ++lesion) {
     const Image& mask = masks[lesion];
     if (mask.pixels.empty()) {

@@ -28,7 +28,8 @@ struct PrepareOptions {
   int width = 1440, height = 960;
   // Stems of the training part, or patients with all their images, that go to val.txt.
   std::vector<std::string> validation;
-  int threads = 2;  // each needs about 15 bytes a source pixel
+  int64_t max_pixels = kMaxPixels;  // larger images are refused
+  int threads = 2;                  // each needs about 15 bytes a source pixel
 };
 
 struct PrepareReport {

@@ -48,7 +48,7 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
   work.report.index = index;
   Try(work, [&] {
     ReducedPhoto photo = ReadPhotoReduced(photos[index].path, job.reduce_jpegs ? job.width : kWhole,
-                                          job.reduce_jpegs ? job.height : kWhole);
+                                          job.reduce_jpegs ? job.height : kWhole, job.max_pixels);
     work.report.width = photo.width;
     work.report.height = photo.height;
     work.shown = std::move(photo.image);

@@ -15,13 +15,14 @@
 namespace lseg {
 
 struct SegmentJob {
-  std::string out;              // folder of the maps, which is there
-  bool native = false;          // the net sees photographs at their own size,
-  int width = 0, height = 0;    // else fitted into this (lseg/fit.h)
-  bool output_working = false;  // maps at the net's size, black beside and all, else at the
-                                // photograph's own
-  bool reduce_jpegs = false;    // ReadPhotoReduced; with output_working and not native only
-  bool overlap = true;          // false: step by step on the calling thread, one photograph held
+  std::string out;                  // folder of the maps, which is there
+  bool native = false;              // the net sees photographs at their own size,
+  int width = 0, height = 0;        // else fitted into this (lseg/fit.h)
+  bool output_working = false;      // maps at the net's size, black beside and all, else at the
+                                    // photograph's own
+  bool reduce_jpegs = false;        // ReadPhotoReduced; with output_working and not native only
+  int64_t max_pixels = kMaxPixels;  // larger photographs are refused
+  bool overlap = true;  // false: step by step on the calling thread, one photograph held
   SegmentOutputs outputs;
 };
 

@@ -82,6 +82,9 @@ void PlanData(const TrainOptions& options, TrainPlan* plan, std::vector<std::str
     if (options.crop) std::tie(plan->crop_width, plan->crop_height) = *options.crop;
     return;
   }
+  LSEG_CHECK(!options.max_pixels, plan->net_name << ": --max-pixels has no effect: the net's data "
+                                                    "layer reads images of up to "
+                                                 << kMaxPixels << " pixels");
   LSEG_CHECK(!options.crop, plan->net_name << ": --crop has no effect: the net's data layer says "
                                               "what it gives (transform_param crop_size)");
   for (int i = 0; i < net.layer_count() && options.data; ++i) {
@@ -164,6 +167,7 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   plan.precision = options.precision.value_or(plan.precision);
   plan.engine = options.engine.value_or(plan.engine);
   plan.tune = options.tune.value_or(false);
+  plan.max_pixels = options.max_pixels.value_or(kMaxPixels);
   return plan;
 }
 
@@ -206,6 +210,7 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   same_text("solver", options.solver, plan->solver_text);
   LSEG_CHECK(!options.tune || *options.tune == plan->tune,
              "--tune contradicts the training to resume: its engines are chosen already");
+  plan->max_pixels = options.max_pixels.value_or(kMaxPixels);
   if (options.threads && *options.threads != plan->threads) {
     notes->push_back("--threads " + std::to_string(*options.threads) + " replaces " +
                      std::to_string(plan->threads) +

@@ -12,6 +12,7 @@
 #include "framework/definition.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/context.h"
+#include "lseg/image.h"
 
 namespace lseg {
 
@@ -31,6 +32,7 @@ struct TrainOptions {
   std::optional<std::string> precision;  // of ParsePrecision; "f32" where not given
   std::optional<std::string> engine;  // of convolutions: "own" (where not given), "cudnn", "cublas"
   std::optional<bool> tune;           // choose engines by timing
+  std::optional<int64_t> max_pixels;  // of an image; kMaxPixels (lseg/image.h) where not given
 };
 
 struct TrainPlan {
@@ -53,6 +55,8 @@ struct TrainPlan {
   int threads = 1;
   std::string device = "cpu", precision = "f32", engine = "own";
   bool tune = false;
+  // Decides only whether an image is read at all, and is not kept in the checkpoint.
+  int64_t max_pixels = kMaxPixels;
 
   Device OnDevice() const;
   std::string Library() const { return engine == "own" ? "" : engine; }  // of NetOptions

@@ -132,6 +132,7 @@ void Trainer::MakeData() {
   options.classes = model_.classes;
   options.mean_bgr = model_.mean_bgr;
   options.seed = static_cast<uint64_t>(plan_.seed);
+  options.max_pixels = plan_.max_pixels;
   if (context_.device() == Device::kCuda) {
     device_data_ = std::make_unique<DeviceTrainingData>(plan_.data, options);
   } else {

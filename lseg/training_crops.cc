@@ -9,7 +9,7 @@ TrainingCrops::TrainingCrops(const std::string& list, const TrainingDataOptions&
     : options_(options), entries_(ReadList(list)), order_(options.seed, images(), true) {
   options_.augment.Validate();
   LSEG_CHECK(options_.batch_size > 0, "a batch of " << options_.batch_size << " is empty");
-  const Image first = ReadPhoto(entries_[0].image);
+  const Image first = ReadPhoto(entries_[0].image, options_.max_pixels);
   width_ = first.width;
   height_ = first.height;
 }
@@ -29,8 +29,8 @@ std::vector<TensorDesc> TrainingCrops::Blobs() const {
 
 TrainingImage TrainingCrops::Read(int64_t image) const {
   const ListEntry& entry = entries_[image];
-  Image photo = ReadPhoto(entry.image);
-  const std::vector<Image> masks = ReadTruth(entry, options_.classes);
+  Image photo = ReadPhoto(entry.image, options_.max_pixels);
+  const std::vector<Image> masks = ReadTruth(entry, options_.classes, options_.max_pixels);
   CheckTruthFits(entry, masks, photo);
   return MakeTrainingImage(std::move(photo), masks);
 }

@@ -21,6 +21,7 @@ struct TrainingDataOptions {
   std::vector<std::string> classes = {"EX", "HE", "MA", "SE"};
   std::array<float, 3> mean_bgr = {0, 0, 0};
   uint64_t seed = 1;
+  int64_t max_pixels = kMaxPixels;          // larger images are refused
   int64_t memory_limit = int64_t{1} << 30;  // bytes of decoded images to keep
 };
 

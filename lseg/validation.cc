@@ -26,6 +26,7 @@ Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& c
     : model_(model),
       precision_(ParsePrecision(plan.precision)),
       library_(plan.Library()),
+      max_pixels_(plan.max_pixels),
       context_(context),
       parameters_(std::move(parameters)),
       inference_(MakeInferenceNet(plan.TestNet())) {
@@ -43,7 +44,7 @@ void Validation::Prepare(const std::function<void(const MemoryPlan&)>& planned) 
   if (source_) {
     NetFor(source_->Blobs()[0].shape);
   } else {
-    const Image photo = ReadPhoto(entries_[0].image);
+    const Image photo = ReadPhoto(entries_[0].image, max_pixels_);
     NetFor({1, 3, photo.height, photo.width});
   }
   net_.reset();
@@ -71,8 +72,8 @@ std::optional<ValidationScore> Validation::Run(const std::atomic<int>& stop) {
 }
 
 void Validation::AddListed(const ListEntry& entry, PrEvaluator* evaluator) {
-  const Image photo = ReadPhoto(entry.image);
-  const std::vector<Image> masks = ReadTruth(entry, model_.classes);
+  const Image photo = ReadPhoto(entry.image, max_pixels_);
+  const std::vector<Image> masks = ReadTruth(entry, model_.classes, max_pixels_);
   const std::vector<uint8_t> truth = TruthPlanes(entry, masks, photo);
   const Shape shape{1, 3, photo.height, photo.width};
   Net& net = NetFor(shape);

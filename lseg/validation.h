@@ -51,6 +51,7 @@ class Validation {
   ModelInfo model_;
   Precision precision_;
   std::string library_;
+  int64_t max_pixels_;
   Context& context_;
   std::shared_ptr<ParameterSet> parameters_;
   InferenceNet inference_;

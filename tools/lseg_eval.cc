@@ -127,6 +127,7 @@ EvaluationOptions OptionsOf(const cxxopts::ParseResult& flags) {
     throw UsageError("--baseline '" + baseline + "': there is one, colour");
   }
   options.colour_baseline = !baseline.empty();
+  options.max_pixels = MaxPixelsFlag(flags, kMaxPixels, kMostPixels);
   return options;
 }
 
@@ -151,6 +152,7 @@ int Body(int argc, char** argv) {
   add("json", "write all scores", text(), "FILE");
   add("csv", "write the scores of each image", text(), "FILE");
   add("curves", "draw the precision-recall curves", text(), "FILE.svg");
+  add("max-pixels", kMaxPixelsHelp, text(), "N");
   add("threads", "lesions at once (default: the processors that may be used)", text(), "N");
   const auto flags = ParseFlags(command, argc, argv, kHelp);
   if (!flags) return kExitOk;

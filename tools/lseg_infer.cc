@@ -100,6 +100,7 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   job.input = RequiredFlag(flags, "input");
   job.out = RequiredFlag(flags, "out");
   TakeSize(flags, &job);
+  job.max_pixels = MaxPixelsFlag(flags, kMaxPixels, kMostPixels);
   if (flags.count("prob") > 0) {
     for (const std::string& kind : SplitCommas(RequiredFlag(flags, "prob"))) {
       if (kind != "npy" && kind != "png") {
@@ -204,7 +205,8 @@ int Body(int argc, char** argv) {
        text(), "N")  //
       ("memory",
        "that the program may have, such as 1500M or 4G, on the CPU (default: what is free)", text(),
-       "SIZE")  //
+       "SIZE")                                     //
+      ("max-pixels", kMaxPixelsHelp, text(), "N")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;

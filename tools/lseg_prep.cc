@@ -129,6 +129,7 @@ cxxopts::Options BuildFlags() {
   add("width", "working width in pixels", text()->default_value("1440"), "W");
   add("height", "working height in pixels", text()->default_value("960"), "H");
   add("split", "file of stems, one a line, that go from train.txt to val.txt", text(), "FILE");
+  add("max-pixels", kMaxPixelsHelp, text(), "N");
   add("threads", "images at once (default: the processors that may be used)", text(), "N");
   return options;
 }
@@ -187,6 +188,7 @@ int Build(int argc, char** argv) {
   prepare.out = RequiredFlag(*flags, "out");
   const std::vector<SetImage> images = FindSet(*flags);
   if (flags->count("split")) prepare.validation = ReadSplit(RequiredFlag(*flags, "split"));
+  prepare.max_pixels = MaxPixelsFlag(*flags, kMaxPixels, kMostPixels);
   prepare.threads = ThreadsFlag(*flags);
   size_t done = 0;
   const PrepareReport report = Prepare(images, prepare, [&](const std::string& stem) {
@@ -237,7 +239,8 @@ int Check(int argc, char** argv) {
   options.add_options()("sheet",
                         "picture to write: the images, small, with their lesions outlined "
                         "(200 of them at most)",
-                        cxxopts::value<std::string>(), "FILE.png");
+                        cxxopts::value<std::string>(), "FILE.png")(
+      "max-pixels", kMaxPixelsHelp, cxxopts::value<std::string>(), "N");
   std::vector<std::string> inputs;
   const auto flags = ParseFlags(options, argc, argv, kCheckHelp, &inputs);
   if (!flags) return kExitOk;
@@ -246,13 +249,15 @@ int Check(int argc, char** argv) {
   if (!sheet.empty() && !sheet.ends_with(".png")) {
     throw UsageError("--sheet '" + sheet + "' does not end in .png, which is what is written");
   }
-  const CheckReport report = CheckDataset(inputs, !sheet.empty(), [](const Finding& finding) {
+  const int64_t max_pixels = MaxPixelsFlag(*flags, kMaxPixels, kMostPixels);
+  const auto tell = [](const Finding& finding) {
     if (finding.error) {
       Complain(finding.text);
     } else {
       Say("note: " + finding.text);
     }
-  });
+  };
+  const CheckReport report = CheckDataset(inputs, !sheet.empty(), max_pixels, tell);
   for (const SplitSummary& split : report.splits) SaySummary(split);
   Say(Count(report.errors, "error") + ", " + Count(report.notes, "note"));
   if (!report.sheet.pixels.empty()) {

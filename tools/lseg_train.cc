@@ -86,7 +86,8 @@ cxxopts::Options Flags() {
       "of convolutions on a GPU: own (default); cudnn or cublas, where these are installed", text,
       "ENGINE")("tune",
                 "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
-                cxxopts::value<std::string>()->default_value("auto"), "MODE");
+                cxxopts::value<std::string>()->default_value("auto"),
+                "MODE")("max-pixels", kMaxPixelsHelp, text, "N");
   return options;
 }
 
@@ -109,6 +110,9 @@ int Body(int argc, char** argv) {
   options.seed = Whole(*flags, "seed", 0);
   options.val_every = Whole(*flags, "val-every", 1);
   options.checkpoint_every = Whole(*flags, "checkpoint-every", 0);
+  if (flags->count("max-pixels")) {
+    options.max_pixels = MaxPixelsFlag(*flags, kMaxPixels, kMostPixels);
+  }
   if (flags->count("threads"))
     options.threads = static_cast<int>(IntegerFlag(*flags, "threads", 1, 1024));
   if (flags->count("crop")) {

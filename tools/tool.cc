@@ -196,6 +196,10 @@ int ThreadsFlag(const cxxopts::ParseResult& flags) {
   return threads;
 }
 
+int64_t MaxPixelsFlag(const cxxopts::ParseResult& flags, int64_t preset, int64_t most) {
+  return flags.count("max-pixels") ? IntegerFlag(flags, "max-pixels", 1, most) : preset;
+}
+
 int64_t MemoryFlag(const cxxopts::ParseResult& flags) {
   if (flags.count("memory") == 0) return 0;
   const std::string text = flags["memory"].as<std::string>();

@@ -83,6 +83,9 @@ bool TuneFlag(const cxxopts::ParseResult& flags, Device device);
 // --threads, 1 to 1024; where it is not given, DefaultThreads() (kernels/runtime/cpus.h). OpenMP's
 // loops of the calling thread get it, too.
 int ThreadsFlag(const cxxopts::ParseResult& flags);
+// --max-pixels, 1 to `most`; `preset` where it is not given. And its help.
+int64_t MaxPixelsFlag(const cxxopts::ParseResult& flags, int64_t preset, int64_t most);
+inline constexpr char kMaxPixelsHelp[] = "refuse larger images (default 200000000)";
 // --memory: bytes, "1500M" or "4G" (powers of 1000), with fractions; 0 where it is not given.
 int64_t MemoryFlag(const cxxopts::ParseResult& flags);
 // --engine: "own", "cudnn", "cublas": who computes the convolutions on a GPU. What a library lacks

@@ -171,7 +171,9 @@ TEST(ReadPhoto, TheLimitIsInPixels) {
   const std::string path = TestFolder() + "/a.png";
   WritePng(path, RandomPhoto(20, 10));
   EXPECT_EQ(ReadPhoto(path, 200).width, 20);
-  EXPECT_THAT([&] { ReadPhoto(path, 199); }, ThrowsMessage<Error>(HasSubstr("limit of 199")));
+  EXPECT_THAT([&] { ReadPhoto(path, 199); },
+              ThrowsMessage<Error>(HasSubstr("is 20x10 pixels large: more than the limit of 199 "
+                                             "pixels (--max-pixels)")));
   EXPECT_THAT([&] { ReadMask(path, 199); }, ThrowsMessage<Error>(HasSubstr("limit of 199")));
 }
 
@@ -189,7 +191,14 @@ TEST(ReadPhoto, ForeignFormatsAreNamed) {
       {"a.heic", std::string("\0\0\0\x18", 4) + "ftypheic" + std::string(60, '\0'), "HEIC"},
       {"a.webp", "RIFF1234WEBPVP8 " + std::string(60, '\0'), "WebP"},
       {"a.gif", "GIF89a" + std::string(60, '\0'), "GIF"},
-      {"a.jpg", "<html>Please sign in</html>", "is not an image"},
+      {"a.jxl", "\xff\x0a" + std::string(60, '\1'), "JPEG XL"},
+      {"a.jpg.gz", "\x1f\x8b" + std::string(60, '\1'), "a gzip archive, which is not read: unpack"},
+      {"a.pdf", "%PDF-1.7" + std::string(60, ' '), "a PDF file, which is not read: draw it as PNG"},
+      {"a.svg", "<?xml version=\"1.0\"?>\n<!-- drawn -->\n<svg xmlns=", "an SVG file"},
+      {"b.svg", "\n <svg width='3'>", "an SVG file"},
+      {"a.jpg", "<html>Please sign in</html>", "an HTML page, which is not read: the download"},
+      {"b.jpg", "<!DOCTYPE HTML><p>", "an HTML page"},
+      {"c.jpg", "<?xml version='1.0'?><other/>", "is not an image"},
   };
   for (const auto& [name, bytes, reason] : cases) {
     ExpectRefused(folder + "/" + name, bytes, reason);
