@@ -241,8 +241,15 @@ NetParts BuildLayers(const NetDefinition& definition, const LayerRegistry& regis
           "type");
     }
     CheckCounts(builder, *type);
-    const size_t losses = parts.losses.size();
+    const size_t losses = parts.losses.size(), params = parts.params.size();
+    LayerParts layer;
+    for (int b = 0; b < builder.bottoms(); ++b) layer.bottoms.push_back(builder.Bottom(b));
     type->build(builder);
+    for (const std::string& top : builder.param().top()) layer.tops.push_back(parts.blobs.at(top));
+    for (size_t p = params; p < parts.params.size(); ++p) {
+      layer.params.push_back(parts.params[p].tensor);
+    }
+    parts.layers.push_back(std::move(layer));
     if (builder.param().loss_weight_size() > 0 && parts.losses.size() == losses) {
       builder.Fail("loss_weight on a layer that is no loss", "loss_weight");
     }

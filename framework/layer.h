@@ -61,6 +61,11 @@ struct NetSource {
   std::vector<TensorId> tensors;
 };
 
+// What one layer of the definition took and made.
+struct LayerParts {
+  std::vector<TensorId> bottoms, tops, params;
+};
+
 // What a net is while layers add themselves to it, and afterwards.
 struct NetParts {
   Graph graph;
@@ -69,6 +74,7 @@ struct NetParts {
   std::vector<NetParam> params;
   std::vector<NetLoss> losses;
   std::vector<NetSource> sources;
+  std::vector<LayerParts> layers;  // one a layer of the definition
   std::vector<std::string> notes;  // for the log: what was chosen where the definition is silent
 };
 

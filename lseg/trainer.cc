@@ -5,6 +5,7 @@
 
 #include "framework/caffemodel.h"
 #include "framework/file.h"
+#include "framework/net_table.h"
 #include "kernels/runtime/host_memory.h"
 #include "lseg/checkpoint.h"
 #include "lseg/image_labelmap_source.h"
@@ -71,7 +72,26 @@ std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::
   std::error_code error;
   fs::create_directories(folder, error);
   LSEG_CHECK(!error, folder << ": cannot be made: " << error.message());
-  return std::unique_ptr<Trainer>(new Trainer(plan, folder, std::move(say), nullptr));
+  std::unique_ptr<Trainer> trainer(new Trainer(plan, folder, std::move(say), nullptr));
+  trainer->Begin(nullptr);
+  return trainer;
+}
+
+void Trainer::DryRun(const TrainOptions& options, const std::string& dot, SayLine say) {
+  std::vector<std::string> notes;
+  const TrainPlan plan = MakePlan(options, &notes);
+  for (const std::string& note : notes) say(note);
+  Trainer trainer(plan, "", say, nullptr);
+  if (!plan.weights.empty()) trainer.LoadWeights();
+  trainer.PrepareValidation();
+  const NetDefinition net = plan.Net().Filtered(trainer.solver_definition_.TrainState());
+  const std::vector<LayerRow> rows = DescribeLayers(
+      net, BuildLayers(net, trainer.Layers(), trainer.context_, static_cast<uint64_t>(plan.seed),
+                       *trainer.parameters_, trainer.Inputs()));
+  for (const std::string& line : LayerTable(rows)) say(line);
+  if (dot.empty()) return;
+  WriteFile(dot, ToDot(rows, plan.net_name));
+  say(dot + ": the net as a graph, for Graphviz (dot -Tsvg " + dot + " -o net.svg)");
 }
 
 std::unique_ptr<Trainer> Trainer::Resume(const TrainOptions& options, const std::string& folder,
@@ -82,8 +102,10 @@ std::unique_ptr<Trainer> Trainer::Resume(const TrainOptions& options, const std:
   std::vector<std::string> notes;
   ApplyToResumed(options, &checkpoint.plan, &notes);
   for (const std::string& note : notes) say(note);
-  return std::unique_ptr<Trainer>(
+  std::unique_ptr<Trainer> trainer(
       new Trainer(checkpoint.plan, folder, std::move(say), &checkpoint));
+  trainer->Begin(&checkpoint);
+  return trainer;
 }
 
 Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
@@ -102,21 +124,39 @@ Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
   say_(context_.Describe() + (plan_.precision == "f32" ? "" : ", precision " + plan_.precision));
   MakeData();
   MakeNet(checkpoint);
+}
+
+void Trainer::Begin(const Checkpoint* checkpoint) {
   if (checkpoint != nullptr) {
     Restore(*checkpoint);
   } else if (!plan_.weights.empty()) {
     LoadWeights();
   }
   net_->ParametersChanged();
-  if (plan_.val_every > 0) {
-    validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
-    validation_->Prepare(
-        [this](const MemoryPlan& plan) { say_("memory of validation's net: " + ToString(plan)); });
-  }
+  PrepareValidation();
   std::vector<std::string> losses;
   for (const NetLoss& loss : net_->losses()) losses.push_back(loss.name);
   log_ = std::make_unique<TrainLog>(
       folder_, losses, validation_ ? model_.classes : std::vector<std::string>(), iteration());
+}
+
+void Trainer::PrepareValidation() {
+  if (plan_.val_every == 0) return;
+  validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
+  validation_->Prepare(
+      [this](const MemoryPlan& plan) { say_("memory of validation's net: " + ToString(plan)); });
+}
+
+LayerRegistry Trainer::Layers() const {
+  LayerRegistry registry = BuiltinLayers();
+  AddLayers(registry);
+  return registry;
+}
+
+std::map<std::string, TensorDesc> Trainer::Inputs() const {
+  if (!data_ && !device_data_) return {};
+  const std::vector<TensorDesc> blobs = data_ ? data_->Blobs() : device_data_->Blobs();
+  return {{"data", blobs[0]}, {"label", blobs[1]}};
 }
 
 void Trainer::MakeData() {
@@ -170,8 +210,6 @@ void Trainer::UseDataLayer(const NetDefinition& net) {
 }
 
 void Trainer::MakeNet(const Checkpoint* checkpoint) {
-  LayerRegistry registry = BuiltinLayers();
-  AddLayers(registry);
   const caffe::NetState state = solver_definition_.TrainState();
   NetOptions options;
   options.phase = caffe::TRAIN;
@@ -189,11 +227,8 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
     say_("memory of the training net: " + ToString(plan));
   };
   if (checkpoint != nullptr) options.engines = checkpoint->engines;
-  if (data_ || device_data_) {
-    const std::vector<TensorDesc> blobs = data_ ? data_->Blobs() : device_data_->Blobs();
-    options.inputs = {{"data", blobs[0]}, {"label", blobs[1]}};
-  }
-  net_ = std::make_unique<Net>(plan_.Net(), registry, context_, parameters_, options);
+  options.inputs = Inputs();
+  net_ = std::make_unique<Net>(plan_.Net(), Layers(), context_, parameters_, options);
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
   if (device_data_) net_->AttachSource(device_data_.get(), {"data", "label"});

@@ -43,6 +43,10 @@ class Trainer {
   static std::unique_ptr<Trainer> Resume(const TrainOptions& options, const std::string& folder,
                                          SayLine say);
 
+  // Does all that Start does before a training's first iteration but makes no folder, and says the
+  // net layer by layer; writes it as a graph to `dot` too, unless that is "".
+  static void DryRun(const TrainOptions& options, const std::string& dot, SayLine say);
+
   // Trains to the end, or until `stop` is not 0: then it writes a checkpoint and returns false. An
   // Error where a value is not finite names the layer and the iteration; the last checkpoint stays.
   bool Run(const std::atomic<int>& stop);
@@ -52,13 +56,18 @@ class Trainer {
  private:
   static constexpr char kCheckpoint[] = "checkpoint.safetensors";
 
+  // Data and net; Begin does what is left before the first iteration.
   Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
           const Checkpoint* checkpoint);
+  void Begin(const Checkpoint* checkpoint);
 
+  LayerRegistry Layers() const;
+  std::map<std::string, TensorDesc> Inputs() const;
   void MakeData();
   void UseDataLayer(const NetDefinition& net);
   void MakeNet(const Checkpoint* checkpoint);
   void LoadWeights();
+  void PrepareValidation();
   void Restore(const Checkpoint& checkpoint);
   void Step();
   void SayProgress(float learning_rate);

@@ -27,6 +27,9 @@ Examples
   Reproduce a published definition, whose data layer says what is read:
     lseg_train --net published.prototxt --solver published_solver.prototxt --out run2
 
+  Look at a net before it is trained:
+    lseg_train --net mine.prototxt --data idrid/train.txt --dry-run --dot net.dot
+
 A list has a line `image label` for each image, relative to the list (lseg_prep build writes them).
 Masks beside the label maps (masks/<stem>_EX.png and so on) are used where there are any. Or a line
 names a mask for each lesion after the image, with tabs between; - in the place of one that nobody
@@ -95,7 +98,10 @@ int Body(int argc, char** argv) {
   cxxopts::Options declared = Flags();
   const auto flags = ParseFlags(declared, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
-  const std::string folder = RequiredFlag(*flags, "out");
+  const bool dry = flags->count("dry-run") > 0;
+  if (flags->count("dot") && !dry) throw UsageError("--dot needs --dry-run");
+  if (dry && flags->count("resume")) throw UsageError("--dry-run and --resume exclude one another");
+  const std::string folder = dry ? "" : RequiredFlag(*flags, "out");
   TrainOptions options;
   if (flags->count("device")) options.device = ToString(DeviceFlag(*flags));
   if (flags->count("precision")) options.precision = PrecisionFlag(*flags);
@@ -125,6 +131,12 @@ int Body(int argc, char** argv) {
     options.tune = TuneFlag(*flags, on_cpu ? Device::kCpu : Device::kCuda);
   }
 
+  if (dry) {
+    HintingAtMemory(kMemoryHint, [&] {
+      Trainer::DryRun(options, flags->count("dot") ? RequiredFlag(*flags, "dot") : "", Say);
+    });
+    return kExitOk;
+  }
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
   std::unique_ptr<Trainer> trainer;
