@@ -48,6 +48,15 @@ bool WriteAll(int descriptor, std::string_view bytes) {
   return true;
 }
 
+// What is no regular file, such as /dev/stdout or a pipe, has no place for a second file beside it,
+// and a rename would put a file in its stead.
+void WriteThrough(const std::string& path, std::string_view header, std::string_view body) {
+  Descriptor file(path, O_WRONLY | O_CLOEXEC);
+  LSEG_CHECK(file.number() >= 0 && WriteAll(file.number(), header) &&
+                 WriteAll(file.number(), body) && file.Close(),
+             path << ": cannot be written: " << std::strerror(errno));
+}
+
 }  // namespace
 
 std::string ReadFile(const std::string& path) {
@@ -75,7 +84,19 @@ std::string ReadFile(const std::string& path) {
 
 void WriteFile(const std::string& path, std::string_view bytes) { WriteFile(path, bytes, {}); }
 
-void WriteFile(const std::string& path, std::string_view header, std::string_view body) {
+void WriteFile(const std::string& named, std::string_view header, std::string_view body) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(named, ignored);
+  LSEG_CHECK(!std::filesystem::is_directory(status),
+             named << ": cannot be written: " << std::strerror(EISDIR));
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return WriteThrough(named, header, body);
+  }
+  // Through a link, which a rename would replace.
+  const std::string path =
+      std::filesystem::is_symlink(named, ignored) && std::filesystem::exists(status)
+          ? std::filesystem::canonical(named).string()
+          : named;
   const std::string partial = path + ".partial";
   {
     Descriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);

@@ -91,7 +91,11 @@ std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& r
 // Lines that cannot be read go to `problems`; where that is null, the first is thrown.
 std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& resolve,
                                  bool label_optional, std::vector<std::string>* problems) {
-  std::istringstream lines(ReadFile(path));
+  std::string text = ReadFile(path);
+  LSEG_CHECK(text.find('\0') == std::string::npos,
+             path << ": is no text file of a line an image (or one in UTF-16: save it as UTF-8)");
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // the byte order mark of some editors
+  std::istringstream lines(text);
   std::vector<ListEntry> entries;
   int number = 0;
   for (std::string line; std::getline(lines, line);) {

@@ -193,11 +193,10 @@ std::set<std::string> FilesOfEarlierRun(const fs::path& out) {
 }
 
 // The part of each image, with what `validation` names.
-std::vector<Part> PartsOf(const std::vector<SetImage>& images,
-                          const std::vector<std::string>& validation) {
+std::vector<Part> PartsOf(const std::vector<SetImage>& images, const PrepareOptions& options) {
   std::vector<Part> parts;
   for (const SetImage& image : images) parts.push_back(image.part);
-  for (const std::string& name : validation) {
+  for (const std::string& name : options.validation) {
     bool found = false;
     for (size_t i = 0; i < images.size(); ++i) {
       if (images[i].part != Part::kTrain) continue;
@@ -205,16 +204,17 @@ std::vector<Part> PartsOf(const std::vector<SetImage>& images,
       parts[i] = Part::kVal;
       found = true;
     }
-    LSEG_CHECK(found, "the split names '" << name << "', which is no training image of the set");
+    LSEG_CHECK(found, options.split << ": names '" << Printable(name)
+                                    << "', which is no training image of the set");
   }
   std::map<std::string, size_t> first;  // image of a patient
   for (size_t i = 0; i < images.size(); ++i) {
     if (images[i].patient.empty()) continue;
     const size_t other = first.emplace(images[i].patient, i).first->second;
     LSEG_CHECK(parts[other] == parts[i],
-               "the split puts '" << images[other].stem << "' and '" << images[i].stem
-                                  << "', which are of one patient, into two lists: name the "
-                                  << "patient, " << images[i].patient);
+               options.split << ": puts '" << images[other].stem << "' and '" << images[i].stem
+                             << "', which are of one patient, into two lists: name the "
+                             << "patient, " << images[i].patient);
   }
   return parts;
 }
@@ -289,7 +289,7 @@ std::vector<std::string> ReadSplit(const std::string& path) {
 PrepareReport Prepare(const std::vector<SetImage>& images, const PrepareOptions& options,
                       const std::function<void(const std::string& stem)>& progress) {
   LSEG_CHECK(options.threads >= 1, "prepare: " << options.threads << " threads: 1 or more");
-  const std::vector<Part> parts = PartsOf(images, options.validation);
+  const std::vector<Part> parts = PartsOf(images, options);
   StagedFolder staged(options.out);
   const std::vector<Outcome> outcomes = PrepareAll(images, options, staged, progress);
 

@@ -28,6 +28,7 @@ struct PrepareOptions {
   int width = 1440, height = 960;
   // Stems of the training part, or patients with all their images, that go to val.txt.
   std::vector<std::string> validation;
+  std::string split = "the split";  // what messages call the file that names them
   int64_t max_pixels = kMaxPixels;  // larger images are refused
   int threads = 2;                  // each needs about 15 bytes a source pixel
 };

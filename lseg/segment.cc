@@ -25,6 +25,16 @@ std::string Join(const std::vector<std::string>& names) {
   return text;
 }
 
+// What load() returns; an Error of it, which knows tensors only, gets the file in front.
+template <typename Load>
+LoadReport NamingFile(const std::string& path, Load load) {
+  try {
+    return load();
+  } catch (const Error& error) {
+    throw Error(path + ": " + error.what());
+  }
+}
+
 // Whether a tensor may be missing in a weights file: upsampling that does not learn is filled by
 // rule, the same for everybody.
 bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
@@ -61,7 +71,7 @@ Segmenter::Segmenter(const std::string& weights, Context& context, const Segment
 }
 
 void Segmenter::LoadWeights(const NetParts& net) {
-  const LoadReport report = parameters_->Load(weights_);
+  const LoadReport report = NamingFile(path_, [&] { return parameters_->Load(weights_); });
   std::vector<std::string> lacking;
   for (const NetParam& param : net.params) {
     if (std::find(report.missing.begin(), report.missing.end(), param.key) !=

@@ -232,13 +232,22 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
   if (data_) net_->AttachSource(data_.get(), {"data", "label"});
   if (device_data_) net_->AttachSource(device_data_.get(), {"data", "label"});
+  LSEG_CHECK(
+      net_->Learns(),
+      plan_.net_name << ": nothing learns: no loss reaches a parameter whose lr_mult is not 0");
   solver_ = std::make_unique<Solver>(*net_, solver_param_);
   for (const std::string& note : net_->notes()) say_(note);
 }
 
 void Trainer::LoadWeights() {
   std::vector<std::string> foreign;
-  const LoadReport report = parameters_->Load(ReadWeights(plan_.weights, &foreign));
+  const WeightsFile weights = ReadWeights(plan_.weights, &foreign);
+  LoadReport report;
+  try {
+    report = parameters_->Load(weights);
+  } catch (const Error& error) {
+    throw Error(plan_.weights + ": " + error.what());
+  }
   LSEG_CHECK(!report.loaded.empty(),
              plan_.weights << ": none of its tensors has a name that the net knows");
   say_(plan_.weights + ": loaded " + std::to_string(report.loaded.size()) + " tensors (" +

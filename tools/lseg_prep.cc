@@ -187,7 +187,10 @@ int Build(int argc, char** argv) {
   prepare.height = static_cast<int>(IntegerFlag(*flags, "height", 16, 20000));
   prepare.out = RequiredFlag(*flags, "out");
   const std::vector<SetImage> images = FindSet(*flags);
-  if (flags->count("split")) prepare.validation = ReadSplit(RequiredFlag(*flags, "split"));
+  if (flags->count("split")) {
+    prepare.split = RequiredFlag(*flags, "split");
+    prepare.validation = ReadSplit(prepare.split);
+  }
   prepare.max_pixels = MaxPixelsFlag(*flags, kMaxPixels, kMostPixels);
   prepare.threads = ThreadsFlag(*flags);
   size_t done = 0;

@@ -76,6 +76,17 @@ TEST(ReadTruth, PrefersMasksAndSplitsClassMaps) {
   EXPECT_EQ(masks[0].pixels, std::vector<uint8_t>(6, 0));
 }
 
+TEST(ReadList, IsTextWithOrWithoutAByteOrderMark) {
+  const TempFolder folder;
+  const std::string list = folder.Write("list.txt",
+                                        "\xef\xbb\xbf"
+                                        "a.png b.png\n");
+  EXPECT_EQ(ReadList(list)[0].image, folder.Path("a.png"));
+  folder.Write("list.txt", std::string("a\0.\0p\0", 6));
+  EXPECT_THAT([&] { ReadList(list); },
+              ThrowsMessage<Error>(HasSubstr("list.txt: is no text file")));
+}
+
 TEST(ReadList, ALineMayNameAMaskAClass) {
   const TempFolder folder;
   folder.Write("a.png", "");
