@@ -67,30 +67,36 @@ std::optional<int64_t> Whole(const cxxopts::ParseResult& flags, const char* name
 cxxopts::Options Flags() {
   cxxopts::Options options("lseg_train", "Trains L-Seg, or another net, to segment lesions.");
   const auto text = cxxopts::value<std::string>();
-  options.add_options()("data", "list of the images to train on", text, "LIST")(
-      "val", "list of images to validate on", text, "LIST")(
-      "solver", "solver definition, Caffe's prototxt", text, "FILE")(
-      "net", "net definition, Caffe's prototxt", text, "FILE")(
-      "classes",
-      "names of what the net tells apart (the definition's class_name, else EX,HE,MA,SE)", text,
-      "NAMES")("weights", "weights to start from: .safetensors or Caffe's .caffemodel", text,
-               "FILE")("out", "folder for the results", text, "DIR")(
-      "resume", "go on from the checkpoint in --out")(
-      "device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")(
-      "precision", "of activations and products: f32 (default); bf16; on a GPU also tf32, f16",
-      text, "P")("iterations", "steps (instead of the solver's max_iter)", text, "N")(
-      "crop", "size of the crops (448x448)", text, "WxH")(
-      "seed", "of all random numbers (the solver's random_seed, else 1)", text, "S")(
-      "val-every", "iterations between validations (the solver's test_interval, else 500)", text,
-      "N")("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)",
-           text,
-           "N")("threads", "of the net (default: the processors that may be used)", text, "N")(
-      "engine",
-      "of convolutions on a GPU: own (default); cudnn or cublas, where these are installed", text,
-      "ENGINE")("tune",
-                "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
-                cxxopts::value<std::string>()->default_value("auto"),
-                "MODE")("max-pixels", kMaxPixelsHelp, text, "N");
+  options.add_options()                                                //
+      ("data", "list of the images to train on", text, "LIST")         //
+      ("val", "list of images to validate on", text, "LIST")           //
+      ("solver", "solver definition, Caffe's prototxt", text, "FILE")  //
+      ("net", "net definition, Caffe's prototxt", text, "FILE")        //
+      ("classes",
+       "names of what the net tells apart (the definition's class_name, else EX,HE,MA,SE)", text,
+       "NAMES")                                                                                //
+      ("weights", "weights to start from: .safetensors or Caffe's .caffemodel", text, "FILE")  //
+      ("out", "folder for the results", text, "DIR")                                           //
+      ("resume", "go on from the checkpoint in --out")                                         //
+      ("dry-run", "check everything, say the net layer by layer and what it needs, and stop")  //
+      ("dot", "with --dry-run: the net as a graph, for Graphviz", text, "FILE")                //
+      ("device", "where to train: cpu (default), cuda, or auto", text, "DEVICE")               //
+      ("precision", "of activations and products: f32 (default); bf16; on a GPU also tf32, f16",
+       text, "P")                                                                      //
+      ("iterations", "steps (instead of the solver's max_iter)", text, "N")            //
+      ("crop", "size of the crops (448x448)", text, "WxH")                             //
+      ("seed", "of all random numbers (the solver's random_seed, else 1)", text, "S")  //
+      ("val-every", "iterations between validations (the solver's test_interval, else 500)", text,
+       "N")  //
+      ("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)", text,
+       "N")                                                                            //
+      ("threads", "of the net (default: the processors that may be used)", text, "N")  //
+      ("engine",
+       "of convolutions on a GPU: own (default); cudnn or cublas, where these are installed", text,
+       "ENGINE")  //
+      ("tune", "time the convolutions' engines and take the fastest: auto (on a GPU), on, off",
+       cxxopts::value<std::string>()->default_value("auto"), "MODE")  //
+      ("max-pixels", kMaxPixelsHelp, text, "N");
   return options;
 }
 
