@@ -203,7 +203,7 @@ TEST(RenderFundus, DefeatsColourThresholds) {
     for (const Image& mask : sample.lesions) {
       truth.insert(truth.end(), mask.pixels.begin(), mask.pixels.end());
     }
-    baseline.Add(sample.photo, truth.data());
+    baseline.Add(sample.photo, truth.data(), std::vector<bool>(4, true));
   }
   const double bound[4] = {0.20, 0.03, 0.01, 0.06};
   const std::vector<ColourAreas> areas = baseline.Areas();
