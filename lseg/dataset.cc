@@ -151,20 +151,6 @@ std::vector<Image> ReadListedMasks(const ListEntry& entry, const std::vector<std
   return masks;
 }
 
-std::vector<Image> SplitClassMap(const std::string& path, size_t classes, int64_t max_pixels) {
-  const Image map = ReadClassMap(path, max_pixels);
-  std::vector<Image> masks(classes, Image(map.width, map.height, 1));
-  for (size_t i = 0; i < map.pixels.size(); ++i) {
-    const uint8_t value = map.pixels[i];
-    if (value == 0) continue;
-    LSEG_CHECK(value <= classes, path << ": pixel (" << i % map.width << ", " << i / map.width
-                                      << ") is class " << int{value} << ", but there are only "
-                                      << classes << " classes");
-    masks[value - 1].pixels[i] = 255;
-  }
-  return masks;
-}
-
 }  // namespace
 
 std::string Stem(const std::string& path) { return fs::path(path).stem().string(); }
@@ -194,6 +180,20 @@ std::vector<std::string> ReadImageList(const std::string& path) {
   return images;
 }
 
+std::vector<Image> MasksOfClassMap(const std::string& path, size_t classes, int64_t max_pixels) {
+  const Image map = ReadClassMap(path, max_pixels);
+  std::vector<Image> masks(classes, Image(map.width, map.height, 1));
+  for (size_t i = 0; i < map.pixels.size(); ++i) {
+    const uint8_t value = map.pixels[i];
+    if (value == 0) continue;
+    LSEG_CHECK(value <= classes, path << ": pixel (" << i % map.width << ", " << i / map.width
+                                      << ") is class " << int{value} << ", but there are only "
+                                      << classes << " classes");
+    masks[value - 1].pixels[i] = 255;
+  }
+  return masks;
+}
+
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes,
                              int64_t max_pixels) {
   if (!entry.masks.empty()) return ReadListedMasks(entry, classes, max_pixels);
@@ -202,7 +202,7 @@ std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::stri
     const std::string path = MaskPath(entry.label, name);
     (fs::exists(path) ? present : missing) = path;
   }
-  if (present.empty()) return SplitClassMap(entry.label, classes.size(), max_pixels);
+  if (present.empty()) return MasksOfClassMap(entry.label, classes.size(), max_pixels);
   LSEG_CHECK(missing.empty(), missing << ": is missing, while " << present
                                       << " is there: give a mask for every class, or none");
   std::vector<Image> masks;

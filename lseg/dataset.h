@@ -63,6 +63,10 @@ std::string MaskPath(const std::string& label, const std::string& name);
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes,
                              int64_t max_pixels = kMaxPixels);
 
+// One mask a class from a class map alone, whatever stands beside it.
+std::vector<Image> MasksOfClassMap(const std::string& path, size_t classes,
+                                   int64_t max_pixels = kMaxPixels);
+
 // Of a truth: the first mask with pixels, which has the size of all; which classes have them.
 const Image& AnyMask(const std::vector<Image>& masks);
 std::vector<bool> Annotated(const std::vector<Image>& masks);

@@ -294,9 +294,13 @@ std::string TableText(const Evaluation& evaluation) {
     for (size_t c = 0; c < evaluation.pooled.lesions.size(); ++c) {
       const size_t annotated = ImagesAnnotated(evaluation, c);
       if (annotated == evaluation.images.size()) continue;
-      text += evaluation.options.scores.lesions[c] + ": annotated in " + std::to_string(annotated) +
-              " of " + std::to_string(evaluation.images.size()) +
-              " images, and scored on those alone\n";
+      const std::string& lesion = evaluation.options.scores.lesions[c];
+      text += lesion +
+              (annotated == 0 ? ": annotated in none of the images"
+                              : ": annotated in " + std::to_string(annotated) + " of " +
+                                    std::to_string(evaluation.images.size()) +
+                                    " images, and scored on those alone") +
+              "\n";
     }
     for (const std::string& lesion : Absent(evaluation)) {
       text += lesion + ": no positive pixel in the truth, so no AUPR; left out of the mean\n";

@@ -2,6 +2,7 @@
 // memory and throw Error without naming the file: the caller does.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "lseg/image.h"
@@ -13,6 +14,10 @@ enum class ImageFormat { kJpeg, kPng, kTiff, kBmp };
 // By content. Throws where it is none of these, naming what it is instead if that is known; `path`
 // serves for its extension only (some cameras' RAW files are TIFF inside).
 ImageFormat SniffImageFormat(const std::string& path, std::string_view bytes);
+
+// What a file is by its extension, where that is of images that are not read, and what to do: "a
+// DICOM file, which is not read: export it as PNG or TIFF". Empty: nothing is known.
+std::string UnreadByName(const std::string& path);
 
 // Throws where width x height is nothing or more than max_pixels.
 void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels);

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <filesystem>
 #include <iterator>
+#include <utility>
 
 #include "lseg/image_decode.h"
 
@@ -82,11 +83,20 @@ const char* NameOfText(std::string_view bytes) {
   return nullptr;
 }
 
-// What a file of this extension is, where its content does not tell; null: nothing special.
-const char* NameOfExtension(const std::string& path) {
+std::string LowerExtension(const std::string& path) {
   std::string extension = std::filesystem::path(path).extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension;
+}
+
+std::string Refusal(std::string_view foreign) {
+  return WithArticle(foreign) + ", which is not read: " + AdviceFor(foreign);
+}
+
+// What a file of this extension is, where its content does not tell; null: nothing special.
+const char* NameOfExtension(const std::string& path) {
+  const std::string extension = LowerExtension(path);
   if (extension == ".dcm" || extension == ".dicom") return "DICOM";
   const bool raw = std::find(std::begin(kRawExtensions), std::end(kRawExtensions), extension) !=
                    std::end(kRawExtensions);
@@ -112,12 +122,23 @@ ImageFormat SniffImageFormat(const std::string& path, std::string_view bytes) {
     // old DICOM files begin without a mark.
     foreign = NameOfExtension(path);
   }
-  LSEG_CHECK(!foreign,
-             "is " << WithArticle(foreign) << ", which is not read: " << AdviceFor(foreign));
+  LSEG_CHECK(!foreign, "is " << Refusal(foreign));
   for (std::string_view magic : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {
     if (HasAt(bytes, 0, magic)) return ImageFormat::kTiff;
   }
   LSEG_FAIL("is not an image: neither JPEG, PNG, TIFF nor BMP by its content");
+}
+
+std::string UnreadByName(const std::string& path) {
+  static constexpr std::pair<std::string_view, const char*> kNames[] = {
+      {".heic", "HEIC"},   {".heif", "HEIC"},    {".avif", "AVIF"}, {".webp", "WebP"},
+      {".gif", "GIF"},     {".pdf", "PDF"},      {".svg", "SVG"},   {".jp2", "JPEG 2000"},
+      {".jxl", "JPEG XL"}, {".psd", "Photoshop"}};
+  const char* foreign = NameOfExtension(path);
+  for (const auto& [extension, name] : kNames) {
+    if (LowerExtension(path) == extension) foreign = name;
+  }
+  return foreign ? Refusal(foreign) : "";
 }
 
 void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels) {

@@ -8,6 +8,7 @@
 
 #include "kernels/runtime/check.h"
 #include "lseg/dataset.h"
+#include "lseg/image_decode.h"
 
 namespace lseg {
 namespace {
@@ -26,7 +27,8 @@ PhotoList ListFolder(const std::string& folder) {
     if (HasPhotoExtension(entry.path().string())) {
       list.photos.push_back({entry.path().string(), ""});
     } else {
-      list.skipped.push_back(entry.path().filename().string());
+      const std::string name = entry.path().filename().string(), unread = UnreadByName(name);
+      list.skipped.push_back(name + ": " + (unread.empty() ? "no photograph by its name" : unread));
     }
   }
   std::sort(list.photos.begin(), list.photos.end(),
@@ -100,7 +102,8 @@ PhotoList ListPhotos(const std::string& input) {
     list.photos.push_back({input, ""});
   }
   LSEG_CHECK(!list.photos.empty(),
-             "no photograph in '" << input << "' (.jpg .jpeg .png .tif .tiff .bmp)");
+             "no photograph in '" << input << "' (.jpg .jpeg .png .tif .tiff .bmp)"
+                                  << (list.skipped.empty() ? "" : "; " + list.skipped.front()));
   std::vector<std::string> paths;
   for (const PhotoFile& photo : list.photos) paths.push_back(photo.path);
   const std::vector<std::string> names = PhotoNames(paths);

@@ -13,7 +13,9 @@ struct PhotoFile {
 
 struct PhotoList {
   std::vector<PhotoFile> photos;
-  std::vector<std::string> skipped;  // files of a folder whose extension is none of a photograph
+  // Files of a folder whose extension is none of a photograph, each with why it is passed over:
+  // "a.dcm: a DICOM file, which is not read: export it as PNG or TIFF".
+  std::vector<std::string> skipped;
 };
 
 // Extensions that a folder is searched for, in any case: .jpg .jpeg .png .tif .tiff .bmp

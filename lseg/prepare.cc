@@ -39,30 +39,15 @@ struct Scaled {
   json source;
 };
 
-// The masks at their own size: of the class map, or one file each; without pixels where there is
-// none. `note` is called with the path of each file.
-std::vector<Image> ReadMasks(const SetImage& image, int64_t max_pixels,
-                             const std::function<void(const std::string&)>& note) {
-  if (!image.label.empty()) {
-    note(image.label);
-    return ReadTruth({image.photo, image.label}, {kLesionNames.begin(), kLesionNames.end()},
-                     max_pixels);
-  }
-  std::vector<Image> masks;
-  for (const std::string& path : image.masks) {
-    masks.push_back(path.empty() ? Image() : ReadMask(path, max_pixels));
-    if (!path.empty()) note(path);
-  }
-  return masks;
-}
-
 Scaled ReadAndScale(const SetImage& image, const PrepareOptions& options) {
   Scaled scaled;
   const auto note = [&](const std::string& path) {
-    // The names of some sets' masks are those of the photographs.
-    const fs::path file(path);
-    const bool taken = scaled.source["files"].contains(file.filename().string());
-    const fs::path name = taken ? file.parent_path().filename() / file.filename() : file.filename();
+    // Where masks are called as their photograph, their folders tell them apart.
+    fs::path name = fs::path(path).filename(), folder = fs::path(path).parent_path();
+    while (scaled.source["files"].contains(name.string()) && folder.has_filename()) {
+      name = folder.filename() / name;
+      folder = folder.parent_path();
+    }
     scaled.source["files"][name.string()] = Describe(path);
   };
   const int width = options.width, height = options.height;
@@ -74,18 +59,27 @@ Scaled ReadAndScale(const SetImage& image, const PrepareOptions& options) {
   if (!fit.Fills(width, height)) {
     scaled.source["placed"] = {fit.left, fit.top, fit.width, fit.height};
   }
-  const std::vector<Image> masks = ReadMasks(image, options.max_pixels, note);
-  for (size_t lesion = 0; lesion < masks.size(); ++lesion) {
-    const Image& mask = masks[lesion];
-    if (mask.pixels.empty()) {
+  const auto scale = [&](const Image& mask, const std::string& path) {
+    LSEG_CHECK(mask.width == photo.width && mask.height == photo.height,
+               path << ": is " << mask.width << "x" << mask.height << ", its photograph "
+                    << photo.width << "x" << photo.height);
+    scaled.masks.push_back(FitMask(mask, width, height));
+  };
+  if (!image.label.empty()) {
+    note(image.label);
+    for (const Image& mask :
+         MasksOfClassMap(image.label, kLesionNames.size(), options.max_pixels)) {
+      scale(mask, image.label);
+    }
+  }
+  for (size_t lesion = 0; lesion < kLesionNames.size() && image.label.empty(); ++lesion) {
+    const std::string& path = image.masks[lesion];
+    if (path.empty()) {
       scaled.masks.push_back(image.annotated[lesion] ? Image(width, height, 1) : Image());
       continue;
     }
-    LSEG_CHECK(mask.width == photo.width && mask.height == photo.height,
-               (image.label.empty() ? image.masks[lesion] : image.label)
-                   << ": is " << mask.width << "x" << mask.height << ", its photograph "
-                   << photo.width << "x" << photo.height);
-    scaled.masks.push_back(FitMask(mask, width, height));
+    scale(ReadMask(path, options.max_pixels), path);
+    note(path);
   }
   scaled.photo = FitPhoto(photo, width, height);
   return scaled;

@@ -235,7 +235,7 @@ int Body(int argc, char** argv) {
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);
-  for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
+  for (const std::string& why : list.skipped) Say(why + "; skipped");
   if (job.width == 0) job.width = model.width, job.height = model.height;
   if (!job.native) {
     // Photographs are as large as that at the least.

@@ -65,6 +65,13 @@ TEST_F(ImageLabelmapData, GivesImagesAndClassesInTheOrderOfTheList) {
   }
 }
 
+TEST_F(ImageLabelmapData, RefusesALineThatNamesMasks) {
+  WriteTinyDataset(folder_, "t", 1, 20, 12);
+  folder_.Write("m.txt", "images/t0.png\tmasks/t0_EX.png\t-\n");
+  EXPECT_THAT(ErrorOf([&] { Make("source: \"m.txt\""); }),
+              testing::HasSubstr("ImageLabelmapData reads a class map an image"));
+}
+
 TEST_F(ImageLabelmapData, ShufflesEachPassByItself) {
   WriteTinyDataset(folder_, "t", 5, 20, 12);
   const auto net = Make("source: \"t.txt\" shuffle: true");

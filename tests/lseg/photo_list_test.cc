@@ -50,7 +50,8 @@ TEST_F(PhotoListTest, FolderIsSortedAndOthersAreNamed) {
   const PhotoList list = ListPhotos(folder_.string());
   EXPECT_THAT(Names(list), ElementsAre("a", "b", "c", "d", "e", "f"));
   EXPECT_EQ(list.photos[1].path, Path("b.JPG"));
-  EXPECT_THAT(list.skipped, ElementsAre("Thumbs.db", "notes.txt"));
+  EXPECT_THAT(list.skipped, ElementsAre("Thumbs.db: no photograph by its name",
+                                        "notes.txt: no photograph by its name"));
 }
 
 TEST_F(PhotoListTest, FilesOfOneStemKeepTheirExtension) {

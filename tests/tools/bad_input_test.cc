@@ -190,6 +190,18 @@ TEST_F(BadFiles, TheOtherPhotographsAreDone) {
   EXPECT_FALSE(fs::exists(Path("out/b.label.png")));
 }
 
+TEST_F(BadFiles, AFolderOfWhatIsNotRead) {
+  Write("scans/a.dcm", "x");
+  Write("scans/b.HEIC", "x");
+  ExpectOneLine(Infer({{"--input", Path("scans")}}), 1,
+                {"no photograph in ", "a.dcm: a DICOM file, which is not read: export it as PNG"});
+  WritePng(Path("scans/c.png"), ReadPhoto(Path("images/train0.png")));
+  const ProgramResult result =
+      RunProgram(Infer({{"--input", Path("scans")}, {"--out", Path("out")}}), folder_.Path("log"));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr("b.HEIC: a HEIC file, which is not read"));
+}
+
 TEST_F(BadFiles, Truth) {
   fs::remove_all(Path("masks"));
   const std::string png = ReadFile(Path("labels/train0.png"));

@@ -151,7 +151,7 @@ TEST_F(LsegEval, ALineThatNamesMasksKeepsOverlapAndLeavesOut) {
   EXPECT_EQ(scores["annotated"]["EX"], 1);
   EXPECT_EQ(of["mean"]["recall"], 0.75);
   const ProgramResult result = Eval({"--prob", Path("maps"), "--csv", Path("images.csv")});
-  EXPECT_THAT(result.out, HasSubstr("HE: annotated in 0 of 1 images"));
+  EXPECT_THAT(result.out, HasSubstr("HE: annotated in none of the images"));
   EXPECT_THAT(ReadFile(Path("images.csv")), testing::Not(HasSubstr(",HE,")));
   WriteFile(Path("set/test.txt"), "images/a.png\tex.png\tma.png\n");
   EXPECT_THAT(Eval({"--prob", Path("maps")}).err, HasSubstr("its line has 2 masks"));
