@@ -207,10 +207,12 @@ std::string PerImageText(const Evaluation& evaluation) {
   return "per image, mean over the images that have the lesion\n" + Align(rows);
 }
 
+// Lesions that were looked for, and are nowhere.
 std::vector<std::string> Absent(const Evaluation& evaluation) {
   std::vector<std::string> absent;
   for (size_t c = 0; c < evaluation.pooled.lesions.size(); ++c) {
-    if (evaluation.pooled.lesions[c].at_threshold.positives == 0) {
+    const PointScore& point = evaluation.pooled.lesions[c].at_threshold;
+    if (point.pixels > 0 && point.positives == 0) {
       absent.push_back(evaluation.options.scores.lesions[c]);
     }
   }
@@ -296,7 +298,7 @@ std::string TableText(const Evaluation& evaluation) {
       if (annotated == evaluation.images.size()) continue;
       const std::string& lesion = evaluation.options.scores.lesions[c];
       text += lesion +
-              (annotated == 0 ? ": annotated in none of the images"
+              (annotated == 0 ? ": annotated in none of the images; left out of the mean"
                               : ": annotated in " + std::to_string(annotated) + " of " +
                                     std::to_string(evaluation.images.size()) +
                                     " images, and scored on those alone") +
@@ -373,7 +375,10 @@ std::vector<Panel> CurvePanels(const Evaluation& evaluation) {
       const LesionReport& lesion = evaluation.pooled.lesions[c];
       Series& series = panel.series.emplace_back();
       const Value aupr = Aupr(lesion, protocol);
-      series.name = scores.lesions[c] + (aupr ? ", AUPR " + Fixed(aupr, 4) : ", absent");
+      const bool annotated = lesion.at_threshold.pixels > 0;
+      series.name = scores.lesions[c] + (aupr        ? ", AUPR " + Fixed(aupr, 4)
+                                         : annotated ? ", absent"
+                                                     : ", not annotated");
       const auto found = lesion.curves.find(protocol);
       if (found == lesion.curves.end()) continue;
       for (const PrPoint& point : found->second.points) {

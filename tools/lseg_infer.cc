@@ -1,5 +1,6 @@
 // lseg_infer: photographs to lesion maps. Flags and messages; the work is in lseg/segment_stream.h
 // and its neighbours.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <set>
@@ -127,7 +128,8 @@ void TakeModel(const cxxopts::ParseResult& flags, SegmenterOptions* options) {
   std::istringstream stream(text);
   char comma1 = 0, comma2 = 0;
   if (!(stream >> mean[0] >> comma1 >> mean[1] >> comma2 >> mean[2]) || comma1 != ',' ||
-      comma2 != ',' || stream.peek() != EOF) {
+      comma2 != ',' || stream.peek() != EOF ||
+      !std::all_of(mean.begin(), mean.end(), [](float m) { return m >= 0 && m <= 255; })) {
     throw UsageError("--mean '" + text + "' is not three numbers, B,G,R of 0 to 255");
   }
 }

@@ -106,6 +106,12 @@ TEST_F(BadCommands, FlagsThatContradict) {
   Arguments precision = Convert(Path("w.safetensors"), Path("w.caffemodel"));
   precision.insert(precision.end(), {"--precision", "f16"});
   ExpectUsage(precision, {"--precision"});
+  ExpectUsage(Train({{"--dot", Path("net.dot")}}), {"--dot needs --dry-run"});
+  ExpectUsage(Train({{"--dry-run", "set"}, {"--resume", "set"}}), {"--dry-run and --resume"});
+  for (const char* mean : {"1,2", "1,2,3,4", "a,b,c", "-1,0,0", "0,0,256", "nan,0,0"}) {
+    ExpectUsage(Infer({{"--mean", mean}}), {"--mean"});
+  }
+  ExpectOneLine(Infer({{"--classes", "EX,EX"}}), 1, {"--classes"});
   ExpectOneLine(Train({{"--val-every", "2"}}), 1, {"--val-every without --val"});
   ExpectOneLine({LSEG_TRAIN, "--out", Path("run"), "--resume", "--seed", "77"}, 1, {"--seed 77"});
   ExpectOneLine(Train({{"--out", Path("run")}}), 1, {"holds a training already"});
@@ -150,6 +156,7 @@ TEST_F(BadCommands, OutputsThatCannotBeMade) {
     ExpectOneLine(Eval({{flag, Path("maps")}}), 1, {"maps", "Is a directory"});
     ExpectOneLine(Eval({{flag, below}}), 1, {"below", "Not a directory"});
   }
+  ExpectOneLine(Train({{"--dry-run", "set"}, {"--dot", missing}}), 1, {missing, "No such file"});
   Arguments sheet = Check(Path("train.txt"));
   sheet.insert(sheet.end(), {"--sheet", missing + ".png"});
   ExpectOneLine(sheet, 1, {"x.png", "No such file or directory"});

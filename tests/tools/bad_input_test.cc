@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "framework/proto/caffe.pb.h"
 #include "lseg/npy.h"
 
 namespace lseg {
@@ -266,6 +267,32 @@ TEST_F(BadFiles, Definitions) {
   TryAll("net.prototxt", {Train()}, {5, 40, net.size() / 2, net.size() - 2});
   const std::string solver = ReadFile(Path("solver.prototxt"));
   TryAll("solver.prototxt", {Train()}, {3, 12, 25});
+  Write("answer.prototxt", kTinyNet);
+  const size_t size = ReadFile(Path("answer.prototxt")).size();
+  TryAll("answer.prototxt", {Infer({{"--net", Path("answer.prototxt")}})}, {5, 60, size - 2});
+}
+
+// Of a net that feeds itself: the mean image, and the list.
+TEST_F(BadFiles, WhatADataLayerReads) {
+  std::string net = kTinyTrainNet;
+  const size_t begin = net.find("layer { name: \"data\""), end = net.find("layer { name: \"conv\"");
+  net.replace(begin, end - begin,
+              "layer { name: \"d\" type: \"ImageLabelmapData\" top: \"data\" top: \"label\"\n"
+              "  transform_param { mean_file: \"mean.binaryproto\" crop_size: 8 }\n"
+              "  image_data_param { source: \"maps.txt\" batch_size: 1 } }\n");
+  Write("self.prototxt", net);
+  Write("maps.txt", ReadFile(Path("train.txt")));
+  caffe::BlobProto mean;
+  for (const int dim : {1, 3, 24, 32}) mean.mutable_shape()->add_dim(dim);
+  for (int i = 0; i < 3 * 24 * 32; ++i) mean.add_data(100);
+  Write("mean.binaryproto", mean.SerializeAsString());
+  const Arguments train =
+      Train({{"--net", Path("self.prototxt")}, {"--data", "absent"}, {"--crop", "absent"}});
+  ASSERT_EQ(RunProgram(train, folder_.Path("log")).code, 0) << ReadFile(folder_.Path("log.err"));
+  fs::remove_all(Path("new"));
+  const size_t bytes = mean.SerializeAsString().size();
+  TryAll("mean.binaryproto", {train}, {1, bytes / 2, bytes - 1});
+  TryAll("maps.txt", {train}, {10});
 }
 
 TEST_F(BadFiles, ProbabilityMaps) {

@@ -149,6 +149,7 @@ TEST_F(LsegEval, ALineThatNamesMasksKeepsOverlapAndLeavesOut) {
     EXPECT_EQ(scores["annotated"][lesion], 0);
   }
   EXPECT_EQ(scores["annotated"]["EX"], 1);
+  EXPECT_EQ(scores["absent"], json::array());
   EXPECT_EQ(of["mean"]["recall"], 0.75);
   const ProgramResult result = Eval({"--prob", Path("maps"), "--csv", Path("images.csv")});
   EXPECT_THAT(result.out, HasSubstr("HE: annotated in none of the images"));
