@@ -32,9 +32,10 @@ that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A 
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
 
 The photograph is resampled to the size that the net was trained for, unless it has that size
-already, with black borders where its shape is another (by more than 1 %); the maps are brought back to the photograph's own size. JPEG, PNG, TIFF and BMP are read.
-A photograph that cannot be read is named on stderr and skipped; the others are done. While the net
-sees one, the next is read and the one before is written; the seconds are those from line to line.
+already, with black borders where its shape is another (by more than 1 %); the maps are brought back
+to the photograph's own size. JPEG, PNG, TIFF and BMP are read. A photograph that cannot be read is
+named on stderr and skipped; the others are done. While the net sees one, the next is read and the
+one before is written; the seconds are those from line to line.
 
 Examples:
   lseg_infer --weights run/best.safetensors --input photos --out maps
