@@ -151,9 +151,12 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   // Probabilities are resampled only to be written: maps of that size, and one whose rows are.
   const bool resampled = shown != input && (job.outputs.npy || job.outputs.png);
   const int64_t resized = resampled ? 4 * (classes + 1) * shown : 0;
-  // Reading ends with a copy: turned upright, or resampled. Writing holds the class map, the
-  // picture with outlines, what these cover, and a PNG; and then the probabilities.
-  const int64_t reading = std::max(2 * 3 * own, 3 * own + images);
+  // Reading ends with a copy: turned upright, or resampled, and that put into its frame. Writing
+  // holds the class map, the picture with outlines, what these cover, and a PNG; and then the
+  // probabilities.
+  const bool framed =
+      !job.native && !FitInto(width, height, job.width, job.height).Fills(job.width, job.height);
+  const int64_t reading = std::max(2 * 3 * own, 3 * own + images + (framed ? 3 * input : 0));
   const int64_t running = images + answer;
   const int64_t writing = answer + std::max(7 * shown, resized + 2 * shown);
   // The net's answer is copied when the maps before are written.

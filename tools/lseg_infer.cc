@@ -25,8 +25,8 @@ For each photograph NAME.jpg it writes into --out
   NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
   NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
 A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's, or
-for what --net, --classes and --mean say. (In --net, class_name gives the classes, and the mean_value
-of an ImageLabelmapData layer the mean.)
+for what --net, --classes and --mean say. (In --net, class_name gives the classes, and the
+mean_value of an ImageLabelmapData layer the mean.)
 (The classes and their order are those of the weights; these are the built-in net's.) Photographs
 that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
