@@ -10,11 +10,7 @@
 namespace lseg {
 namespace {
 
-// Weighted source positions of one destination position.
-struct Taps {
-  int first = 0;
-  std::vector<float> weights;
-};
+using Taps = ResamplingTaps;
 
 std::vector<Taps> TriangleTaps(int src, int dst) {
   const double ratio = static_cast<double>(src) / dst;
@@ -167,6 +163,28 @@ void CropProbabilities(Probabilities* probabilities, const Fit& part) {
   p.width = part.width;
   p.height = part.height;
   p.values.resize(p.classes.size() * p.Plane());
+}
+
+ProbabilitySampler::ProbabilitySampler(const Probabilities& src, int width, int height)
+    : src_(src) {
+  CheckSizes(src, width, height);
+  if (width == src.width && height == src.height) return;
+  across_ = TriangleTaps(src.width, width);
+  down_ = TriangleTaps(src.height, height);
+}
+
+float ProbabilitySampler::At(size_t c, int x, int y) const {
+  const float* map = src_.Map(c);
+  if (across_.empty()) return map[static_cast<size_t>(y) * src_.width + x];
+  const Taps &across = across_[x], &down = down_[y];
+  float sum = 0;  // in the order of ResampleAlong and BlendRows
+  for (size_t k = 0; k < down.weights.size(); ++k) {
+    const float* row = map + (down.first + k) * src_.width + across.first;
+    float along = 0;
+    for (size_t j = 0; j < across.weights.size(); ++j) along += across.weights[j] * row[j];
+    sum += down.weights[k] * along;
+  }
+  return std::clamp(sum, 0.0f, 1.0f);
 }
 
 Image ToGray(const Probabilities& probabilities, size_t c) {

@@ -40,6 +40,24 @@ Image ClassMap(const Probabilities& probabilities, std::span<const float> thresh
 Image ResizedClassMap(const Probabilities& src, int width, int height,
                       std::span<const float> thresholds);
 
+// Weighted source positions of one destination position, along one axis.
+struct ResamplingTaps {
+  int first = 0;
+  std::vector<float> weights;
+};
+
+// Single values of ResizeProbabilities(src, width, height), to the bit, without making all of it.
+// `src` outlives the sampler.
+class ProbabilitySampler {
+ public:
+  ProbabilitySampler(const Probabilities& src, int width, int height);
+  float At(size_t c, int x, int y) const;
+
+ private:
+  const Probabilities& src_;
+  std::vector<ResamplingTaps> across_, down_;  // empty where the sizes are equal
+};
+
 // The gray of a probability in [0, 1], round(255 p): what idrid33 evaluates and gray PNGs hold. In
 // double 255 p is exact, and only p = 0.5 lies half-way between two grays: it becomes 128 by every
 // rule of rounding in use.
