@@ -80,6 +80,7 @@ extern const std::array<std::array<uint8_t, 3>, 21> kClassPalette;
 // (no space, no permission) leaves what was there. Errors name the path and cause. The same pixels
 // give the same bytes.
 void WritePng(const std::string& path, const Image& image);  // gray or RGB
+std::string EncodePng(const Image& image);                   // the same bytes
 void WriteIndexedPng(const std::string& path,
                      const Image& class_map);  // classes of kClassPalette
 void WriteJpeg(const std::string& path, const Image& image, int quality);  // gray or RGB, 1..100

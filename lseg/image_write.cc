@@ -8,6 +8,7 @@
 #include <csetjmp>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "lseg/image.h"
 
@@ -49,7 +50,7 @@ class PngWriter {
     return true;
   }
 
-  const std::string& bytes() const { return bytes_; }
+  std::string TakeBytes() { return std::move(bytes_); }
 
  private:
   static void OnError(png_structp png, png_const_charp) { png_longjmp(png, 1); }
@@ -79,14 +80,22 @@ void CheckWritable(const std::string& path, const Image& image) {
            << image.channels << " channels and " << image.pixels.size() << " samples");
 }
 
-void EncodePng(const std::string& path, const Image& image, int colour_type,
-               png_const_colorp palette, int colours) {
+std::string Encode(const std::string& path, const Image& image, int colour_type,
+                   png_const_colorp palette, int colours) {
   std::vector<png_bytep> rows(image.height);
   for (int y = 0; y < image.height; ++y) rows[y] = const_cast<png_bytep>(image.Row(y));
   PngWriter writer;
   LSEG_CHECK(writer.Write(image, colour_type, palette, colours, rows.data()),
              path << ": cannot be encoded as PNG");
-  WriteFile(path, writer.bytes());
+  return writer.TakeBytes();
+}
+
+std::string EncodePlainPng(const std::string& path, const Image& image) {
+  CheckWritable(path, image);
+  LSEG_CHECK(image.channels == 1 || image.channels == 3,
+             path << ": cannot be written: PNG takes 1 or 3 channels, not " << image.channels);
+  const int type = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
+  return Encode(path, image, type, nullptr, 0);
 }
 
 }  // namespace
@@ -100,12 +109,10 @@ const std::array<std::array<uint8_t, 3>, 21> kClassPalette = {
      {255, 255, 255}}};
 
 void WritePng(const std::string& path, const Image& image) {
-  CheckWritable(path, image);
-  LSEG_CHECK(image.channels == 1 || image.channels == 3,
-             path << ": cannot be written: PNG takes 1 or 3 channels, not " << image.channels);
-  EncodePng(path, image, image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, nullptr,
-            0);
+  WriteFile(path, EncodePlainPng(path, image));
 }
+
+std::string EncodePng(const Image& image) { return EncodePlainPng("PNG", image); }
 
 void WriteIndexedPng(const std::string& path, const Image& class_map) {
   CheckWritable(path, class_map);
@@ -121,7 +128,7 @@ void WriteIndexedPng(const std::string& path, const Image& class_map) {
   for (int i = 0; i < colours; ++i) {
     palette[i] = {kClassPalette[i][0], kClassPalette[i][1], kClassPalette[i][2]};
   }
-  EncodePng(path, class_map, PNG_COLOR_TYPE_PALETTE, palette.data(), colours);
+  WriteFile(path, Encode(path, class_map, PNG_COLOR_TYPE_PALETTE, palette.data(), colours));
 }
 
 void WriteJpeg(const std::string& path, const Image& image, int quality) {

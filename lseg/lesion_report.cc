@@ -164,7 +164,19 @@ std::vector<LesionTotal> Totals(const PhotoLesions& photo) {
 }
 
 std::string LesionsJson(const PhotoLesions& photo) {
-  return ToJson(photo).dump(1, ' ', false, kReplace) + "\n";
+  Json json = ToJson(photo);
+  Json parts = Json::array();
+  if (json.contains("components")) parts.swap(json["components"]);
+  std::string text = json.dump(1, ' ', false, kReplace);
+  if (!parts.empty()) {  // there are many: a line each
+    text.resize(text.rfind("[]"));
+    text += "[";
+    for (size_t i = 0; i < parts.size(); ++i) {
+      text += (i == 0 ? "\n  " : ",\n  ") + parts[i].dump(-1, ' ', false, kReplace);
+    }
+    text += "\n ]\n}";
+  }
+  return text + "\n";
 }
 
 std::string LesionsJsonLine(const PhotoLesions& photo) {

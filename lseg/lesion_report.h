@@ -36,8 +36,8 @@ struct LesionTotal {
 };
 std::vector<LesionTotal> Totals(const PhotoLesions& photo);
 
-// Pretty-printed. Coordinates are rounded to 0.01 pixels, probabilities to 0.0001, per cent to
-// 1e-5. Bytes of names that are no UTF-8 are replaced.
+// Pretty-printed, a component a line. Coordinates are rounded to 0.01 pixels, probabilities to
+// 0.0001, per cent to 1e-5. Bytes of names that are no UTF-8 are replaced.
 std::string LesionsJson(const PhotoLesions& photo);
 // The same in one line, for programs.
 std::string LesionsJsonLine(const PhotoLesions& photo);

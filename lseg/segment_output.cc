@@ -24,9 +24,10 @@ void WriteProbabilities(const std::string& prefix, const Probabilities& probabil
 }
 
 void WritePictures(const std::string& prefix, Image photo, const Probabilities& probabilities,
-                   const SegmentOutputs& outputs) {
+                   const SegmentOutputs& outputs, const LesionVisitor& visit) {
   const Image class_map =
       ResizedClassMap(probabilities, photo.width, photo.height, outputs.thresholds);
+  if (visit) visit(photo, probabilities, class_map);
   WriteIndexedPng(prefix + ".label.png", class_map);
   WritePng(prefix + ".overlay.png",
            DrawOverlay(std::move(photo), class_map, probabilities.classes));
@@ -35,13 +36,13 @@ void WritePictures(const std::string& prefix, Image photo, const Probabilities& 
 }  // namespace
 
 void WriteSegmentation(const std::string& prefix, Image photo, const Probabilities& probabilities,
-                       const SegmentOutputs& outputs) {
+                       const SegmentOutputs& outputs, const LesionVisitor& visit) {
   for (const std::string& name : probabilities.classes) {
     LSEG_CHECK(name.find('/') == std::string::npos,
                "class '" << name << "' cannot be part of a file's name");
   }
   const int width = photo.width, height = photo.height;
-  WritePictures(prefix, std::move(photo), probabilities, outputs);
+  WritePictures(prefix, std::move(photo), probabilities, outputs, visit);
   if (!outputs.npy && !outputs.png) return;
   if (probabilities.width == width && probabilities.height == height) {
     WriteProbabilities(prefix, probabilities, outputs);

@@ -73,10 +73,35 @@ void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work,
   });
 }
 
+Image Cut(const Image& image, const Fit& part) {
+  Image cut(part.width, part.height, image.channels);
+  for (int y = 0; y < part.height; ++y) {
+    const uint8_t* from = image.Row(part.top + y) + int64_t{part.left} * image.channels;
+    std::copy(from, from + int64_t{part.width} * image.channels, cut.Row(y));
+  }
+  return cut;
+}
+
+// What job.visit is to see: the photograph alone, also where the maps have black beside it.
+LesionVisitor VisitorOf(const SegmentJob& job, const Work& work) {
+  if (!job.visit) return nullptr;
+  return [&](const Image& photo, const Probabilities& probabilities, const Image& class_map) {
+    const bool framed =
+        job.output_working && work.fit.width > 0 && !work.fit.Fills(photo.width, photo.height);
+    if (!framed) {
+      job.visit(work.report, photo, probabilities, class_map);
+      return;
+    }
+    Probabilities part = probabilities;
+    CropProbabilities(&part, work.fit);
+    job.visit(work.report, Cut(photo, work.fit), part, Cut(class_map, work.fit));
+  };
+}
+
 void Write(const SegmentJob& job, const std::vector<PhotoFile>& photos, Work& work) {
   Try(work, [&] {
     WriteSegmentation(job.out + "/" + photos[work.report.index].name, std::move(work.shown),
-                      work.probabilities, job.outputs);
+                      work.probabilities, job.outputs, VisitorOf(job, work));
   });
 }
 
@@ -153,12 +178,15 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   const int64_t resized = resampled ? 4 * (classes + 1) * shown : 0;
   // Reading ends with a copy: turned upright, or resampled, and that put into its frame. Writing
   // holds the class map, the picture with outlines, what these cover, and a PNG; and then the
-  // probabilities.
+  // probabilities. A visitor sees class map and photograph.
   const bool framed =
       !job.native && !FitInto(width, height, job.width, job.height).Fills(job.width, job.height);
   const int64_t reading = std::max(2 * 3 * own, 3 * own + images + (framed ? 3 * input : 0));
   const int64_t running = images + answer;
-  const int64_t writing = answer + std::max(7 * shown, resized + 2 * shown);
+  const int64_t visiting = job.visit ? 4 * shown + job.visit_memory(width, height) +
+                                           (job.output_working ? answer + 4 * shown : 0)
+                                     : 0;
+  const int64_t writing = answer + std::max({7 * shown, resized + 2 * shown, visiting});
   // The net's answer is copied when the maps before are written.
   return job.overlap ? reading + std::max(running, images + writing)
                      : std::max({reading, running, writing});

@@ -14,6 +14,8 @@
 
 namespace lseg {
 
+struct SegmentReport;
+
 struct SegmentJob {
   std::string out;                  // folder of the maps, which is there
   bool native = false;              // the net sees photographs at their own size,
@@ -24,6 +26,13 @@ struct SegmentJob {
   int64_t max_pixels = kMaxPixels;  // larger photographs are refused
   bool overlap = true;  // false: step by step on the calling thread, one photograph held
   SegmentOutputs outputs;
+  // Both or none: what else is done with a photograph that was segmented, before its maps are
+  // written and on the thread that writes them (LesionVisitor, but of the photograph alone, without
+  // black beside it); and the most bytes that this takes for a photograph of a size.
+  std::function<void(const SegmentReport& report, const Image& photo,
+                     const Probabilities& probabilities, const Image& class_map)>
+      visit;
+  std::function<int64_t(int width, int height)> visit_memory;
 };
 
 struct SegmentReport {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <sstream>
 
 #include "lseg/class_names.h"
 #include "lseg/photo_list.h"
+#include "lseg/report_folder.h"
 #include "lseg/segment_stream.h"
 #include "tools/tool.h"
 
@@ -24,6 +26,11 @@ For each photograph NAME.jpg it writes into --out
   NAME.overlay.png     the photograph with the lesions outlined
   NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
   NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
+and with --report DIR, see "Looking at results" in the README,
+  DIR/index.html       a page to look through all of them, for any browser
+  DIR/report.csv       counts, areas, probabilities of each photograph and lesion; failures, too
+  DIR/components.csv   the single lesions: where, how large, how sure
+  DIR/json/NAME.json   both of a photograph
 A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's, or
 for what --net, --classes and --mean say. (In --net, class_name gives the classes, and the
 mean_value of an ImageLabelmapData layer the mean.)
@@ -41,6 +48,9 @@ Examples:
   lseg_infer --weights run/best.safetensors --input photos --out maps
   lseg_infer --weights run/best.safetensors --input idrid/val.txt --out maps --prob npy
   lseg_infer --weights run/best.safetensors --input eye.jpg --out maps --threshold 0.5,0.5,0.3,0.5
+  lseg_infer --weights run/best.safetensors --input photos --out maps --report report
+  lseg_infer --weights run/best.safetensors --input idrid/val.txt --out maps --report report \
+      --truth idrid/val.txt
 )";
 
 // Ends a message about memory: what a user can change.
@@ -55,6 +65,8 @@ std::string HelpEnd() { return kHelpEnd + ("\nJPEGs are decoded by " + JpegDecod
 
 struct Job : SegmentJob {
   std::string weights, input;
+  std::string report, truth;           // empty: none
+  std::vector<std::string> landmarks;  // files
 };
 
 std::vector<std::string> SplitCommas(const std::string& text) {
@@ -111,6 +123,14 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
       (kind == "npy" ? job.outputs.npy : job.outputs.png) = true;
     }
   }
+  if (flags.count("report") > 0) job.report = RequiredFlag(flags, "report");
+  if (flags.count("truth") > 0) job.truth = RequiredFlag(flags, "truth");
+  if (flags.count("landmarks") > 0) job.landmarks = SplitCommas(RequiredFlag(flags, "landmarks"));
+  for (const char* flag : {"truth", "landmarks"}) {
+    if (flags.count(flag) > 0 && job.report.empty()) {
+      throw UsageError("--" + std::string(flag) + " is for the report: it needs --report DIR");
+    }
+  }
   for (const std::string& threshold : SplitCommas(RequiredFlag(flags, "threshold"))) {
     job.outputs.thresholds.push_back(ParseThreshold(threshold));
   }
@@ -153,6 +173,40 @@ void MakeOutputFolder(const Job& job) {
   if (fs::is_directory(job.input) && fs::equivalent(job.input, job.out, error)) {
     throw UsageError("--out is the input folder: the next run would take the maps for photographs");
   }
+}
+
+// The report that `job` asks for, which its photographs will be told to; null where it asks for
+// none.
+std::unique_ptr<ReportFolder> MakeReport(const ModelInfo& model, const PhotoList& list, Job* job) {
+  if (job->report.empty()) return nullptr;
+  ReportOptions options;
+  options.folder = job->report;
+  options.classes = model.classes;
+  options.thresholds = job->outputs.thresholds;
+  options.landmark_files = job->landmarks;
+  options.truth_list = job->truth;
+  options.max_pixels = job->max_pixels;
+  auto report = std::make_unique<ReportFolder>(std::move(options));
+  job->visit = [&list, to = report.get()](const SegmentReport& of, const Image& photo,
+                                          const Probabilities& probabilities,
+                                          const Image& class_map) {
+    to->Measure(list.photos[of.index], of.width, of.height, photo, probabilities, class_map);
+  };
+  job->visit_memory = [to = report.get()](int width, int height) {
+    return to->Memory(width, height);
+  };
+  return report;
+}
+
+void FinishReport(const Job& job, ReportFolder* report) {
+  if (!report) return;
+  report->Finish();
+  const std::vector<std::string> unused = report->Unused();
+  if (!unused.empty()) {
+    Say(std::to_string(unused.size()) + " images of " + job.truth +
+        " are not among the photographs, the first is " + unused.front());
+  }
+  Say("report: " + job.report + "/index.html");
 }
 
 std::string Size(int width, int height) {
@@ -210,6 +264,13 @@ int Body(int argc, char** argv) {
        "that the program may have, such as 1500M or 4G, on the CPU (default: what is free)", text(),
        "SIZE")                                     //
       ("max-pixels", kMaxPixelsHelp, text(), "N")  //
+      ("report", "folder for a report on the lesions: a page to look at, tables, JSON", text(),
+       "DIR")  //
+      ("truth", "list of the photographs with their truth, which the report's page shows, too",
+       text(), "LIST")  //
+      ("landmarks",
+       "for the report: where disc and fovea are, CSV (IDRiD's, too) or JSON, parted by commas",
+       text(), "FILES")  //
       ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
@@ -238,7 +299,12 @@ int Body(int argc, char** argv) {
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);
+<<<<<<< HEAD
   for (const std::string& why : list.skipped) Say(why + "; skipped");
+=======
+  const std::unique_ptr<ReportFolder> lesions = MakeReport(model, list, &job);
+  for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
+>>>>>>> 2ec1d92 (lseg_infer --report: a folder of JSON, tables and a page that shows the lesions from file://)
   if (job.width == 0) job.width = model.width, job.height = model.height;
   if (!job.native) {
     // Photographs are as large as that at the least.
@@ -247,8 +313,11 @@ int Body(int argc, char** argv) {
     HintingAtMemory(MemoryHint(device), [&] { segmenter.Prepare(job.width, job.height, beside); });
   }
   const size_t failed =
-      SegmentPhotos(job, list.photos, segmenter,
-                    [&](const SegmentReport& report) { Tell(list, report, device); });
+      SegmentPhotos(job, list.photos, segmenter, [&](const SegmentReport& report) {
+        Tell(list, report, device);
+        if (lesions) lesions->Done(list.photos[report.index], report.error);
+      });
+  FinishReport(job, lesions.get());
   for (const std::string& note : segmenter.notes()) Say(note);
   if (const std::string reason = cache.Write(); !reason.empty()) Say(reason);
   Say(std::to_string(list.photos.size() - failed) + " of " + std::to_string(list.photos.size()) +

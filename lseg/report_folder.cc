@@ -1,0 +1,147 @@
+#include "lseg/report_folder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "lseg/report_page.h"
+
+namespace lseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+void MakeFolder(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  LSEG_CHECK(!error, "cannot create folder '" << folder << "': " << error.message());
+}
+
+std::map<std::string, ListEntry> ReadTruthList(const std::string& list) {
+  std::map<std::string, ListEntry> truth;
+  if (list.empty()) return truth;
+  const std::vector<ListEntry> entries = ReadList(list);
+  std::vector<std::string> images;
+  std::set<std::string> seen;
+  for (const ListEntry& entry : entries) {
+    LSEG_CHECK(seen.insert(entry.image).second, list << ": lists " << entry.image << " twice");
+    images.push_back(entry.image);
+  }
+  const std::vector<std::string> names = PhotoNames(images);
+  for (size_t i = 0; i < entries.size(); ++i) truth[names[i]] = entries[i];
+  return truth;
+}
+
+}  // namespace
+
+// A file that grows beside its final name and is renamed when it is whole.
+class ReportFolder::Table {
+ public:
+  Table(const std::string& path, const std::string& header)
+      : path_(path), partial_(path + ".partial"), file_(std::fopen(partial_.c_str(), "wb")) {
+    Check(file_ != nullptr);
+    Append(header);
+  }
+  ~Table() {
+    if (!file_) return;
+    std::fclose(file_);
+    std::remove(partial_.c_str());
+  }
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
+
+  void Append(const std::string& text) {
+    Check(std::fwrite(text.data(), 1, text.size(), file_) == text.size());
+  }
+  void Commit() {
+    Check(std::fflush(file_) == 0);
+    const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
+    if (closed && std::rename(partial_.c_str(), path_.c_str()) == 0) return;
+    const int reason = errno;
+    std::remove(partial_.c_str());
+    LSEG_FAIL(path_ << ": cannot be written: " << std::strerror(reason));
+  }
+
+ private:
+  void Check(bool good) const {
+    LSEG_CHECK(good, path_ << ": cannot be written: " << std::strerror(errno));
+  }
+  std::string path_, partial_;
+  std::FILE* file_;
+};
+
+ReportFolder::ReportFolder(ReportOptions options)
+    : options_(std::move(options)),
+      landmarks_(ReadLandmarks(options_.landmark_files)),
+      truth_(ReadTruthList(options_.truth_list)) {
+  for (const char* folder : {"/json", "/images", "/page"}) MakeFolder(options_.folder + folder);
+  images_ = std::make_unique<Table>(options_.folder + "/report.csv", ImageCsvHeader());
+  components_ = std::make_unique<Table>(options_.folder + "/components.csv", ComponentCsvHeader());
+}
+
+ReportFolder::~ReportFolder() = default;
+
+void ReportFolder::Measure(const PhotoFile& file, int width, int height, const Image& photo,
+                           const Probabilities& probabilities, const Image& class_map) {
+  PhotoLesions lesions;
+  lesions.name = file.name, lesions.file = file.path;
+  lesions.width = width, lesions.height = height;
+  lesions.classes = options_.classes, lesions.thresholds = options_.thresholds;
+  lesions.view = ScaleFieldOfView(FindFieldOfView(photo), static_cast<double>(width) / photo.width,
+                                  static_cast<double>(height) / photo.height);
+  lesions.landmarks = LandmarksOf(landmarks_, file.path);
+  if (class_map.width == width && class_map.height == height) {
+    lesions.components = FindComponents(class_map, probabilities);
+  } else {
+    lesions.components = FindComponents(
+        ResizedClassMap(probabilities, width, height, options_.thresholds), probabilities);
+  }
+  std::vector<Image> truth;
+  if (const auto found = truth_.find(file.name); found != truth_.end()) {
+    truth = ReadTruth(found->second, options_.classes, options_.max_pixels);
+    used_.push_back(file.name);
+  }
+  WritePageImage(options_.folder, lesions, photo, probabilities, class_map, truth);
+  measured_ = std::move(lesions);
+}
+
+void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
+  PhotoLesions lesions = std::exchange(measured_, PhotoLesions());
+  if (!error.empty()) {
+    lesions = PhotoLesions();
+    lesions.name = file.name, lesions.file = file.path, lesions.error = error;
+  }
+  LSEG_CHECK(lesions.name == file.name, "'" << file.name << "' is done, but was not measured");
+  WriteFile(options_.folder + "/json/" + file.name + ".json", LesionsJson(lesions));
+  images_->Append(ImageCsvRows(lesions));
+  components_->Append(ComponentCsvRows(lesions));
+  list_.push_back(PageListItem(lesions));
+}
+
+void ReportFolder::Finish() {
+  images_->Commit();
+  components_->Commit();
+  WritePage(options_.folder, options_.classes, options_.thresholds, list_);
+}
+
+int64_t ReportFolder::Memory(int width, int height) const {
+  const int64_t own = int64_t{width} * height;
+  // The page's photograph as RGB, JPEG and of the thumbnail; maps as floats and text; components.
+  constexpr int64_t kPage = 64 << 20;
+  const int64_t masks = truth_.empty() ? 0 : static_cast<int64_t>(options_.classes.size()) + 4;
+  return kPage + (1 + masks) * own;  // a class map of its own, and the truth as it is read
+}
+
+std::vector<std::string> ReportFolder::Unused() const {
+  std::vector<std::string> unused;
+  for (const auto& [name, entry] : truth_) {
+    if (std::find(used_.begin(), used_.end(), name) == used_.end()) unused.push_back(name);
+  }
+  return unused;
+}
+
+}  // namespace lseg

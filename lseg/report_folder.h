@@ -1,0 +1,70 @@
+// The folder of a report on a batch of photographs, written as they come:
+//   index.html         the page, which shows all the rest
+//   report.csv         a row a photograph and lesion; failures, too
+//   components.csv     a row a connected component
+//   json/NAME.json     all of a photograph
+//   images/, page/     what the page is made of
+// Files of photographs are written one by one, each as a whole; the page and the tables, which
+// speak of all, at the end. One photograph's files are in memory at a time, and a line for the
+// list.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lseg/dataset.h"
+#include "lseg/landmarks.h"
+#include "lseg/lesion_report.h"
+#include "lseg/photo_list.h"
+#include "lseg/probabilities.h"
+
+namespace lseg {
+
+struct ReportOptions {
+  std::string folder;  // made with its parents
+  std::vector<std::string> classes;
+  std::vector<float> thresholds;            // of the classes (ClassMap)
+  std::vector<std::string> landmark_files;  // may be empty (ReadLandmarks)
+  std::string truth_list;                   // a list (lseg/dataset.h), or empty
+  int64_t max_pixels = kMaxPixels;          // larger truths are refused
+};
+
+class ReportFolder {
+ public:
+  // Reads landmarks and list and makes the folder: an Error says what is wrong with them before any
+  // work is done.
+  explicit ReportFolder(ReportOptions options);
+  ~ReportFolder();  // of tables that were not finished nothing stays
+
+  // A photograph of width x height that was segmented; photo and class_map may have been made at
+  // another size, and are then both of that one: what is reported is the class map at the
+  // photograph's own size, made by the same rule (ResizedClassMap). The truth is that of the list's
+  // image of the same name (PhotoNames).
+  void Measure(const PhotoFile& file, int width, int height, const Image& photo,
+               const Probabilities& probabilities, const Image& class_map);
+  // Then, or instead of it, once for each photograph in the order in which they are told of. error:
+  // why its maps are not there, or empty.
+  void Done(const PhotoFile& file, const std::string& error);
+  void Finish();
+
+  // The most bytes that Measure takes for a photograph.
+  int64_t Memory(int width, int height) const;
+
+  // Names of landmarks' and the list's photographs that did not come.
+  std::vector<std::string> Unused() const;
+
+ private:
+  class Table;
+
+  ReportOptions options_;
+  LandmarkTable landmarks_;
+  std::map<std::string, ListEntry> truth_;  // by the photograph's name
+  std::vector<std::string> used_;
+  PhotoLesions measured_;  // by the last Measure, if Done has not come yet
+  std::unique_ptr<Table> images_, components_;
+  std::vector<std::string> list_;
+};
+
+}  // namespace lseg
