@@ -213,8 +213,10 @@ const kColumns = [
 ];
 function placeOf(part) { return part.fovea_quadrant || part.disc_quadrant || part.quadrant; }
 
-function makeColumns() {
-  byId('parts').tHead.rows[0].replaceChildren(...kColumns.map(([key, head, title]) => {
+function makeTables() {
+  byId('scores').createTBody();
+  byId('parts').createTBody();
+  byId('parts').createTHead().insertRow().append(...kColumns.map(([key, head, title]) => {
     const button = make('button', {type: 'button', id: 'sort-' + key, title}, head);
     button.addEventListener('click', () => {
       chosen.descending = chosen.sort === key ? !chosen.descending : key !== 'id' && key !== 'place';
@@ -356,7 +358,7 @@ function listen() {
 lseg.view = {
   begin() {
     makeLayers();
-    makeColumns();
+    makeTables();
     setOpacity(chosen.opacity);
     listen();
   },
