@@ -72,7 +72,7 @@ TEST(DrawOverlay, LegendShowsTheColourOfEachClass) {
 TEST(DrawOverlay, RefusesWhatDoesNotFit) {
   EXPECT_THROW(DrawOverlay(Image(4, 4, 3), Image(4, 5, 1), kNames), Error);
   EXPECT_THROW(DrawOverlay(Image(4, 4, 1), Image(4, 4, 1), kNames), Error);
-  EXPECT_THROW(DrawOverlay(Image(4, 4, 3), Image(4, 4, 1), std::vector<std::string>(5, "X")),
+  EXPECT_THROW(DrawOverlay(Image(4, 4, 3), Image(4, 4, 1), std::vector<std::string>(21, "X")),
                Error);
   Image map(4, 4, 1);
   map.Row(1)[2] = 3;
