@@ -115,6 +115,16 @@ TEST_P(MemoryOfPrecision, LessGivesTheSameMaps) {
   }
 }
 
+// What is said for a report is the most that its page may take.
+TEST_F(MemoryTest, AReportTakesNoMoreThanIsSaid) {
+  const ProgramResult plain = Infer("plain", {});
+  const ProgramResult result = Infer("told", {"--report", Path("report")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const double predicted = BytesBehind(result.out, kSaid);
+  EXPECT_GT(predicted, BytesBehind(plain.out, kSaid));
+  EXPECT_LE(static_cast<double>(result.peak_bytes), predicted + Tolerance(predicted));
+}
+
 TEST_F(MemoryTest, TooLittleIsNamedWithWhatIsNeeded) {
   const ProgramResult little = Infer("little", {"--memory", "100M"});
   EXPECT_EQ(little.code, 1);
