@@ -316,6 +316,47 @@ FieldOfView FindFieldOfView(const Image& photo) {
   return view;
 }
 
+Framing FrameFieldOfView(const FieldOfView& view, int width, int height, double radius,
+                         int frame_width, int frame_height) {
+  constexpr int kStep = 32;  // of a frame's sides: few sizes, as each has a net of its own
+  constexpr double kMostFrames = 4;
+  const Framing plain{FitInto(width, height, frame_width, frame_height), frame_width, frame_height};
+  if (radius <= 0 || !view.circle_found || !view.IsFundus()) return plain;
+  const double fitted = view.radius * std::sqrt(double(plain.fit.width) * plain.fit.height /
+                                                (double(width) * height));
+  if (std::abs(fitted / radius - 1) <= kRadiusTolerance) return plain;
+  const double scale = radius / view.radius;
+  if (scale * scale * width * height > kMostFrames * frame_width * frame_height) return plain;
+
+  Framing framing{{}, frame_width, frame_height, true};
+  Fit& fit = framing.fit;
+  fit.width = std::max(1, static_cast<int>(std::lround(width * scale)));
+  fit.height = std::max(1, static_cast<int>(std::lround(height * scale)));
+  // Along an axis: the part of the scaled photograph that the view takes, put into the middle.
+  const auto place = [&](double centre, int length, int frame, int* size) {
+    const double middle = (centre + 0.5) * scale;
+    const double begin = std::max(0.0, middle - radius);
+    const double end = std::min(static_cast<double>(length), middle + radius);
+    const int needed = static_cast<int>(std::ceil(end - begin));
+    *size = needed <= frame ? frame : (needed + kStep - 1) / kStep * kStep;
+    return static_cast<int>(std::lround(*size / 2.0 - (begin + end) / 2));
+  };
+  fit.left = place(view.center_x, fit.width, frame_width, &framing.width);
+  fit.top = place(view.center_y, fit.height, frame_height, &framing.height);
+  // A frame that grows along one axis need not keep what it does not need along the other.
+  if (framing.height > frame_height || framing.width > frame_width) {
+    const int tight = (static_cast<int>(std::ceil(2 * radius)) + kStep - 1) / kStep * kStep;
+    const auto shrink = [&](int* size, int* at) {
+      if (*size <= tight) return;
+      *at -= (*size - tight) / 2;
+      *size = tight;
+    };
+    shrink(&framing.width, &fit.left);
+    shrink(&framing.height, &fit.top);
+  }
+  return framing;
+}
+
 FieldOfView ScaleFieldOfView(const FieldOfView& view, double scale_x, double scale_y) {
   FieldOfView scaled = view;
   scaled.center_x = (view.center_x + 0.5) * scale_x - 0.5;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lseg/fit.h"
 #include "lseg/image.h"
 
 namespace lseg {
@@ -42,6 +43,23 @@ struct FieldOfView {
 // Linear in pixels; takes three bytes a pixel of the reduced photograph besides.
 FieldOfView FindFieldOfView(const Image& photo);
 inline constexpr int kViewGrid = 512;
+
+// A photograph scaled and put into a frame: a net's input.
+struct Framing {
+  Fit fit;
+  int width = 0, height = 0;  // of the frame
+  bool normalised = false;    // by the field of view
+};
+
+// FitInto the frame, but where the view's radius would then be off `radius`, that of the
+// photographs a net was trained on (0: not known), by more than kRadiusTolerance: scaled to that
+// radius, the view in the middle, and where the frame is too small for the view another one, just
+// as large as it must be, in multiples of 32. A view that is no fundus' is left as it fits; so is
+// one that would take a photograph of more than four frames' pixels.
+Framing FrameFieldOfView(const FieldOfView& view, int width, int height, double radius,
+                         int frame_width, int frame_height);
+// Training scales photographs by 0.8 to 1.25: it is at home within this.
+inline constexpr double kRadiusTolerance = 0.1;
 
 // The same view in the photograph scaled by these factors, which differ by rounding only: the
 // radius takes their geometric mean.

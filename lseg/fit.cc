@@ -11,9 +11,11 @@ constexpr double kStretched = 0.01;
 Image Place(Image scaled, const Fit& fit, int frame_width, int frame_height) {
   if (fit.Fills(frame_width, frame_height)) return scaled;
   Image frame(frame_width, frame_height, scaled.channels);
-  for (int y = 0; y < fit.height; ++y) {
-    std::copy_n(scaled.Row(y), fit.width * scaled.channels,
-                frame.Row(fit.top + y) + fit.left * scaled.channels);
+  const int left = std::max(fit.left, 0), right = std::min(fit.left + fit.width, frame_width);
+  const int bottom = std::min(fit.top + fit.height, frame_height);
+  for (int y = std::max(fit.top, 0); y < bottom && left < right; ++y) {
+    std::copy_n(scaled.Row(y - fit.top) + (left - fit.left) * scaled.channels,
+                (right - left) * scaled.channels, frame.Row(y) + left * scaled.channels);
   }
   return frame;
 }
@@ -39,9 +41,13 @@ Fit FitInto(int width, int height, int frame_width, int frame_height) {
   return fit;
 }
 
-Image FitPhoto(const Image& photo, int frame_width, int frame_height) {
-  const Fit fit = FitInto(photo.width, photo.height, frame_width, frame_height);
+Image PlacePhoto(const Image& photo, const Fit& fit, int frame_width, int frame_height) {
   return Place(Resize(photo, fit.width, fit.height), fit, frame_width, frame_height);
+}
+
+Image FitPhoto(const Image& photo, int frame_width, int frame_height) {
+  return PlacePhoto(photo, FitInto(photo.width, photo.height, frame_width, frame_height),
+                    frame_width, frame_height);
 }
 
 Image FitMask(const Image& mask, int frame_width, int frame_height) {

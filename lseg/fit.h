@@ -7,7 +7,8 @@
 
 namespace lseg {
 
-// Where the photograph lies in the frame.
+// Where the photograph, scaled to width x height, lies in the frame; what lies outside of that
+// (left or top below 0, or too large) is cut off.
 struct Fit {
   int left = 0, top = 0, width = 0, height = 0;
 
@@ -23,5 +24,7 @@ Fit FitInto(int width, int height, int frame_width, int frame_height);
 // Resize, or ResizeMask, to where FitInto says; black, or no lesion, beside.
 Image FitPhoto(const Image& photo, int frame_width, int frame_height);
 Image FitMask(const Image& mask, int frame_width, int frame_height);
+// Resize to where `fit` says.
+Image PlacePhoto(const Image& photo, const Fit& fit, int frame_width, int frame_height);
 
 }  // namespace lseg

@@ -116,15 +116,20 @@ std::vector<caffe::LayerParameter> LayersFor(const NetDefinition& test,
 }  // namespace
 
 std::map<std::string, std::string> ToMetadata(const ModelInfo& info) {
-  std::string classes;
+  std::string classes, thresholds;
   for (const std::string& name : info.classes) classes += (classes.empty() ? "" : ",") + name;
-  return {{"lseg.net", info.net_text},
-          {"lseg.classes", classes},
-          {"lseg.width", std::to_string(info.width)},
-          {"lseg.height", std::to_string(info.height)},
-          {"lseg.mean", ToText(info.mean_bgr[0]) + "," + ToText(info.mean_bgr[1]) + "," +
-                            ToText(info.mean_bgr[2])},
-          {"lseg.scale", ToText(info.scale)}};
+  for (const float t : info.thresholds) thresholds += (thresholds.empty() ? "" : ",") + ToText(t);
+  std::map<std::string, std::string> metadata = {
+      {"lseg.net", info.net_text},
+      {"lseg.classes", classes},
+      {"lseg.width", std::to_string(info.width)},
+      {"lseg.height", std::to_string(info.height)},
+      {"lseg.mean",
+       ToText(info.mean_bgr[0]) + "," + ToText(info.mean_bgr[1]) + "," + ToText(info.mean_bgr[2])},
+      {"lseg.scale", ToText(info.scale)}};
+  if (info.view_radius > 0) metadata["lseg.view_radius"] = ToText(info.view_radius);
+  if (!thresholds.empty()) metadata["lseg.thresholds"] = thresholds;
+  return metadata;
 }
 
 ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
@@ -156,6 +161,17 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
   });
   take("lseg.scale", "a number",
        [&](const std::string& text) { return ReadNumber(text, &info.scale); });
+  take("lseg.view_radius", "a positive number", [&](const std::string& text) {
+    return ReadNumber(text, &info.view_radius) && info.view_radius > 0 && info.view_radius < 1e6f;
+  });
+  take("lseg.thresholds", "a number above 0 and at most 1 for each class",
+       [&](const std::string& text) {
+         for (const std::string& part : Split(text)) {
+           float& value = info.thresholds.emplace_back();
+           if (!ReadNumber(part, &value) || !(value > 0 && value <= 1)) return false;
+         }
+         return info.thresholds.size() == info.classes.size();
+       });
   return info;
 }
 

@@ -24,6 +24,10 @@ struct ModelInfo {
   // Network input = (value - mean) * scale, value 0..255, channels B G R.
   std::array<float, 3> mean_bgr = {16.3090f, 56.4373f, 116.5132f};
   float scale = 1;
+  // Of the field of view of the photographs that it was trained on, at that size; 0: not known.
+  float view_radius = 0;
+  // At which a class is taken for there, one a class, each in (0, 1]; empty: 0.5.
+  std::vector<float> thresholds;
 };
 
 // What a definition says of its model: its text, its class_name where it has any, and mean and
@@ -37,6 +41,8 @@ ModelInfo FromDefinition(const NetDefinition& net, ModelInfo otherwise = {});
 //   lseg.width, lseg.height   "1440", "960"
 //   lseg.mean     "16.309,56.4373,116.5132", B G R of 0..255
 //   lseg.scale    "1"
+//   lseg.view_radius   "574.2", pixels; lseg_infer brings other cameras' photographs to it
+//   lseg.thresholds    "0.5,0.4,0.3,0.5", in the classes' order
 // Numbers are the shortest text that reads back as the same float: the same model, the same bytes.
 std::map<std::string, std::string> ToMetadata(const ModelInfo& info);
 // An Error names `file`, the key and the value that cannot be read.

@@ -153,6 +153,21 @@ Image ResizedClassMap(const Probabilities& src, int width, int height,
 
 void CropProbabilities(Probabilities* probabilities, const Fit& part) {
   Probabilities& p = *probabilities;
+  const bool inside = part.left >= 0 && part.top >= 0 && part.left + part.width <= p.width &&
+                      part.top + part.height <= p.height;
+  if (!inside) {
+    Probabilities all(part.width, part.height, p.classes);
+    const int left = std::max(part.left, 0), right = std::min(part.left + part.width, p.width);
+    const int bottom = std::min(part.top + part.height, p.height);
+    for (size_t c = 0; c < p.classes.size(); ++c) {
+      for (int y = std::max(part.top, 0); y < bottom && left < right; ++y) {
+        std::copy(p.Map(c) + size_t(y) * p.width + left, p.Map(c) + size_t(y) * p.width + right,
+                  all.Map(c) + size_t(y - part.top) * part.width + (left - part.left));
+      }
+    }
+    p = std::move(all);
+    return;
+  }
   float* to = p.values.data();  // never ahead of what is still to be read
   for (size_t c = 0; c < p.classes.size(); ++c) {
     for (int y = 0; y < part.height; ++y, to += part.width) {

@@ -23,7 +23,7 @@ struct Probabilities {
   const float* Map(size_t c) const { return values.data() + c * Plane(); }
 };
 
-// Keeps what lies in `part`, in place.
+// Keeps what lies in `part`; 0 where part reaches beyond the maps.
 void CropProbabilities(Probabilities* probabilities, const Fit& part);
 
 // Bilinear between pixel centres where an axis grows; where it shrinks the same triangle is as wide

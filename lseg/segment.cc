@@ -45,6 +45,35 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
   return false;
 }
 
+struct Mirror {
+  bool x, y;  // left-right, up-down
+};
+
+Image Mirrored(const Image& photo, const Mirror& mirror) {
+  Image turned(photo.width, photo.height, photo.channels);
+  for (int y = 0; y < photo.height; ++y) {
+    const uint8_t* from = photo.Row(mirror.y ? photo.height - 1 - y : y);
+    uint8_t* to = turned.Row(y);
+    for (int x = 0; x < photo.width; ++x) {
+      const int at = mirror.x ? photo.width - 1 - x : x;
+      std::copy_n(from + at * photo.channels, photo.channels, to + x * photo.channels);
+    }
+  }
+  return turned;
+}
+
+// sum += the maps of a mirrored photograph, turned back.
+void AddMirrored(const Probabilities& maps, const Mirror& mirror, Probabilities* sum) {
+  for (size_t c = 0; c < maps.classes.size(); ++c) {
+    for (int y = 0; y < maps.height; ++y) {
+      const int row = mirror.y ? maps.height - 1 - y : y;
+      const float* from = maps.Map(c) + int64_t{row} * maps.width;
+      float* to = sum->Map(c) + int64_t{y} * maps.width;
+      for (int x = 0; x < maps.width; ++x) to[x] += from[mirror.x ? maps.width - 1 - x : x];
+    }
+  }
+}
+
 ModelInfo ModelOf(const WeightsFile& weights, const std::string& path,
                   const SegmenterOptions& options) {
   ModelInfo model = FromMetadata(weights.metadata, path);
@@ -151,6 +180,9 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
 }
 
 Segmenter::SizedNet& Segmenter::NetOf(int width, int height, int64_t beside) {
+  if (options_.mirrored) {  // one mirror image and its maps at a time
+    beside += int64_t{width} * height * (3 + 4 * static_cast<int64_t>(model_.classes.size()));
+  }
   const auto found = std::find_if(nets_.begin(), nets_.end(), [&](const SizedNet& sized) {
     return sized.width == width && sized.height == height;
   });
@@ -178,7 +210,19 @@ Probabilities Segmenter::Run(const Image& photo, int64_t beside,
   LSEG_CHECK(photo.channels == 3 && photo.width > 0 && photo.height > 0,
              "a photograph to segment is RGB, not " << photo.width << "x" << photo.height << "x"
                                                     << photo.channels);
-  const SizedNet& sized = NetOf(photo.width, photo.height, beside);
+  SizedNet& sized = NetOf(photo.width, photo.height, beside);
+  Probabilities sum = RunOnce(sized, photo, before_answer);
+  if (!options_.mirrored) return sum;
+  for (const Mirror mirror : {Mirror{true, false}, {false, true}, {true, true}}) {
+    const Probabilities more = RunOnce(sized, Mirrored(photo, mirror), nullptr);
+    AddMirrored(more, mirror, &sum);
+  }
+  for (float& value : sum.values) value *= 0.25f;
+  return sum;
+}
+
+Probabilities Segmenter::RunOnce(SizedNet& sized, const Image& photo,
+                                 const std::function<void()>& before_answer) {
   Net& net = *sized.net;
   sized.input->Set(photo);
   net.Fetch(0);

@@ -37,6 +37,7 @@ struct SegmenterOptions {
   // In place of what the weights file says of the model, for files that say nothing (.caffemodel).
   std::optional<NetDefinition> net;  // and what it says of classes, mean and scale
   std::vector<std::string> classes;  // empty: as above
+  bool mirrored = false;  // probabilities are means over the photograph and its three mirror images
   std::optional<std::array<float, 3>> mean_bgr;
   Precision precision = Precision::kF32;
   bool measure_engines = false;  // choose the fastest by timing them, once a size
@@ -81,6 +82,8 @@ class Segmenter {
     std::unique_ptr<Net> net;
   };
 
+  Probabilities RunOnce(SizedNet& sized, const Image& photo,
+                        const std::function<void()>& before_answer);
   SizedNet& NetOf(int width, int height, int64_t beside);
   void MakeNet(int width, int height, int64_t beside);
   SegmentMemory MemoryOf(const MemoryPlan& net, int64_t beside) const;

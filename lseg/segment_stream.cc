@@ -20,9 +20,9 @@ namespace {
 // A photograph on its way.
 struct Work {
   SegmentReport report;
-  Image shown;  // at the size of the maps
-  Image input;  // at the net's size; empty where that is `shown`
-  Fit fit;      // of `shown` in `input`
+  Image shown;      // at the size of the maps
+  Image input;      // at the net's size; empty where that is `shown`
+  Framing framing;  // of the photograph in `input`; of no width where it is not scaled
   Probabilities probabilities;
 
   const Image& Input() const { return input.pixels.empty() ? shown : input; }
@@ -52,23 +52,47 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
     work.report.width = photo.width;
     work.report.height = photo.height;
     work.shown = std::move(photo.image);
+    const FieldOfView view = FindFieldOfView(work.shown);
+    work.report.doubt = view.doubt;
     if (job.native || (work.shown.width == job.width && work.shown.height == job.height)) return;
-    work.fit = FitInto(work.shown.width, work.shown.height, job.width, job.height);
-    work.input = FitPhoto(work.shown, job.width, job.height);
-    if (job.output_working) work.shown = std::exchange(work.input, Image());
+    work.framing = FrameFieldOfView(view, work.shown.width, work.shown.height, job.view_radius,
+                                    job.width, job.height);
+    work.report.normalised = work.framing.normalised;
+    work.input = PlacePhoto(work.shown, work.framing.fit, work.framing.width, work.framing.height);
+    if (!job.output_working) return;
+    // Maps of the working size always show photographs as they fit.
+    if (work.framing.normalised) {
+      work.shown = FitPhoto(work.shown, job.width, job.height);
+    } else {
+      work.shown = std::exchange(work.input, Image());
+    }
   });
   return work;
+}
+
+// From the net's frame to the photograph, or, for maps of the working size, to where that fits.
+void Unframe(const SegmentJob& job, Work& work) {
+  const Framing& framing = work.framing;
+  if (work.input.pixels.empty() || framing.width == 0) return;
+  if (!framing.fit.Fills(framing.width, framing.height) || framing.normalised) {
+    CropProbabilities(&work.probabilities, framing.fit);
+  }
+  if (!job.output_working || !framing.normalised) return;
+  const Fit fit = FitInto(work.report.width, work.report.height, job.width, job.height);
+  work.probabilities = ResizeProbabilities(work.probabilities, fit.width, fit.height);
+  CropProbabilities(&work.probabilities, {-fit.left, -fit.top, job.width, job.height});
 }
 
 void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work,
              const std::function<void()>& before_answer) {
   Try(work, [&] {
     const int classes = static_cast<int>(segmenter.model().classes.size());
-    work.probabilities = segmenter.Run(
-        work.Input(), PhotoMemory(job, work.report.width, work.report.height, classes),
-        before_answer);
-    const bool framed = !work.input.pixels.empty() && !work.fit.Fills(job.width, job.height);
-    if (framed) CropProbabilities(&work.probabilities, work.fit);
+    work.probabilities =
+        segmenter.Run(work.Input(),
+                      PhotoMemory(job, work.report.width, work.report.height, classes,
+                                  work.framing.normalised ? &work.framing : nullptr),
+                      before_answer);
+    Unframe(job, work);
     work.input = Image();
   });
 }
@@ -86,15 +110,16 @@ Image Cut(const Image& image, const Fit& part) {
 LesionVisitor VisitorOf(const SegmentJob& job, const Work& work) {
   if (!job.visit) return nullptr;
   return [&](const Image& photo, const Probabilities& probabilities, const Image& class_map) {
-    const bool framed =
-        job.output_working && work.fit.width > 0 && !work.fit.Fills(photo.width, photo.height);
-    if (!framed) {
+    const Fit fit = job.output_working && work.framing.width > 0
+                        ? FitInto(work.report.width, work.report.height, job.width, job.height)
+                        : Fit{0, 0, photo.width, photo.height};
+    if (fit.Fills(photo.width, photo.height)) {
       job.visit(work.report, photo, probabilities, class_map);
       return;
     }
     Probabilities part = probabilities;
-    CropProbabilities(&part, work.fit);
-    job.visit(work.report, Cut(photo, work.fit), part, Cut(class_map, work.fit));
+    CropProbabilities(&part, fit);
+    job.visit(work.report, Cut(photo, fit), part, Cut(class_map, fit));
   };
 }
 
@@ -167,12 +192,17 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
 
 }  // namespace
 
-int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
-  const int64_t own = int64_t{width} * height;
-  const int64_t input = job.native ? own : int64_t{job.width} * job.height;
-  const int64_t shown = job.output_working ? input : own;
+int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes,
+                    const Framing* framing) {
+  const int64_t own = int64_t{width} * height, working = int64_t{job.width} * job.height;
+  const int64_t input = job.native           ? own
+                        : framing == nullptr ? working
+                                             : int64_t{framing->width} * framing->height;
+  // What a normalised photograph is scaled to, of which the frame shows a part.
+  const int64_t scaled = framing == nullptr ? 0 : int64_t{framing->fit.width} * framing->fit.height;
+  const int64_t shown = !job.output_working ? own : framing == nullptr ? input : working;
   const int64_t images = 3 * (shown + (shown == input ? 0 : input));  // 8-bit RGB
-  const int64_t answer = 4 * classes * input;
+  const int64_t answer = 4 * classes * (input + scaled);
   // Probabilities are resampled only to be written: maps of that size, and one whose rows are.
   const bool resampled = shown != input && (job.outputs.npy || job.outputs.png);
   const int64_t resized = resampled ? 4 * (classes + 1) * shown : 0;
@@ -181,7 +211,7 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes) {
   // probabilities. A visitor sees class map and photograph.
   const bool framed =
       !job.native && !FitInto(width, height, job.width, job.height).Fills(job.width, job.height);
-  const int64_t reading = std::max(2 * 3 * own, 3 * own + images + (framed ? 3 * input : 0));
+  const int64_t reading = std::max(2 * 3 * own, 3 * own + images + 3 * (framed ? input : scaled));
   const int64_t running = images + answer;
   const int64_t visiting = job.visit ? 4 * shown + job.visit_memory(width, height) +
                                            (job.output_working ? answer + 4 * shown : 0)

@@ -8,6 +8,7 @@
 #include "framework/net_table.h"
 #include "kernels/runtime/host_memory.h"
 #include "lseg/checkpoint.h"
+#include "lseg/field_of_view.h"
 #include "lseg/image_labelmap_source.h"
 #include "lseg/layers.h"
 
@@ -20,6 +21,24 @@ std::string Join(const std::vector<std::string>& keys) {
   std::string text;
   for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
   return text;
+}
+
+// Of the fundus photographs of that size among images spread over a list, in pixels; 0 where most
+// of them are none.
+float MedianViewRadius(const std::string& list, int width, int height) {
+  constexpr size_t kLooked = 15;
+  const std::vector<ListEntry> entries = ReadList(list);
+  const size_t looked = std::min(kLooked, entries.size());
+  std::vector<double> radii;
+  for (size_t i = 0; i < looked; ++i) {
+    const Image photo = ReadPhoto(entries[i * entries.size() / looked].image);
+    if (photo.width != width || photo.height != height) continue;
+    const FieldOfView view = FindFieldOfView(photo);
+    if (view.circle_found && view.IsFundus()) radii.push_back(view.radius);
+  }
+  if (2 * radii.size() <= looked) return 0;
+  std::nth_element(radii.begin(), radii.begin() + radii.size() / 2, radii.end());
+  return static_cast<float>(radii[radii.size() / 2]);
 }
 
 // The batch of a net whose inputs are fed from here: blobs `data` and `label`, and no other.
@@ -182,6 +201,7 @@ void Trainer::MakeData() {
   if (crops.LeavesOut()) CheckTakesLeftOut(net);
   model_.width = crops.width();
   model_.height = crops.height();
+  model_.view_radius = MedianViewRadius(plan_.data, crops.width(), crops.height());
   images_per_step_ = options.batch_size * solver_param_.iter_size();
   say_("data: " + std::to_string(crops.images()) + " images of " + plan_.data + ", crops of " +
        std::to_string(plan_.crop_width) + "x" + std::to_string(plan_.crop_height) +

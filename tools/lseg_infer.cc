@@ -38,6 +38,11 @@ mean_value of an ImageLabelmapData layer the mean.)
 that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.
 
+A photograph whose field of view, the bright disc, would be larger or smaller for the net than those
+it was trained on, by more than 10 %, is scaled to fit these (where the weights say it; not with
+--width, --native or --no-normalise, nor where it has the net's size already). One that looks like
+no fundus photograph is named on stderr, and done.
+
 The photograph is resampled to the size that the net was trained for, unless it has that size
 already, with black borders where its shape is another (by more than 1 %); the maps are brought back
 to the photograph's own size. JPEG, PNG, TIFF and BMP are read. A photograph that cannot be read is
@@ -131,8 +136,10 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
       throw UsageError("--" + std::string(flag) + " is for the report: it needs --report DIR");
     }
   }
-  for (const std::string& threshold : SplitCommas(RequiredFlag(flags, "threshold"))) {
-    job.outputs.thresholds.push_back(ParseThreshold(threshold));
+  if (flags.count("threshold") > 0) {
+    for (const std::string& threshold : SplitCommas(RequiredFlag(flags, "threshold"))) {
+      job.outputs.thresholds.push_back(ParseThreshold(threshold));
+    }
   }
   return job;
 }
@@ -155,8 +162,10 @@ void TakeModel(const cxxopts::ParseResult& flags, SegmenterOptions* options) {
   }
 }
 
-// One threshold a class of the model.
+// One threshold a class: what --threshold says, else the model, else 0.5.
 void SpreadThresholds(const ModelInfo& model, std::vector<float>* thresholds) {
+  if (thresholds->empty()) *thresholds = model.thresholds;
+  if (thresholds->empty()) thresholds->push_back(0.5f);
   if (thresholds->size() == 1) thresholds->resize(model.classes.size(), thresholds->front());
   std::string classes;
   for (const std::string& name : model.classes) classes += " " + name;
@@ -222,11 +231,15 @@ void Tell(const PhotoList& list, const SegmentReport& report, Device device) {
              (report.out_of_memory ? MemoryHint(device) : "") + "; skipped");
     return;
   }
+  if (!report.doubt.empty()) {
+    Complain(photo.path + ": looks like no fundus photograph (" + report.doubt +
+             "): its maps mean nothing then");
+  }
   char seconds[32];
   std::snprintf(seconds, sizeof(seconds), "%.1f s", report.seconds);
   Say("[" + std::to_string(report.index + 1) + "/" + std::to_string(list.photos.size()) + "] " +
       photo.path + " (" + Size(report.width, report.height) + ") -> " + photo.name +
-      ".label.png, " + seconds);
+      ".label.png, " + (report.normalised ? "brought to the trained scale, " : "") + seconds);
 }
 
 int Body(int argc, char** argv) {
@@ -271,7 +284,10 @@ int Body(int argc, char** argv) {
       ("landmarks",
        "for the report: where disc and fovea are, CSV (IDRiD's, too) or JSON, parted by commas",
        text(), "FILES")  //
-      ("threshold", "of the class map: one, or one a class", text()->default_value("0.5"), "T");
+      ("threshold", "of the class map: one, or one a class (default: the weights', else 0.5)",
+       text(), "T")                                                                       //
+      ("no-normalise", "leave photographs of other cameras at the scale that they have")  //
+      ("tta", "average over the photograph and its mirror images: slower, a little better");
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
   Job job = ParseJob(*flags);
@@ -287,6 +303,7 @@ int Body(int argc, char** argv) {
   segmenter_options.engine = EngineFlag(*flags);
   segmenter_options.cache = &cache;
   segmenter_options.memory_limit = MemoryFlag(*flags);
+  segmenter_options.mirrored = flags->count("tta") > 0;
   TakeModel(*flags, &segmenter_options);
   segmenter_options.planned = [&](int width, int height, const SegmentMemory& memory) {
     Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
@@ -299,13 +316,13 @@ int Body(int argc, char** argv) {
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);
-<<<<<<< HEAD
-  for (const std::string& why : list.skipped) Say(why + "; skipped");
-=======
   const std::unique_ptr<ReportFolder> lesions = MakeReport(model, list, &job);
-  for (const std::string& name : list.skipped) Say(name + ": no photograph by its name, skipped");
->>>>>>> 2ec1d92 (lseg_infer --report: a folder of JSON, tables and a page that shows the lesions from file://)
-  if (job.width == 0) job.width = model.width, job.height = model.height;
+  for (const std::string& why : list.skipped) Say(why + "; skipped");
+  if (job.width == 0) {
+    job.width = model.width;
+    job.height = model.height;
+    if (flags->count("no-normalise") == 0) job.view_radius = model.view_radius;
+  }
   if (!job.native) {
     // Photographs are as large as that at the least.
     const int64_t beside =
