@@ -15,7 +15,7 @@ void ColourBaseline::Add(const Image& photo, const uint8_t* truth,
   const int lesions = static_cast<int>(counts_.size());
 #pragma omp parallel for schedule(dynamic)
   for (int c = 0; c < lesions; ++c) {
-    if (!annotated[c]) continue;
+    if (!annotated.empty() && !annotated[c]) continue;
     const uint8_t* mask = truth + c * pixels;
     for (int64_t i = 0; i < pixels; ++i) {
       const int lesion = mask[i] != 0;

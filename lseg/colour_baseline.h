@@ -27,8 +27,8 @@ class ColourBaseline {
   explicit ColourBaseline(size_t lesions) : counts_(lesions) {}
 
   // photo: RGB; truth: lesions x height x width of the photograph, 0 or else lesion. A lesion that
-  // is not `annotated` (one flag a lesion) counts no pixel of it.
-  void Add(const Image& photo, const uint8_t* truth, const std::vector<bool>& annotated);
+  // is not `annotated` (one flag a lesion; none: all are) counts no pixel of it.
+  void Add(const Image& photo, const uint8_t* truth, const std::vector<bool>& annotated = {});
 
   std::vector<ColourAreas> Areas() const;  // one a lesion
 

@@ -22,7 +22,7 @@ TEST(ColourBaseline, IsTheAreaOfEachColourAsProbability) {
       truth[i] = random.Below(255) < photo.pixels[3 * i + 1] / 2u;                    // EX is green
       truth[kPixels + i] = random.Below(255) < (255u - photo.pixels[3 * i + 2]) / 2;  // HE no blue
     }
-    baseline.Add(photo, truth.data(), {true, true});
+    baseline.Add(photo, truth.data());
     for (int map = 0; map < 6; ++map) {
       std::vector<float> prob(2 * kPixels);
       for (int i = 0; i < 2 * kPixels; ++i) {
@@ -45,10 +45,23 @@ TEST(ColourBaseline, IsTheAreaOfEachColourAsProbability) {
   EXPECT_STREQ(kColourMaps[areas[1].best], "inverse B");
 }
 
+TEST(ColourBaseline, WhatIsNotAnnotatedDoesNotCount) {
+  // Two pixels, one of them lesion and brighter; then the same where nobody has looked for it.
+  ColourBaseline baseline(1);
+  Image photo(2, 1, 3, 10);
+  photo.pixels[0] = 200;
+  const uint8_t truth[2] = {1, 0}, none[2] = {0, 0};
+  baseline.Add(photo, truth);
+  baseline.Add(photo, none, {false});
+  EXPECT_EQ(*baseline.Areas()[0].aupr[0], 1);  // red alone finds it, without a false alarm
+  baseline.Add(photo, none);
+  EXPECT_LT(*baseline.Areas()[0].aupr[0], 1);
+}
+
 TEST(ColourBaseline, AnAbsentLesionHasNone) {
   ColourBaseline baseline(1);
   const uint8_t truth[2] = {0, 0};
-  baseline.Add(Image(2, 1, 3, 200), truth, {true});
+  baseline.Add(Image(2, 1, 3, 200), truth);
   EXPECT_EQ(baseline.Areas()[0].best, -1);
   EXPECT_FALSE(baseline.Areas()[0].aupr[0].has_value());
 }
