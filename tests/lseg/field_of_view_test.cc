@@ -133,6 +133,48 @@ TEST(FieldOfView, SaysWhyAPictureIsNoFundus) {
   EXPECT_THAT(FindFieldOfView(Image(1, 1, 3, 200)).doubt, HasSubstr("no dark ground"));
 }
 
+// 1440x960, of fields of view of radius 574.
+TEST(FrameFieldOfView, BringsAViewToTheRadiusAndTheMiddle) {
+  const auto framed = [](const FieldOfView& view, int width, int height) {
+    return FrameFieldOfView(view, width, height, 574, 1440, 960);
+  };
+  // A whole disc of 1148 is higher than the frame: 36 * 32 = 1152, and no wider than that.
+  Framing framing = framed({499.5, 519.5, 400, true, 1, ""}, 1000, 1100);
+  EXPECT_TRUE(framing.normalised);
+  EXPECT_EQ(framing.width, 1152);
+  EXPECT_EQ(framing.height, 1152);
+  EXPECT_EQ(framing.fit.width, 1435);   // 1000 * 574 / 400
+  EXPECT_EQ(framing.fit.height, 1579);  // 1578.5
+  EXPECT_NEAR(framing.fit.left + 500 * 1.435, 576, 1);
+  EXPECT_NEAR(framing.fit.top + 520 * 1.435, 576, 1);
+  // Cut off at top and bottom as IDRiD's, but smaller: the frame stays.
+  framing = framed({399.5, 199.5, 287, true, 1, ""}, 800, 400);
+  EXPECT_TRUE(framing.normalised);
+  EXPECT_EQ(framing.width, 1440);
+  EXPECT_EQ(framing.height, 960);
+  EXPECT_EQ(framing.fit.width, 1600);
+  EXPECT_EQ(framing.fit.height, 800);
+  EXPECT_EQ(framing.fit.left, -80);
+  EXPECT_EQ(framing.fit.top, 80);
+}
+
+TEST(FrameFieldOfView, LeavesAloneWhatIsAlikeUnknownOrTooLarge) {
+  const FieldOfView half{719.5, 479.5, 287, true, 1, ""};
+  const auto left = [](const FieldOfView& view, double radius, int width, int height) {
+    const Framing framing = FrameFieldOfView(view, width, height, radius, 1440, 960);
+    return !framing.normalised && framing.width == 1440 && framing.height == 960 &&
+           framing.fit.Fills(1440, 960);
+  };
+  EXPECT_FALSE(left(half, 574, 1440, 960));
+  EXPECT_TRUE(left(half, 0, 1440, 960)) << "the weights say nothing";
+  EXPECT_TRUE(left(half, 287 * 1.09, 1440, 960));
+  EXPECT_TRUE(left(half, 143.5 / 1.09, 2880, 1920)) << "the photograph is fitted at half its size";
+  EXPECT_TRUE(left({719.5, 479.5, 287, true, 1, "no fundus"}, 574, 1440, 960));
+  EXPECT_TRUE(left({719.5, 479.5, 287, false, 1, ""}, 574, 1440, 960));
+  // A disc of radius 100 would take 8266x5510.
+  EXPECT_TRUE(left({719.5, 479.5, 100, true, 1, ""}, 574, 1440, 960));
+}
+
 TEST(FieldOfView, RefusesGray) { EXPECT_THROW(FindFieldOfView(Image(3, 3, 1)), Error); }
 
 }  // namespace

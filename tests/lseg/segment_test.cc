@@ -174,5 +174,55 @@ TEST_F(SegmentTest, AClassNameCannotLeadOutOfTheFolder) {
   EXPECT_THROW(WriteSegmentation(prefix_, Image(1, 1, 3), maps, {.thresholds = {0.5f}}), Error);
 }
 
+// A 3x3 convolution that is not symmetric, at odd sizes: the mean of the four answers, each turned
+// back pixel by pixel here.
+TEST_F(SegmentTest, MirroredIsTheMeanOverMirrorImages) {
+  std::string net = kTinyNet;
+  net.replace(net.find("kernel_size: 1"), 14, "kernel_size: 3 pad: 1");
+  WeightsFile model = TinyModel(), skewed;
+  skewed.metadata = model.metadata;
+  skewed.metadata["lseg.net"] = net;
+  std::vector<float> weight(4 * 3 * 3 * 3);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = 0.1f * (static_cast<int>(i * 7 % 11) - 5);
+  skewed.Add({"score.weight", {4, 3, 3, 3}, weight});
+  skewed.Add({"score.bias", {4}, {0.1f, -0.2f, 0.3f, 0}});
+  const std::string path = Write(skewed);
+  Segmenter plain(path, context_);
+  SegmenterOptions options;
+  options.mirrored = true;
+  Segmenter mirrored(path, context_, options);
+  const Image photo = Gradient(9, 5);
+  const Probabilities actual = mirrored.Run(photo);
+  std::vector<double> expected(actual.values.size());
+  for (const auto& [flip_x, flip_y] : {std::pair(0, 0), {1, 0}, {0, 1}, {1, 1}}) {
+    const auto at = [&](int x, int y) {
+      return (flip_y ? photo.height - 1 - y : y) * photo.width + (flip_x ? photo.width - 1 - x : x);
+    };
+    Image turned = photo;
+    for (int y = 0; y < photo.height; ++y) {
+      for (int x = 0; x < photo.width; ++x) {
+        for (int c = 0; c < 3; ++c) {
+          turned.pixels[3 * (y * photo.width + x) + c] = photo.pixels[3 * at(x, y) + c];
+        }
+      }
+    }
+    const Probabilities answer = plain.Run(turned);
+    for (size_t c = 0; c < 4; ++c) {
+      for (int y = 0; y < photo.height; ++y) {
+        for (int x = 0; x < photo.width; ++x) {
+          expected[c * answer.Plane() + at(x, y)] += answer.Map(c)[y * photo.width + x] / 4;
+        }
+      }
+    }
+  }
+  double asymmetry = 0;
+  const Probabilities once = plain.Run(photo);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_NEAR(actual.values[i], expected[i], 3e-7) << i;  // four roundings of numbers below 4
+    asymmetry = std::max(asymmetry, std::fabs(once.values[i] - expected[i]));
+  }
+  EXPECT_GT(asymmetry, 0.01) << "the mean shows something";
+}
+
 }  // namespace
 }  // namespace lseg
