@@ -48,12 +48,16 @@ bool WriteAll(int descriptor, std::string_view bytes) {
   return true;
 }
 
+bool WriteAll(int descriptor, const std::vector<std::string_view>& parts) {
+  return std::all_of(parts.begin(), parts.end(),
+                     [&](std::string_view part) { return WriteAll(descriptor, part); });
+}
+
 // What is no regular file, such as /dev/stdout or a pipe, has no place for a second file beside it,
 // and a rename would put a file in its stead.
-void WriteThrough(const std::string& path, std::string_view header, std::string_view body) {
+void WriteThrough(const std::string& path, const std::vector<std::string_view>& parts) {
   Descriptor file(path, O_WRONLY | O_CLOEXEC);
-  LSEG_CHECK(file.number() >= 0 && WriteAll(file.number(), header) &&
-                 WriteAll(file.number(), body) && file.Close(),
+  LSEG_CHECK(file.number() >= 0 && WriteAll(file.number(), parts) && file.Close(),
              path << ": cannot be written: " << std::strerror(errno));
 }
 
@@ -82,15 +86,15 @@ std::string ReadFile(const std::string& path) {
   return bytes;
 }
 
-void WriteFile(const std::string& path, std::string_view bytes) { WriteFile(path, bytes, {}); }
+void WriteFile(const std::string& path, std::string_view bytes) { WriteParts(path, {bytes}); }
 
-void WriteFile(const std::string& named, std::string_view header, std::string_view body) {
+void WriteParts(const std::string& named, const std::vector<std::string_view>& parts) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(named, ignored);
   LSEG_CHECK(!std::filesystem::is_directory(status),
              named << ": cannot be written: " << std::strerror(EISDIR));
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    return WriteThrough(named, header, body);
+    return WriteThrough(named, parts);
   }
   // Through a link, which a rename would replace.
   const std::string path =
@@ -101,8 +105,7 @@ void WriteFile(const std::string& named, std::string_view header, std::string_vi
   {
     Descriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
     LSEG_CHECK(file.number() >= 0, path << ": cannot be written: " << std::strerror(errno));
-    if (!WriteAll(file.number(), header) || !WriteAll(file.number(), body) ||
-        fsync(file.number()) != 0 || !file.Close()) {
+    if (!WriteAll(file.number(), parts) || fsync(file.number()) != 0 || !file.Close()) {
       const int reason = errno;
       unlink(partial.c_str());
       LSEG_FAIL(path << ": cannot be written: " << std::strerror(reason));

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lseg {
 
@@ -15,8 +16,8 @@ std::string ReadFile(const std::string& path);
 // partial one gone. A link is followed; what is no file, as /dev/stdout and pipes are, is written
 // to as it stands.
 void WriteFile(const std::string& path, std::string_view bytes);
-// Likewise, of two parts: large values need not be copied behind their header.
-void WriteFile(const std::string& path, std::string_view header, std::string_view body);
+// Likewise, of several parts: large values need not be copied behind their header.
+void WriteParts(const std::string& path, const std::vector<std::string_view>& parts);
 
 // Text out of a file, fit to stand in a message of one line: control characters become '?', what is
 // beyond 200 bytes is cut.

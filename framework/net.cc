@@ -44,18 +44,23 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
                          << ToString(parameters_->device()));
   const NetDefinition filtered = definition.Filtered(options.phase, options.level, options.stages);
   const int64_t limit = options.memory_limit;
-  const ChainOptions* least = nullptr;
+  const size_t choices =
+      options.solver != nullptr ? options.recompute.size() : options.chains.size();
+  size_t least = 0;
   int64_t least_bytes = 0, bytes = 0;
-  for (const ChainOptions& chain : options.chains) {
-    Compile(filtered, registry, options, chain);
+  std::vector<std::string> notes;  // of the first: what it fills is there for the others
+  for (size_t choice = 0; choice < choices; ++choice) {
+    Compile(filtered, registry, options, choice);
     bytes = plan_.BesideParameters();
-    if (least == nullptr || bytes < least_bytes) least = &chain, least_bytes = bytes;
+    if (choice == 0) notes = parts_.notes;
+    if (choice == 0 || bytes < least_bytes) least = choice, least_bytes = bytes;
     if (limit == 0 || bytes <= limit) break;
   }
   // Where none fits, the one that needs the least is told.
   if (limit > 0 && bytes > limit && bytes > least_bytes) {
-    Compile(filtered, registry, options, *least);
+    Compile(filtered, registry, options, least);
   }
+  parts_.notes = std::move(notes);
   if (options.planned) options.planned(plan_);
   CheckFits(options.memory_limit);
   Allocate();
@@ -67,12 +72,12 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
 
 // Graph and plan; nothing is allocated but parameters that are not there yet.
 void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry,
-                  const NetOptions& options, const ChainOptions& chain) {
+                  const NetOptions& options, size_t choice) {
   outputs_.clear();
   parts_ = BuildLayers(definition, registry, context_, options.seed, *parameters_, options.inputs);
   FindOutputs(definition);
   for (const std::string& blob : options.keep) parts_.graph.tensors[BlobTensor(blob)].keep = true;
-  RunPasses(definition, options, chain);
+  RunPasses(definition, options, choice);
   PrepareContext prepare{context_,
                          engines_,
                          options.measure_engines,
@@ -84,8 +89,7 @@ void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry
   plan_ = PlanMemory(parts_.graph);
 }
 
-void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
-                    const ChainOptions& chain) {
+void Net::RunPasses(const NetDefinition& definition, const NetOptions& options, size_t choice) {
   LSEG_CHECK(options.library.empty() || IsLibraryConvEngine(options.library),
              "no library has a convolution engine '" << options.library
                                                      << "': cudnn and cublas are known");
@@ -102,15 +106,20 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options,
   if (!training && own && formats && runs("fuse_stage_ends"))
     FuseStageEnds(graph, context_, policy);
   if (formats) AssignFormats(graph, policy);
-  if (!training && own && runs("chain_convs")) ChainConvs(graph, context_, engines_, chain);
+  if (!training && own && runs("chain_convs")) {
+    ChainConvs(graph, context_, engines_, options.chains[choice]);
+  }
   if (!training) return;
   if (options.scale_losses || options.precision == Precision::kF16) {
     graph.loss_scale = graph.AddTensor({"loss scale", {{1, 1, 1, 1}}, TensorKind::kState});
   }
   AddGradients(graph, parts_.losses, parts_.params, definition.net().force_backward());
   if (own && runs("fuse_relu_gradients")) FuseReluGradients(graph);
+  if (runs("delay_gradients")) DelayGradients(graph);
   // A GPU has memory for it, and time is dearer there.
-  if (context_.device() == Device::kCpu && runs("recompute")) Recompute(graph);
+  if (context_.device() == Device::kCpu && runs("recompute")) {
+    Recompute(graph, options.recompute[choice]);
+  }
   update_ = AddUpdate(graph, parts_.losses, parts_.params, *options.solver);
 }
 

@@ -54,11 +54,13 @@ struct NetOptions {
   // How convolutions are chained in inference: the first of these with which the net's memory
   // beside its parameters is within memory_limit (bytes; 0: no limit, on a GPU its free memory).
   std::vector<ChainOptions> chains = {ChainOptions{}};
+  // Likewise, in training on the CPU, what is computed again rather than kept (Recompute).
+  std::vector<int64_t> recompute = {kRecomputeFirst};
   int64_t memory_limit = 0;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_sides" (finds nothing without "fold_copies"),
-  // "join_losses", "fuse_stage_ends", "fuse_relu_gradients", "assign_formats" (everything stays
-  // NCHW; no stage ends then), "chain_convs", "recompute".
+  // "join_losses", "fuse_stage_ends", "fuse_relu_gradients", "delay_gradients", "assign_formats"
+  // (everything stays NCHW; no stage ends then), "chain_convs", "recompute".
   std::set<std::string> without_passes;
 };
 
@@ -146,10 +148,10 @@ class Net {
   const Graph& graph() const { return parts_.graph; }
 
  private:
+  // choice: of options.chains, or of options.recompute in training.
   void Compile(const NetDefinition& definition, const LayerRegistry& registry,
-               const NetOptions& options, const ChainOptions& chain);
-  void RunPasses(const NetDefinition& definition, const NetOptions& options,
-                 const ChainOptions& chain);
+               const NetOptions& options, size_t choice);
+  void RunPasses(const NetDefinition& definition, const NetOptions& options, size_t choice);
   void FindOutputs(const NetDefinition& definition);
   void FoldHeadOf(const NetDefinition& definition);
   void CheckFits(int64_t memory_limit) const;

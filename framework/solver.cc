@@ -68,8 +68,10 @@ void Solver::Store(WeightsFile& file) {
     file.metadata[kLossScaleKey] = std::to_string(loss_scale_.value());
     file.metadata[kGoodStepsKey] = std::to_string(loss_scale_.good_steps());
   }
-  for (const auto& [name, values] : net_.SolverState()) {
-    file.Add({name, {static_cast<int64_t>(values.size())}, values});
+  auto state = net_.SolverState();
+  for (auto& [name, values] : state) {
+    const auto count = static_cast<int64_t>(values.size());
+    file.Add({name, {count}, std::move(values)});
   }
 }
 

@@ -244,10 +244,27 @@ WeightsFile WeightsFile::Parse(std::string_view bytes, const std::string& name) 
 }
 
 void WeightsFile::Write(const std::string& path, DType dtype) const {
-  WriteFile(path, Serialize(dtype));
+  if (dtype != DType::kF32) return WriteFile(path, Serialize(dtype));
+  // The values as they lie in memory, not copied first: a checkpoint's are many.
+  const std::string header = Header(dtype);
+  std::vector<std::string_view> parts = {header};
+  for (const WeightTensor& tensor : tensors_) {
+    parts.emplace_back(reinterpret_cast<const char*>(tensor.data.data()),
+                       tensor.data.size() * sizeof(float));
+  }
+  WriteParts(path, parts);
 }
 
 std::string WeightsFile::Serialize(DType dtype) const {
+  std::string bytes = Header(dtype);
+  int64_t values = 0;
+  for (const WeightTensor& tensor : tensors_) values += std::ssize(tensor.data);
+  bytes.reserve(bytes.size() + values * SizeOf(dtype));
+  for (const WeightTensor& tensor : tensors_) AppendValues(tensor, dtype, &bytes);
+  return bytes;
+}
+
+std::string WeightsFile::Header(DType dtype) const {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   uint64_t data_size = 0;
@@ -271,10 +288,7 @@ std::string WeightsFile::Serialize(DType dtype) const {
                                             << kMaxHeader);
   const uint64_t header_size = text.size();
   std::string bytes(reinterpret_cast<const char*>(&header_size), sizeof(header_size));
-  bytes.reserve(bytes.size() + text.size() + data_size);
-  bytes += text;
-  for (const WeightTensor& tensor : tensors_) AppendValues(tensor, dtype, &bytes);
-  return bytes;
+  return bytes + text;
 }
 
 void WeightsFile::Add(WeightTensor tensor) {

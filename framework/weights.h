@@ -60,6 +60,8 @@ class WeightsFile {
   std::map<std::string, std::string> metadata;  // UTF-8
 
  private:
+  std::string Header(DType dtype) const;
+
   std::vector<WeightTensor> tensors_;
 };
 

@@ -194,8 +194,9 @@ void WriteNpy(const std::string& path, const std::vector<int64_t>& shape, const 
   std::string bytes(kMagic);
   bytes += {1, 0, static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
   bytes += header;
-  WriteFile(path, bytes,
-            {reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(float)});
+  WriteParts(
+      path,
+      {bytes, {reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(float)}});
 }
 
 }  // namespace lseg

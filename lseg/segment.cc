@@ -12,13 +12,6 @@ namespace {
 
 constexpr size_t kNetsKept = 2;  // upright and sideways photographs of one camera
 
-// From the fastest to what needs the least memory. Chains of more stages leave fewer maps at
-// stages' ends in memory, lower strips hold less of the maps between convolutions and use each
-// weight that is read for fewer tiles: a strip of 1024 tiles has work for all threads several times
-// over, one row of tiles is the lowest that there is.
-const std::vector<ChainOptions> kChains = {{1, 1024}, {1, 256}, {2, 1024}, {2, 256}, {2, 1},
-                                           {3, 256},  {3, 1},   {4, 1},    {5, 1}};
-
 std::string Join(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
@@ -163,7 +156,7 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
       parameters.parameters += tensor.desc().Bytes();
     }
     const SegmentMemory others = MemoryOf(parameters, beside);
-    options.chains = kChains;
+    options.chains = ChainLadder();
     // At least 1: 0 would be no limit.
     options.memory_limit = std::max<int64_t>(options_.memory_limit - others.Total(), 1);
   }

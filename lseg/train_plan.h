@@ -32,6 +32,9 @@ struct TrainOptions {
   std::optional<std::string> precision;  // of ParsePrecision; "f32" where not given
   std::optional<std::string> engine;  // of convolutions: "own" (where not given), "cudnn", "cublas"
   std::optional<bool> tune;           // choose engines by timing
+  // Bytes that the process may have in memory, for training on the CPU; 0: what it has and what is
+  // available. Changes no bit of the outcome, so it is no part of the plan.
+  int64_t memory_limit = 0;
   std::optional<int64_t> max_pixels;  // of an image; kMaxPixels (lseg/image.h) where not given
 };
 

@@ -78,6 +78,12 @@ void CheckTakesLeftOut(const NetDefinition& net) {
 
 }  // namespace
 
+Trainer::Room Trainer::RoomOf(const TrainOptions& options) {
+  const int64_t program = ResidentMemory();
+  const int64_t given = options.memory_limit;
+  return {program, given > 0 ? given : program + AvailableMemory()};
+}
+
 std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::string& folder,
                                         SayLine say) {
   for (const char* name : {kCheckpoint, "final.safetensors"}) {
@@ -85,13 +91,14 @@ std::unique_ptr<Trainer> Trainer::Start(const TrainOptions& options, const std::
                folder << " holds a training already (" << name
                       << "): continue it with --resume, or choose another --out");
   }
+  const Room room = RoomOf(options);
   std::vector<std::string> notes;
   const TrainPlan plan = MakePlan(options, &notes);
   for (const std::string& note : notes) say(note);
   std::error_code error;
   fs::create_directories(folder, error);
   LSEG_CHECK(!error, folder << ": cannot be made: " << error.message());
-  std::unique_ptr<Trainer> trainer(new Trainer(plan, folder, std::move(say), nullptr));
+  std::unique_ptr<Trainer> trainer(new Trainer(plan, room, folder, std::move(say), nullptr));
   trainer->Begin(nullptr);
   return trainer;
 }
@@ -100,7 +107,7 @@ void Trainer::DryRun(const TrainOptions& options, const std::string& dot, SayLin
   std::vector<std::string> notes;
   const TrainPlan plan = MakePlan(options, &notes);
   for (const std::string& note : notes) say(note);
-  Trainer trainer(plan, "", say, nullptr);
+  Trainer trainer(plan, RoomOf(options), "", say, nullptr);
   if (!plan.weights.empty()) trainer.LoadWeights();
   trainer.PrepareValidation();
   const NetDefinition net = plan.Net().Filtered(trainer.solver_definition_.TrainState());
@@ -117,17 +124,18 @@ std::unique_ptr<Trainer> Trainer::Resume(const TrainOptions& options, const std:
                                          SayLine say) {
   const std::string path = (fs::path(folder) / kCheckpoint).string();
   LSEG_CHECK(fs::exists(path), folder << " holds no " << kCheckpoint << " to resume from");
+  const Room room = RoomOf(options);
   Checkpoint checkpoint = Checkpoint::Read(path);
   std::vector<std::string> notes;
   ApplyToResumed(options, &checkpoint.plan, &notes);
   for (const std::string& note : notes) say(note);
   std::unique_ptr<Trainer> trainer(
-      new Trainer(checkpoint.plan, folder, std::move(say), &checkpoint));
+      new Trainer(checkpoint.plan, room, folder, std::move(say), &checkpoint));
   trainer->Begin(&checkpoint);
   return trainer;
 }
 
-Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
+Trainer::Trainer(const TrainPlan& plan, const Room& room, const std::string& folder, SayLine say,
                  const Checkpoint* checkpoint)
     : plan_(plan),
       folder_(folder),
@@ -135,6 +143,8 @@ Trainer::Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
       solver_definition_(plan.Solver()),
       solver_param_(plan.SolverParam()),
       context_(plan.OnDevice(), plan.threads) {
+  if (context_.device() == Device::kCpu) memory_limit_ = room.memory_limit;
+  memory_.program = room.program;
   model_.net_text = plan_.test_net_text;
   model_.classes = plan_.classes;
   if (!plan_.data.empty()) list_text_ = ReadFile(plan_.data);
@@ -160,10 +170,10 @@ void Trainer::Begin(const Checkpoint* checkpoint) {
 }
 
 void Trainer::PrepareValidation() {
-  if (plan_.val_every == 0) return;
+  if (plan_.val_every == 0 || validation_) return;
   validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
   validation_->Prepare(
-      [this](const MemoryPlan& plan) { say_("memory of validation's net: " + ToString(plan)); });
+      0, [this](const MemoryPlan& plan) { say_("memory of validation's net: " + ToString(plan)); });
 }
 
 LayerRegistry Trainer::Layers() const {
@@ -196,6 +206,9 @@ void Trainer::MakeData() {
     device_data_ = std::make_unique<DeviceTrainingData>(plan_.data, options);
   } else {
     data_ = std::make_unique<TrainingData>(plan_.data, options);
+    for (const TensorDesc& blob : data_->Blobs()) memory_.batches += 2 * blob.Bytes();
+    memory_.batches +=
+        ReadingBytes(data_->crops().width(), data_->crops().height(), std::ssize(options.classes));
   }
   const TrainingCrops& crops = data_ ? data_->crops() : device_data_->crops();
   if (crops.LeavesOut()) CheckTakesLeftOut(net);
@@ -221,6 +234,8 @@ void Trainer::UseDataLayer(const NetDefinition& net) {
     model_.width = source->image_width();
     model_.height = source->image_height();
     images_per_step_ = int64_t{source->batch_size()} * solver_param_.iter_size();
+    for (const TensorDesc& blob : source->Blobs()) memory_.batches += 2 * blob.Bytes();
+    memory_.batches += ReadingBytes(model_.width, model_.height, /*classes=*/1);
     if (source->transform().has_mean_file()) {
       say_(net.Where(i, "transform_param.mean_file") +
            ": the weights files will carry its mean of each channel");
@@ -229,7 +244,61 @@ void Trainer::UseDataLayer(const NetDefinition& net) {
   }
 }
 
+// What a first plan leaves out of account, the second knows.
 void Trainer::MakeNet(const Checkpoint* checkpoint) {
+  try {
+    TryMakeNet(checkpoint);
+  } catch (const OutOfMemory&) {
+    if (memory_limit_ == 0) throw;
+    parameters_ = std::make_shared<ParameterSet>(context_.device());
+    TryMakeNet(checkpoint);
+  }
+  if (data_) {
+    const int64_t wanted =
+        std::min(data_->crops().options().memory_limit,
+                 data_->crops().images() * ImageBytes(model_.width, model_.height));
+    memory_.kept = std::clamp<int64_t>(memory_limit_ - memory_.Total(), 0, wanted);
+    data_->LimitMemory(memory_.kept);
+    net_->AttachSource(data_.get(), {"data", "label"});
+  }
+  if (memory_limit_ > 0) say_(ToString(memory_));
+  if (device_data_) net_->AttachSource(device_data_.get(), {"data", "label"});
+  LSEG_CHECK(
+      net_->Learns(),
+      plan_.net_name << ": nothing learns: no loss reaches a parameter whose lr_mult is not 0");
+  solver_ = std::make_unique<Solver>(*net_, solver_param_);
+  for (const std::string& note : net_->notes()) say_(note);
+}
+
+void Trainer::PlanMemory(const MemoryPlan& plan) {
+  if (memory_limit_ == 0) return say_("memory of the training net: " + ToString(plan));
+  memory_.net = plan;
+  memory_.validation = 0;
+  bool fits = true;
+  if (plan_.val_every > 0) {
+    validation_ = std::make_unique<Validation>(plan_, model_, context_, parameters_);
+    const Shape shape = validation_->FirstShape();
+    const int64_t image = ReadingBytes(shape.w, shape.h, std::ssize(model_.classes)) * shape.n;
+    const int64_t others = memory_.Total() - memory_.Checkpoint();
+    MemoryPlan of_net;
+    try {
+      validation_->Prepare(std::max<int64_t>(memory_limit_ - others - image, 1),
+                           [&](const MemoryPlan& told) { of_net = told; });
+    } catch (const OutOfMemory&) {
+      fits = false;
+    }
+    memory_.validation = of_net.BesideParameters() + image;
+    if (fits) say_("memory of validation's net: " + ToString(of_net));
+  }
+  if (fits && memory_.Total() <= memory_limit_) {
+    return say_("memory of the training net: " + ToString(plan));
+  }
+  throw OutOfMemory("out of memory: " + Megabytes(memory_.Total()) + " are needed at the least (" +
+                    Megabytes(memory_.net.Total()) + " for the training net), " +
+                    Megabytes(memory_limit_) + " may be used");
+}
+
+void Trainer::TryMakeNet(const Checkpoint* checkpoint) {
   const caffe::NetState state = solver_definition_.TrainState();
   NetOptions options;
   options.phase = caffe::TRAIN;
@@ -242,21 +311,17 @@ void Trainer::MakeNet(const Checkpoint* checkpoint) {
   options.engine_cache = &cache;
   options.precision = ParsePrecision(plan_.precision);
   options.library = plan_.Library();
-  if (context_.device() == Device::kCpu) options.memory_limit = AvailableMemory();
-  options.planned = [this](const MemoryPlan& plan) {
-    say_("memory of the training net: " + ToString(plan));
-  };
+  if (memory_limit_ > 0) {
+    // 3x3 kernels over up to 64, 128, 256, 512 channels.
+    options.recompute = {kRecomputeFirst, 600, 1200, 2400, 4800};
+    const int64_t others = memory_.Total() - memory_.net.Total() + memory_.net.parameters;
+    options.memory_limit = std::max<int64_t>(memory_limit_ - others, 1);
+  }
+  options.planned = [this](const MemoryPlan& plan) { PlanMemory(plan); };
   if (checkpoint != nullptr) options.engines = checkpoint->engines;
   options.inputs = Inputs();
   net_ = std::make_unique<Net>(plan_.Net(), Layers(), context_, parameters_, options);
   if (const std::string reason = cache.Write(); !reason.empty()) say_(reason);
-  if (data_) net_->AttachSource(data_.get(), {"data", "label"});
-  if (device_data_) net_->AttachSource(device_data_.get(), {"data", "label"});
-  LSEG_CHECK(
-      net_->Learns(),
-      plan_.net_name << ": nothing learns: no loss reaches a parameter whose lr_mult is not 0");
-  solver_ = std::make_unique<Solver>(*net_, solver_param_);
-  for (const std::string& note : net_->notes()) say_(note);
 }
 
 void Trainer::LoadWeights() {

@@ -24,6 +24,7 @@
 #include "lseg/checkpoint.h"
 #include "lseg/device_training_data.h"
 #include "lseg/train_log.h"
+#include "lseg/train_memory.h"
 #include "lseg/train_plan.h"
 #include "lseg/training_data.h"
 #include "lseg/validation.h"
@@ -56,8 +57,14 @@ class Trainer {
  private:
   static constexpr char kCheckpoint[] = "checkpoint.safetensors";
 
+  // program: bytes of the process before anything was read; memory_limit: as in TrainOptions.
+  struct Room {
+    int64_t program, memory_limit;
+  };
+  static Room RoomOf(const TrainOptions& options);
+
   // Data and net; Begin does what is left before the first iteration.
-  Trainer(const TrainPlan& plan, const std::string& folder, SayLine say,
+  Trainer(const TrainPlan& plan, const Room& room, const std::string& folder, SayLine say,
           const Checkpoint* checkpoint);
   void Begin(const Checkpoint* checkpoint);
 
@@ -66,6 +73,9 @@ class Trainer {
   void MakeData();
   void UseDataLayer(const NetDefinition& net);
   void MakeNet(const Checkpoint* checkpoint);
+  void TryMakeNet(const Checkpoint* checkpoint);
+  // Told of the training net's plan: makes the validation, and settles what else there is to be.
+  void PlanMemory(const MemoryPlan& plan);
   void LoadWeights();
   void PrepareValidation();
   void Restore(const Checkpoint& checkpoint);
@@ -78,6 +88,8 @@ class Trainer {
   void WriteCheckpoint();
 
   TrainPlan plan_;
+  int64_t memory_limit_ = 0;  // 0: on a GPU
+  TrainMemory memory_;
   std::string folder_;
   SayLine say_;
   SolverDefinition solver_definition_;

@@ -13,7 +13,7 @@ void TrainingData::Fill(int64_t iteration, std::span<void* const> blobs) {
     std::optional<TrainingImage> read;
     if (!kept_[index]) {
       read = crops_.Read(index);
-      if (bytes_kept_ + read->Bytes() <= options.memory_limit) {
+      if (bytes_kept_ + read->Bytes() <= memory_limit_) {
         bytes_kept_ += read->Bytes();
         kept_[index].swap(read);
       }

@@ -39,14 +39,17 @@ Validation::Validation(const TrainPlan& plan, const ModelInfo& model, Context& c
   count_ = plan.Solver().solver().test_iter(0);
 }
 
-void Validation::Prepare(const std::function<void(const MemoryPlan&)>& planned) {
+Shape Validation::FirstShape() const {
+  if (source_) return source_->Blobs()[0].shape;
+  const Image photo = ReadPhoto(entries_[0].image, max_pixels_);
+  return {1, 3, photo.height, photo.width};
+}
+
+void Validation::Prepare(int64_t memory_limit,
+                         const std::function<void(const MemoryPlan&)>& planned) {
+  memory_limit_ = memory_limit;
   planned_ = planned;
-  if (source_) {
-    NetFor(source_->Blobs()[0].shape);
-  } else {
-    const Image photo = ReadPhoto(entries_[0].image, max_pixels_);
-    NetFor({1, 3, photo.height, photo.width});
-  }
+  NetFor(FirstShape());
   net_.reset();
   planned_ = nullptr;
 }
@@ -114,6 +117,10 @@ Net& Validation::NetFor(const Shape& shape) {
     options.precision = precision_;
     options.library = library_;
     options.planned = planned_;
+    if (memory_limit_ > 0) {
+      options.chains = ChainLadder();
+      options.memory_limit = memory_limit_;
+    }
     net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                  options);
     if (!source_) {

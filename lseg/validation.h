@@ -34,8 +34,11 @@ class Validation {
 
   // Makes the net for the first image or batch and lets it go again, so that memory that does not
   // suffice (OutOfMemory) shows before a training rather than in its midst. `planned` is told of
-  // it.
-  void Prepare(const std::function<void(const MemoryPlan&)>& planned);
+  // it. memory_limit: bytes that it and later ones may have beside the parameters; 0: no limit.
+  void Prepare(int64_t memory_limit, const std::function<void(const MemoryPlan&)>& planned);
+
+  // Of the first image or batch.
+  Shape FirstShape() const;
 
   // Scores the parameters as they are. Nothing where `stop` became true on the way. Its net's
   // memory is taken for the time of the run. An Error names the image that cannot be read.
@@ -61,6 +64,7 @@ class Validation {
   std::unique_ptr<PhotoInput> photo_input_;      // where there are entries_
   std::unique_ptr<Net> net_;                     // of the latest size, during a run
   Shape net_shape_;
+  int64_t memory_limit_ = 0;
   std::function<void(const MemoryPlan&)> planned_;  // see Prepare; null but then
 };
 

@@ -52,7 +52,8 @@ Ctrl-C and SIGTERM write a checkpoint and end with exit code 128 + signal (130, 
 )";
 
 constexpr char kMemoryHint[] =
-    "; what helps: a smaller --crop (or, in validation, smaller images), fewer images a batch in "
+    "; what helps: a larger --memory, a smaller --crop (or, in validation, smaller images), fewer "
+    "images a batch in "
     "--net, --precision bf16, or --device cpu";
 
 std::optional<std::string> Text(const cxxopts::ParseResult& flags, const char* name) {
@@ -91,6 +92,9 @@ cxxopts::Options Flags() {
       ("checkpoint-every", "iterations between checkpoints (the solver's snapshot, else 200)", text,
        "N")                                                                            //
       ("threads", "of the net (default: the processors that may be used)", text, "N")  //
+      ("memory",
+       "that the program may have, such as 1500M or 4G, on the CPU (default: what is free)", text,
+       "SIZE")  //
       ("engine",
        "of convolutions on a GPU: own (default); cudnn or cublas, where these are installed", text,
        "ENGINE")  //
@@ -125,6 +129,7 @@ int Body(int argc, char** argv) {
   if (flags->count("max-pixels")) {
     options.max_pixels = MaxPixelsFlag(*flags, kMaxPixels, kMostPixels);
   }
+  options.memory_limit = MemoryFlag(*flags);
   if (flags->count("threads"))
     options.threads = static_cast<int>(IntegerFlag(*flags, "threads", 1, 1024));
   if (flags->count("crop")) {

@@ -68,6 +68,15 @@ Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t
 
 }  // namespace
 
+// Chains of more stages leave fewer maps at stages' ends in memory, lower strips hold less of the
+// maps between convolutions and use each weight that is read for fewer tiles: a strip of 1024 tiles
+// has work for all threads several times over, one row of tiles is the lowest that there is.
+const std::vector<ChainOptions>& ChainLadder() {
+  static const std::vector<ChainOptions> kLadder = {
+      {1, 1024}, {1, 256}, {2, 1024}, {2, 256}, {2, 1}, {3, 256}, {3, 1}, {4, 1}, {5, 1}};
+  return kLadder;
+}
+
 void ChainConvs(Graph& graph, const Context& context,
                 const std::map<std::string, std::string>& engines, const ChainOptions& options) {
   std::vector<Node> nodes;

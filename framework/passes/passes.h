@@ -58,6 +58,9 @@ struct ChainOptions {
   int64_t strip_tiles = 1024;  // of 4x4 outputs of its last convolution, at least, a strip
 };
 
+// From the fastest to what needs the least memory.
+const std::vector<ChainOptions>& ChainLadder();
+
 // Convolutions of which each reads the one before as one op that runs in strips of rows
 // (framework/layers/conv_chain.h), for inference, where the device has engines that can. engines:
 // choices by "<layer> forward"; a convolution that was given another engine stays alone. After
@@ -74,9 +77,15 @@ void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
 // where nobody else reads that.
 void FuseReluGradients(Graph& graph);
 
-// Maps that the backward pass reads, and that cost little, are computed again there instead of
-// kept: the first layer's. Bits stay what they are.
-void Recompute(Graph& graph);
+// Gradients that take more memory than they free are computed as late as others allow. Bits stay
+// what they are.
+void DelayGradients(Graph& graph);
+
+// Maps of convolutions that the backward pass reads, and that cost at most so many multiply-adds an
+// element, are computed again there instead of kept; those of the first layer, with
+// kRecomputeFirst. Bits stay what they are.
+constexpr int64_t kRecomputeFirst = 32;
+void Recompute(Graph& graph, int64_t multiply_adds);
 
 // The tensors by which the Net steers the update nodes and reads their outcome.
 struct UpdateTensors {

@@ -1,8 +1,8 @@
-// A first layer's map is the largest of a net and the cheapest: 27 multiply-adds an element, where
-// those behind it take hundreds. Kept from the forward pass to the end of the backward one it is in
-// memory when everything else is; computed again when the gradient comes back to it, it is not.
+// Maps kept from the forward pass to the end of the backward one are in memory when everything else
+// is; computed again when the gradient comes back to them, they are not. A first layer's is the
+// largest of a net and the cheapest: 27 multiply-adds an element, where those behind it take
+// hundreds, and thousands. The larger a map, the cheaper it is, in nets of this kind.
 #include <algorithm>
-#include <optional>
 
 #include "framework/layers/layers.h"
 #include "framework/passes/passes.h"
@@ -10,15 +10,15 @@
 namespace lseg {
 namespace {
 
-constexpr int64_t kMultiplyAdds = 32;  // an element, at most
-
-// Whether a node's output can be had again for little: a convolution of what is kept anyway.
-bool IsCheap(const Graph& graph, const Node& node) {
+// Whether a node's output can be had again for little: a convolution of what is kept anyway, and
+// not larger (a score layer's map would bring that back when its gradient does, at the very
+// beginning).
+bool IsCheap(const Graph& graph, const Node& node, int64_t multiply_adds) {
   const ConvParams* p = node.op->AsConv();
   if (p == nullptr || node.stage != Stage::kForward || node.outputs.size() != 1) return false;
-  if (graph.tensors[node.inputs[0]].kind != TensorKind::kInput) return false;
-  return !graph.tensors[node.outputs[0]].keep && !p->HasStageEnd() &&
-         p->MultiplyAdds() <= kMultiplyAdds * p->Dst().Count();
+  if (p->out_channels < p->src.c || p->HasStageEnd()) return false;
+  return !graph.tensors[node.outputs[0]].keep &&
+         p->MultiplyAdds() <= multiply_adds * p->Dst().Count();
 }
 
 bool Reads(const Node& node, TensorId id) {
@@ -28,9 +28,10 @@ bool Reads(const Node& node, TensorId id) {
 
 }  // namespace
 
-void Recompute(Graph& graph) {
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (!IsCheap(graph, graph.nodes[i])) continue;
+// From the last to the first: what is computed again may read what is computed again before it.
+void Recompute(Graph& graph, int64_t multiply_adds) {
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    if (!IsCheap(graph, graph.nodes[i], multiply_adds)) continue;
     const TensorId once = graph.nodes[i].outputs[0];
     const auto reader = std::find_if(graph.nodes.begin(), graph.nodes.end(),
                                      [&](const Node& node) { return Reads(node, once); });
