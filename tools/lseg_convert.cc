@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "framework/caffemodel.h"
 #include "framework/file.h"
@@ -37,6 +38,8 @@ Examples:
   lseg_convert run/best.safetensors
   lseg_convert VGG_ILSVRC_16_layers.caffemodel vgg16.safetensors --precision f16
   lseg_convert run/best.safetensors lseg.caffemodel
+  echo '{"lseg.thresholds": "0.5,0.4,0.3,0.5", "license": "CC BY 4.0"}' > more.json
+  lseg_convert run/best.safetensors final.safetensors --precision f16 --metadata more.json
 )";
 
 bool IsSafetensors(const std::string& path) { return fs::path(path).extension() == ".safetensors"; }
@@ -44,6 +47,7 @@ bool IsSafetensors(const std::string& path) { return fs::path(path).extension() 
 struct Job {
   std::string in, out;  // out: empty where IN is listed only
   DType precision = DType::kF32;
+  std::string metadata;  // a JSON file; empty: none
 };
 
 void CheckName(const char* role, const std::string& path) {
@@ -77,6 +81,10 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   if (flags.count("precision") > 0) {
     job.precision = StoredPrecision(flags);
     if (!IsSafetensors(job.out)) throw UsageError("--precision is for an OUT in .safetensors");
+  }
+  if (flags.count("metadata") > 0) {
+    job.metadata = RequiredFlag(flags, "metadata");
+    if (!IsSafetensors(job.out)) throw UsageError("--metadata is for an OUT in .safetensors");
   }
   return job;
 }
@@ -130,6 +138,19 @@ std::map<std::string, std::string> LayerTypes(const WeightsFile& weights, const 
   return types;
 }
 
+// Metadata of a JSON object of strings, in place of those of the same name.
+void AddMetadata(const std::string& path, WeightsFile* weights) {
+  const std::string text = ReadFile(path);
+  std::map<std::string, std::string> more;
+  try {
+    more = nlohmann::json::parse(text).get<std::map<std::string, std::string>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(path + ": is no JSON object of strings: " + error.what());
+  }
+  for (const auto& [key, value] : more) weights->metadata[key] = value;
+  FromMetadata(weights->metadata, path);  // what means something to the programs can be read
+}
+
 // What `work` returns; an Error of it, which knows tensors only, gets the file in front.
 template <typename Work>
 std::string NamingFile(const std::string& path, Work work) {
@@ -162,14 +183,17 @@ int Body(int argc, char** argv) {
   const auto text = [] { return cxxopts::value<std::string>(); };
   options.positional_help("IN [OUT]");
   options.add_options()("in", "file to read", text(), "IN")("out", "file to write", text(), "OUT")(
-      "precision", "of an OUT in .safetensors: f32 (default), f16, bf16", text(), "P");
+      "precision", "of an OUT in .safetensors: f32 (default), f16, bf16", text(), "P")(
+      "metadata", "a JSON object of strings to write into an OUT in .safetensors, too", text(),
+      "FILE");
   options.parse_positional({"in", "out"});
   const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
   const Job job = ParseJob(*flags);
 
   std::vector<std::string> skipped;
-  const WeightsFile weights = ReadWeights(job.in, &skipped);
+  WeightsFile weights = ReadWeights(job.in, &skipped);
+  if (!job.metadata.empty()) AddMetadata(job.metadata, &weights);
   PrintTable(weights);
   if (!skipped.empty()) Say("layers of no type with weights here, skipped: " + Join(skipped));
   NameNonFinite(job.in, weights);

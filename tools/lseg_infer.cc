@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "lseg/class_names.h"
+#include "lseg/default_weights.h"
 #include "lseg/photo_list.h"
 #include "lseg/report_folder.h"
 #include "lseg/segment_stream.h"
@@ -115,7 +116,10 @@ void TakeSize(const cxxopts::ParseResult& flags, Job* job) {
 
 Job ParseJob(const cxxopts::ParseResult& flags) {
   Job job;
-  job.weights = RequiredFlag(flags, "weights");
+  job.weights = flags.count("weights") > 0 ? RequiredFlag(flags, "weights") : DefaultWeights();
+  if (job.weights.empty()) {
+    throw UsageError("--weights is missing, and no weights came with this program");
+  }
   job.input = RequiredFlag(flags, "input");
   job.out = RequiredFlag(flags, "out");
   TakeSize(flags, &job);
@@ -246,7 +250,10 @@ int Body(int argc, char** argv) {
   cxxopts::Options options("lseg_infer", "Segments the lesions of fundus photographs.\n");
   const auto text = [] { return cxxopts::value<std::string>(); };
   options.add_options()  //
-      ("weights", "weights, .safetensors, which say net, classes, size and mean; or .caffemodel",
+      ("weights",
+       "weights, .safetensors, which say net, classes, size and mean; or .caffemodel (default: "
+       "those "
+       "that come with the program, where there are any)",
        text(), "FILE")                                                                       //
       ("net", "net definition, Caffe's prototxt, in place of the weights'", text(), "FILE")  //
       ("classes", "names of what the net tells apart, in place of the weights' or --net's", text(),

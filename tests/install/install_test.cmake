@@ -32,3 +32,9 @@ run(${example}/build/segment_one ${weights} ${photo} ${SCRATCH}/one.png)
 
 run(${prefix}/bin/lseg_infer --weights ${weights} --input ${photo} --out ${SCRATCH}/maps)
 run(${CMAKE_COMMAND} -E compare_files ${SCRATCH}/one.png ${SCRATCH}/maps/${name}.label.png)
+
+# Weights that lie in the installation are taken where none are given.
+file(MAKE_DIRECTORY ${prefix}/share/lseg)
+file(COPY_FILE ${weights} ${prefix}/share/lseg/lseg_idrid.safetensors)
+run(${prefix}/bin/lseg_infer --input ${photo} --out ${SCRATCH}/default_maps)
+run(${CMAKE_COMMAND} -E compare_files ${SCRATCH}/one.png ${SCRATCH}/default_maps/${name}.label.png)

@@ -103,6 +103,30 @@ TEST_F(LsegConvert, MetadataStayWhereTheyHaveAPlace) {
   ExpectSame(ReadWeights(Path("c.caffemodel"), &skipped), TinyModel());
 }
 
+TEST_F(LsegConvert, AFileOfMetadataIsAddedToThem) {
+  WeightsFile file;
+  file.Add({"conv.weight", {1, 1, 1, 2}, {1, 2}});
+  file.metadata = {{"lseg.classes", "EX,HE"}, {"license", "none"}};
+  file.Write(Path("a.safetensors"));
+  folder_.Write("more.json", R"({"license": "CC BY 4.0", "lseg.thresholds": "0.5,0.25"})");
+  Convert("a.safetensors", "b.safetensors", {"--metadata", Path("more.json")});
+  EXPECT_EQ(
+      WeightsFile::Read(Path("b.safetensors")).metadata,
+      (std::map<std::string, std::string>{
+          {"lseg.classes", "EX,HE"}, {"license", "CC BY 4.0"}, {"lseg.thresholds", "0.5,0.25"}}));
+  const auto refused = [&](const std::string& json, const std::string& text) {
+    folder_.Write("more.json", json);
+    ExpectOneLine({Path("a.safetensors"), Path("c.safetensors"), "--metadata", Path("more.json")},
+                  1, text);
+    EXPECT_FALSE(fs::exists(Path("c.safetensors")));
+  };
+  refused("{", "more.json: is no JSON object of strings");
+  refused(R"({"license": 3})", "more.json: is no JSON object of strings");
+  refused(R"({"lseg.thresholds": "0.5"})", "'lseg.thresholds' is '0.5', not a number above 0");
+  ExpectOneLine({Path("a.safetensors"), Path("c.caffemodel"), "--metadata", Path("more.json")}, 2,
+                "--metadata is for an OUT in .safetensors");
+}
+
 TEST_F(LsegConvert, LayerTypesAreThoseOfTheNet) {
   WeightsFile file;  // without metadata: names of the built-in L-Seg
   file.Add({"conv1_1.weight", {1, 1, 1, 1}, {1}});
