@@ -51,10 +51,13 @@ log.csv, val.csv, curves.svg, and checkpoint.safetensors for --resume.
 Ctrl-C and SIGTERM write a checkpoint and end with exit code 128 + signal (130, 143).
 )";
 
-constexpr char kMemoryHint[] =
-    "; what helps: a larger --memory, a smaller --crop (or, in validation, smaller images), fewer "
-    "images a batch in "
-    "--net, --precision bf16, or --device cpu";
+// Ends a message about memory: what a user can change.
+std::string MemoryHint(const TrainOptions& options) {
+  const bool cpu = options.device.value_or("cpu") == "cpu";
+  return std::string("; what helps: ") + (cpu ? "a larger --memory, " : "") +
+         "a smaller --crop (or, in validation, smaller images), fewer images a batch in --net, " +
+         (cpu ? "or --precision bf16" : "--precision bf16, or --device cpu");
+}
 
 std::optional<std::string> Text(const cxxopts::ParseResult& flags, const char* name) {
   return flags.count(name) ? std::optional(RequiredFlag(flags, name)) : std::nullopt;
@@ -143,7 +146,7 @@ int Body(int argc, char** argv) {
   }
 
   if (dry) {
-    HintingAtMemory(kMemoryHint, [&] {
+    HintingAtMemory(MemoryHint(options), [&] {
       Trainer::DryRun(options, flags->count("dot") ? RequiredFlag(*flags, "dot") : "", Say);
     });
     return kExitOk;
@@ -151,7 +154,7 @@ int Body(int argc, char** argv) {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
   std::unique_ptr<Trainer> trainer;
-  const bool done = HintingAtMemory(kMemoryHint, [&] {
+  const bool done = HintingAtMemory(MemoryHint(options), [&] {
     trainer = resume ? Trainer::Resume(options, folder, Say) : Trainer::Start(options, folder, Say);
     return trainer->Run(stop_signal);
   });

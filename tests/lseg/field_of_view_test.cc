@@ -148,14 +148,14 @@ TEST(FrameFieldOfView, BringsAViewToTheRadiusAndTheMiddle) {
   EXPECT_NEAR(framing.fit.left + 500 * 1.435, 576, 1);
   EXPECT_NEAR(framing.fit.top + 520 * 1.435, 576, 1);
   // Cut off at top and bottom as IDRiD's, but smaller: the frame stays.
-  framing = framed({399.5, 199.5, 287, true, 1, ""}, 800, 400);
+  framing = framed({399.5, 199.5, 250, true, 1, ""}, 800, 400);
   EXPECT_TRUE(framing.normalised);
   EXPECT_EQ(framing.width, 1440);
   EXPECT_EQ(framing.height, 960);
-  EXPECT_EQ(framing.fit.width, 1600);
-  EXPECT_EQ(framing.fit.height, 800);
-  EXPECT_EQ(framing.fit.left, -80);
-  EXPECT_EQ(framing.fit.top, 80);
+  EXPECT_EQ(framing.fit.width, 1837);  // 800 * 574 / 250
+  EXPECT_EQ(framing.fit.height, 918);
+  EXPECT_EQ(framing.fit.left, -198);  // 720 - 400 * 2.296
+  EXPECT_EQ(framing.fit.top, 21);
 }
 
 TEST(FrameFieldOfView, LeavesAloneWhatIsAlikeUnknownOrTooLarge) {

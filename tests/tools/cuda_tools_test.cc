@@ -41,7 +41,7 @@ class CudaTools : public testing::Test {
   std::string Do(const std::vector<std::string>& arguments) const {
     const ProgramResult result = Run(arguments);
     EXPECT_EQ(result.code, 0) << result.err;
-    EXPECT_EQ(result.err, "");
+    EXPECT_EQ(WithoutDoubts(result.err), "");
     return result.out;
   }
   std::vector<std::string> TrainArguments(const std::string& out,

@@ -82,9 +82,9 @@ TEST_F(OtherCameras, AreBroughtToTheTrainedScaleAndBack) {
   EXPECT_THAT(result.err, Not(HasSubstr("no fundus")));
   ExpectSpot(206, 90, 13, 140 / 57.0);
 
-  result = Infer(Eye(400, 300, 130, 160, 70, 100, 140));
+  result = Infer(Eye(400, 300, 130, 160, 90, 100, 140));
   EXPECT_THAT(result.out, HasSubstr(kBrought));
-  ExpectSpot(100, 140, 13, 70 / 57.0);
+  ExpectSpot(100, 140, 13, 90 / 57.0);
 
   result = Infer(Eye(300, 450, 150, 225, 145, 150, 100));
   EXPECT_THAT(result.out, HasSubstr(kBrought));

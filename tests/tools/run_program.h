@@ -54,6 +54,16 @@ inline ProgramResult WaitForProgram(pid_t child, const std::string& scratch) {
           text(".err"), int64_t{usage.ru_maxrss} * 1024};
 }
 
+// What a program said on stderr, but for lseg_infer's doubts about photographs of noise.
+inline std::string WithoutDoubts(const std::string& err) {
+  std::istringstream lines(err);
+  std::string rest;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("looks like no fundus photograph") == std::string::npos) rest += line + "\n";
+  }
+  return rest;
+}
+
 // `scratch` is the path of two files that are made for the program's output and left behind.
 inline ProgramResult RunProgram(const std::vector<std::string>& arguments,
                                 const std::string& scratch) {
