@@ -7,6 +7,7 @@
 
 #include <numeric>
 
+#include "kernels/cpu/deconv_separable.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
 
@@ -259,6 +260,10 @@ void DeconvBackwardData(Context& context, const DeconvParams& params, const floa
   const Geometry g = GeometryOf(params);
   if (d_src_mode == GradMode::kSkip) return;
   LSEG_ON_CUDA(context, DeconvBackwardData(context, params, d_dst, weight, d_src, d_src_mode));
+  if (IsSeparableDiagonal(params, weight)) {
+    SeparableBackwardData(context, params, d_dst, weight, d_src, d_src_mode);
+    return;
+  }
   const int64_t blocks = CeilDiv(g.inputs, kInputs);  // of a group
 #pragma omp parallel for collapse(3) schedule(static) num_threads(context.threads())
   for (int64_t n = 0; n < params.src.n; ++n) {

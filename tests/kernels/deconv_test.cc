@@ -265,5 +265,64 @@ TEST_P(DeconvTest, ImpossibleCasesAreRefused) {
                Error);
 }
 
+// Taps that are products, of each channel its own, and weights that are nearly that: whichever way
+// the gradient is computed, it is the oracle's.
+TEST_P(DeconvTest, BackwardDataOfSeparableAndNearlySeparableWeights) {
+  std::vector<Case> cases;
+  for (const int64_t stride : {1, 2, 3, 16}) {
+    DeconvParams p;
+    p.src = {2, 3, 5, 7};
+    p.out_channels = 3;
+    p.kernel_h = 2 * stride;
+    p.kernel_w = 2 * stride + 1;
+    p.stride_h = p.stride_w = stride;
+    cases.push_back({p, "stride " + std::to_string(stride)});
+    p.pad_h = stride;
+    p.pad_w = stride - 1;
+    cases.push_back({Part(p, 1, 0, 4 * stride, 6 * stride), cases.back().what + ", a part"});
+  }
+  // More columns than one piece of the sums takes.
+  DeconvParams wide;
+  wide.src = {1, 1, 2, 700};
+  wide.out_channels = 1;
+  wide.kernel_h = wide.kernel_w = 32;
+  wide.stride_h = wide.stride_w = 16;
+  cases.push_back({wide, "wide"});
+  for (const auto& [p, what] : cases) {
+    Data data(p);
+    const int64_t size = p.kernel_h * p.kernel_w;
+    for (int64_t at = 0; at < p.Weight().Count(); ++at) {
+      const int64_t pair = at / size, y = at % size / p.kernel_w, x = at % p.kernel_w;
+      const int64_t channel = pair % p.out_channels;
+      const bool own = pair / p.out_channels == channel;
+      data.weight[at] =
+          own ? (0.3f + 0.7f * static_cast<float>(y + channel)) * (static_cast<float>(x % 5) - 1.5f)
+              : 0.0f;
+    }
+    // As they are; one tap off by 1e-4 of it; a weight between two channels.
+    for (const int change : {0, 1, 2}) {
+      if (change == 2 && p.out_channels == 1) continue;
+      const int64_t at = change == 1 ? size - 1 : size;
+      const float kept = data.weight[at];
+      if (change == 1) data.weight[at] *= 1.0001f;
+      if (change == 2) data.weight[at] = 0.25f;
+      const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
+      for (const bool add : {false, true}) {
+        Context context(GetParam());
+        const std::vector<float> before = Before(add, 5, p.src.Count());
+        const Memory<float> d_dst(context, data.d_dst), factors(context, data.weight);
+        const Memory<float> d_src(context, before);
+        DeconvBackwardData(context, p, d_dst.data(), factors.data(), d_src.data(),
+                           add ? GradMode::kAdd : GradMode::kWrite);
+        // The taps' product is within 2^-22 of a weight: four roundings more.
+        ExpectNear(d_src.Values(), add ? Add(expected.value, before) : expected.value,
+                   expected.scale, Tolerance(p.out_channels * size) + 0x1p-22, 1,
+                   what + ", change " + std::to_string(change));
+      }
+      data.weight[at] = kept;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lseg
