@@ -205,6 +205,28 @@ PredictionKind KindOf(const std::vector<Item>& items) {
   return kind;
 }
 
+// What statistics need of an image beside its tallies.
+std::vector<LesionCounts> CountImage(const Sample& sample, std::vector<PixelTally> tallies,
+                                     bool class_map) {
+  const Probabilities& maps = sample.maps;
+  const auto pixels = static_cast<int64_t>(maps.Plane());
+  const std::vector<float> thresholds =
+      class_map ? std::vector<float>{0.5f} : DetectionThresholds();
+  std::vector<LesionCounts> counts(tallies.size());
+  const int lesions = static_cast<int>(counts.size());
+#pragma omp parallel for schedule(dynamic)
+  for (int c = 0; c < lesions; ++c) {
+    counts[c].pixels = tallies[c];
+    if (tallies[c].point.pixels == 0) continue;  // not annotated
+    const uint8_t* truth = sample.truth.data() + c * pixels;
+    counts[c].detections = CountDetections(thresholds, maps.Map(c), truth, maps.height, maps.width);
+    if (class_map) continue;
+    counts[c].fine.Count(maps.Map(c), truth, pixels);
+    counts[c].reliability.Count(maps.Map(c), truth, pixels);
+  }
+  return counts;
+}
+
 void Score(const std::vector<Item>& items, Evaluation* evaluation) {
   const EvaluationOptions& options = evaluation->options;
   PrOptions scores = options.scores;
@@ -216,9 +238,13 @@ void Score(const std::vector<Item>& items, Evaluation* evaluation) {
   for (const Item& item : items) {
     const Sample sample = Load(options, item);
     const Probabilities& maps = sample.maps;
+    std::vector<PixelTally> tallies;
     Report report = evaluator.Add(item.prediction.paths[0], maps.values.data(), sample.truth.data(),
-                                  maps.height, maps.width, sample.annotated);
+                                  maps.height, maps.width, sample.annotated, &tallies);
     evaluation->images.push_back({item.name, maps.width, maps.height, std::move(report)});
+    if (!options.count_images) continue;
+    const bool class_map = evaluation->kind == PredictionKind::kClassMap;
+    evaluation->images.back().counts = CountImage(sample, std::move(tallies), class_map);
   }
   if (evaluator.NeedsSecondPass()) {
     for (const Item& item : items) {

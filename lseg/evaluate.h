@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lseg/colour_baseline.h"
+#include "lseg/eval_statistics.h"
 #include "lseg/image.h"
 #include "lseg/metrics.h"
 
@@ -29,6 +30,7 @@ struct EvaluationOptions {
   // neighbours; otherwise at the prediction's size, for which the truth is resized by area.
   bool size_of_truth = false;
   bool colour_baseline = false;
+  bool count_images = false;        // fill ImageScore::counts, for AddStatistics
   int64_t max_pixels = kMaxPixels;  // of any image
 };
 
@@ -38,6 +40,7 @@ struct ImageScore {
   std::string name;
   int width = 0, height = 0;  // at which it was evaluated
   Report report;
+  std::vector<LesionCounts> counts = {};  // one a lesion; see count_images
 };
 
 struct Evaluation {
@@ -48,6 +51,13 @@ struct Evaluation {
   size_t listed = 0;               // images of the list
   std::string baseline_size;       // "1440x960", or a range
   std::vector<ColourAreas> baseline;
+  std::optional<Statistics> statistics = {};  // AddStatistics
+  std::optional<Comparison> comparison = {};  // Compare
+
+  // That of the predictions.
+  const std::string& Folder() const {
+    return options.prob_folder.empty() ? options.labels_folder : options.prob_folder;
+  }
 };
 
 // An Error names the file at fault: no such prediction (all are looked for before any is read), a

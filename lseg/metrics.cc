@@ -92,6 +92,13 @@ std::string ToString(Protocol protocol) {
   LSEG_FAIL("no such protocol: " << static_cast<int>(protocol));
 }
 
+void PointScore::Add(const PointScore& other, int64_t times) {
+  pixels += times * other.pixels;
+  positives += times * other.positives;
+  predicted += times * other.predicted;
+  hits += times * other.hits;
+}
+
 std::optional<double> PointScore::Prevalence() const { return Ratio(positives, pixels); }
 std::optional<double> PointScore::Dice() const { return Ratio(2 * hits, positives + predicted); }
 std::optional<double> PointScore::Iou() const { return Ratio(hits, positives + predicted - hits); }
@@ -139,15 +146,18 @@ void CheckProbabilities(const std::string& name, const std::vector<std::string>&
   }
 }
 
-void PrEvaluator::Tally::Merge(const Tally& other) {
-  point.pixels += other.point.pixels;
-  point.positives += other.point.positives;
-  point.predicted += other.point.predicted;
-  point.hits += other.point.hits;
+void PixelTally::Add(const PixelTally& other, int64_t times) {
+  point.Add(other.point, times);
   for (int t = 0; t < 2; ++t) {
-    for (size_t i = 0; i < gray[t].size(); ++i) gray[t][i] += other.gray[t][i];
-    for (size_t i = 0; i < above[t].size(); ++i) above[t][i] += other.above[t][i];
+    for (size_t i = 0; i < gray[t].size(); ++i) gray[t][i] += times * other.gray[t][i];
+    for (size_t i = 0; i < above[t].size(); ++i) above[t][i] += times * other.above[t][i];
   }
+}
+
+PrCurve PixelTally::Curve(Protocol protocol) const {
+  LSEG_CHECK(protocol != Protocol::kExact, "average precision needs more than a tally");
+  return protocol == Protocol::kIdrid33 ? Idrid33Curve(gray[1], gray[0])
+                                        : Mmseg11Curve(above[1], above[0]);
 }
 
 PrEvaluator::PrEvaluator(PrOptions options) : options_(std::move(options)) {
@@ -169,9 +179,9 @@ PrEvaluator::PrEvaluator(PrOptions options) : options_(std::move(options)) {
   second_pass_pixels_.resize(count, 0);
 }
 
-PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, int64_t pixels,
-                                      float threshold) const {
-  Tally tally;
+PixelTally PrEvaluator::Count(const float* prob, const uint8_t* truth, int64_t pixels,
+                              float threshold) const {
+  PixelTally tally;
   PointScore& point = tally.point;
   point.pixels = pixels;
   for (int64_t i = 0; i < pixels; ++i) {
@@ -189,16 +199,18 @@ PrEvaluator::Tally PrEvaluator::Count(const float* prob, const uint8_t* truth, i
   return tally;
 }
 
-LesionReport PrEvaluator::ReportOf(const Tally& tally, const ExactAp& exact) const {
+LesionReport PrEvaluator::ReportOf(const PixelTally& tally, const ExactAp& exact) const {
   LesionReport report{.at_threshold = tally.point, .curves = {}};
-  if (gray_) report.curves[Protocol::kIdrid33] = Idrid33Curve(tally.gray[1], tally.gray[0]);
-  if (mmseg_) report.curves[Protocol::kMmseg11] = Mmseg11Curve(tally.above[1], tally.above[0]);
-  if (exact_) report.curves[Protocol::kExact] = exact.Curve(kExactPoints);
+  for (Protocol protocol : options_.protocols) {
+    report.curves[protocol] =
+        protocol == Protocol::kExact ? exact.Curve(kExactPoints) : tally.Curve(protocol);
+  }
   return report;
 }
 
 Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_t* truth,
-                        int64_t height, int64_t width, const std::vector<bool>& annotated) {
+                        int64_t height, int64_t width, const std::vector<bool>& annotated,
+                        std::vector<PixelTally>* tallies) {
   LSEG_CHECK(
       std::accumulate(second_pass_pixels_.begin(), second_pass_pixels_.end(), int64_t{0}) == 0,
       name << ": images cannot be added during the second pass");
@@ -207,13 +219,15 @@ Report PrEvaluator::Add(const std::string& name, const float* prob, const uint8_
   const int count = static_cast<int>(options_.lesions.size());
   Report report;
   report.lesions.resize(count);
+  if (tallies) tallies->resize(count);
 #pragma omp parallel for schedule(dynamic)
   for (int c = 0; c < count; ++c) {
     const float* plane = prob + c * pixels;
     const uint8_t* mask = truth + c * pixels;
     const bool counts = annotated.empty() || annotated[c];
-    const Tally tally = Count(plane, mask, counts ? pixels : 0, options_.thresholds[c]);
-    tallies_[c].Merge(tally);
+    const PixelTally tally = Count(plane, mask, counts ? pixels : 0, options_.thresholds[c]);
+    tallies_[c].Add(tally);
+    if (tallies) (*tallies)[c] = tally;
     ExactAp exact;
     if (exact_ && counts) {
       exacts_[c].AddPositives(plane, mask, pixels);

@@ -40,8 +40,9 @@ struct PointScore {
   int64_t predicted = 0;
   int64_t hits = 0;  // both
 
-  std::optional<double> Prevalence() const;  // positives / pixels
-  std::optional<double> Dice() const;        // the F1 score
+  void Add(const PointScore& other, int64_t times = 1);  // its counts, `times` times
+  std::optional<double> Prevalence() const;              // positives / pixels
+  std::optional<double> Dice() const;                    // the F1 score
   std::optional<double> Iou() const;
   std::optional<double> Precision() const;
   std::optional<double> Recall() const;
@@ -65,6 +66,19 @@ struct Report {
 // apart, by kIdrid33.
 using GrayHistogram = std::array<int64_t, 256>;
 PrCurve Idrid33Curve(const GrayHistogram& positives, const GrayHistogram& negatives);
+
+// What the pixels of one lesion come to, by truth (0 negative, 1 positive); sums over images are
+// those of their members.
+struct PixelTally {
+  PointScore point;
+  GrayHistogram gray[2] = {};             // where kIdrid33 is wanted
+  std::array<int64_t, 12> above[2] = {};  // kMmseg11: by the number of its thresholds below p
+
+  // Adds another's counts `times` times.
+  void Add(const PixelTally& other, int64_t times = 1);
+  // By kIdrid33 or kMmseg11; kExact is not in it, an Error.
+  PrCurve Curve(Protocol protocol) const;
+};
 
 // An Error names `name`, the lesion and the first pixel whose probability is NaN or outside [0, 1].
 // prob: lesions x height x width.
@@ -92,8 +106,10 @@ class PrEvaluator {
   // the image's own report, its curves without points. An Error names `name`, the lesion and the
   // first pixel whose probability is NaN or out of range; the image is then not counted at all.
   // A lesion that is not `annotated` (one flag a lesion; none: all are) counts no pixel of it.
+  // `tallies`, where given, becomes the image's own, one a lesion.
   Report Add(const std::string& name, const float* prob, const uint8_t* truth, int64_t height,
-             int64_t width, const std::vector<bool>& annotated = {});
+             int64_t width, const std::vector<bool>& annotated = {},
+             std::vector<PixelTally>* tallies = nullptr);
 
   // kExact wants every image shown once more, in any order, after the last Add.
   bool NeedsSecondPass() const;
@@ -107,21 +123,12 @@ class PrEvaluator {
   const PrOptions& options() const { return options_; }
 
  private:
-  // What the pixels of one lesion come to, by truth (0 negative, 1 positive).
-  struct Tally {
-    PointScore point;
-    GrayHistogram gray[2] = {};
-    std::array<int64_t, 12> above[2] = {};  // by the number of mmseg11's thresholds below p
-
-    void Merge(const Tally& other);
-  };
-
-  Tally Count(const float* prob, const uint8_t* truth, int64_t pixels, float threshold) const;
-  LesionReport ReportOf(const Tally& tally, const ExactAp& exact) const;
+  PixelTally Count(const float* prob, const uint8_t* truth, int64_t pixels, float threshold) const;
+  LesionReport ReportOf(const PixelTally& tally, const ExactAp& exact) const;
 
   PrOptions options_;
   bool gray_ = false, mmseg_ = false, exact_ = false;
-  std::vector<Tally> tallies_;               // one a lesion
+  std::vector<PixelTally> tallies_;          // one a lesion
   std::vector<ExactAp> exacts_;              // one a lesion, unused without kExact
   std::vector<int64_t> second_pass_pixels_;  // one a lesion
 };
