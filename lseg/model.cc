@@ -1,5 +1,6 @@
 #include "lseg/model.h"
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 #include <sstream>
@@ -111,6 +112,16 @@ std::vector<caffe::LayerParameter> LayersFor(const NetDefinition& test,
     layers.insert(layers.begin(), layer);
   }
   return layers;
+}
+
+// Whether a tensor may be missing in a weights file: upsampling that does not learn is filled by
+// rule, the same for everybody.
+bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
+  if (param.lr_mult != 0) return false;
+  for (const caffe::LayerParameter& layer : definition.net().layer()) {
+    if (layer.type() == "Deconvolution" && param.key.rfind(layer.name() + ".", 0) == 0) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -226,6 +237,21 @@ InferenceNet MakeInferenceNet(const NetDefinition& definition) {
   }
   net.definition = NetDefinition::FromMessage(cut, FieldLines(), definition.name());
   return net;
+}
+
+void CheckComplete(const InferenceNet& inference, const NetParts& net, const LoadReport& report,
+                   const std::string& file) {
+  std::string lacking;
+  for (const NetParam& param : net.params) {
+    if (std::find(report.missing.begin(), report.missing.end(), param.key) ==
+            report.missing.end() ||
+        FilledByRule(inference.definition, param)) {
+      continue;
+    }
+    lacking += (lacking.empty() ? "" : ", ") + param.key;
+  }
+  LSEG_CHECK(lacking.empty(), file << ": the net has tensors that this file lacks: " << lacking
+                                   << "; weights of a part of it are for lseg_train --weights");
 }
 
 }  // namespace lseg

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "framework/definition.h"
+#include "framework/layer.h"
 
 namespace lseg {
 
@@ -62,5 +63,11 @@ struct InferenceNet {
 // and the data layer that feeds it becomes an Input. Layers of `definition` are as read, not
 // filtered. Throws Error where there is no such answer, or where it needs more than one input.
 InferenceNet MakeInferenceNet(const NetDefinition& definition);
+
+// An Error names `file` and the tensors of the net that are missing in it, but for upsampling that
+// does not learn, which is filled by rule. `net`: what BuildLayers made of the inference net;
+// `report`: of loading the file into its parameters.
+void CheckComplete(const InferenceNet& inference, const NetParts& net, const LoadReport& report,
+                   const std::string& file);
 
 }  // namespace lseg

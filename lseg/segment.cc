@@ -28,16 +28,6 @@ LoadReport NamingFile(const std::string& path, Load load) {
   }
 }
 
-// Whether a tensor may be missing in a weights file: upsampling that does not learn is filled by
-// rule, the same for everybody.
-bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
-  if (param.lr_mult != 0) return false;
-  for (const caffe::LayerParameter& layer : definition.net().layer()) {
-    if (layer.type() == "Deconvolution" && param.key.rfind(layer.name() + ".", 0) == 0) return true;
-  }
-  return false;
-}
-
 struct Mirror {
   bool x, y;  // left-right, up-down
 };
@@ -94,17 +84,7 @@ Segmenter::Segmenter(const std::string& weights, Context& context, const Segment
 
 void Segmenter::LoadWeights(const NetParts& net) {
   const LoadReport report = NamingFile(path_, [&] { return parameters_->Load(weights_); });
-  std::vector<std::string> lacking;
-  for (const NetParam& param : net.params) {
-    if (std::find(report.missing.begin(), report.missing.end(), param.key) !=
-            report.missing.end() &&
-        !FilledByRule(inference_.definition, param)) {
-      lacking.push_back(param.key);
-    }
-  }
-  LSEG_CHECK(lacking.empty(), path_
-                                  << ": the net has tensors that this file lacks: " << Join(lacking)
-                                  << "; weights of a part of it are for lseg_train --weights");
+  CheckComplete(inference_, net, report, path_);
   // What a net fills is of interest only where the file does not fill it after all.
   if (!report.missing.empty()) notes_ = net.notes;
   if (!foreign_.empty()) {

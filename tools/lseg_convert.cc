@@ -1,5 +1,5 @@
 // lseg_convert: weights from one format into another, and what is in a file. Flags and messages;
-// the formats are framework/weights.h and framework/caffemodel.h.
+// the formats are framework/weights.h, framework/caffemodel.h and framework/onnx_export.h.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include "framework/caffemodel.h"
 #include "framework/file.h"
 #include "lseg/model.h"
+#include "lseg/onnx_model.h"
 #include "tools/tool.h"
 
 namespace lseg {
@@ -25,6 +26,10 @@ absolute value. With OUT it writes them to OUT, too. The names' endings tell the
                  Written: the newer form, f32. It has no place for metadata, nor for tensors other
                  than LAYER.weight and LAYER.bias, such as a checkpoint's solver's: what is left out
                  is named. At most 2 GiB.
+  .onnx          written only: net and weights (f32) as a model of ONNX, opset 17, for images of any
+                 height and width. Input (batch, 3, height, width): B, G, R of 0 to 255 less the mean,
+                 times the scale, which stand in its metadata_props with all of IN's metadata; output:
+                 probabilities, a channel a class. The same answers as lseg_infer's net, to rounding.
 Values are rounded to the nearest, ties to even; a finite one that f16 or bf16 cannot hold (f16: above
 65504) is an error. A tensor with values that are not finite is named on stderr, and converted.
 
@@ -38,11 +43,14 @@ Examples:
   lseg_convert run/best.safetensors
   lseg_convert VGG_ILSVRC_16_layers.caffemodel vgg16.safetensors --precision f16
   lseg_convert run/best.safetensors lseg.caffemodel
+  lseg_convert run/best.safetensors lseg.onnx
   echo '{"lseg.thresholds": "0.5,0.4,0.3,0.5", "license": "CC BY 4.0"}' > more.json
   lseg_convert run/best.safetensors final.safetensors --precision f16 --metadata more.json
 )";
 
 bool IsSafetensors(const std::string& path) { return fs::path(path).extension() == ".safetensors"; }
+
+bool IsOnnx(const std::string& path) { return fs::path(path).extension() == ".onnx"; }
 
 struct Job {
   std::string in, out;  // out: empty where IN is listed only
@@ -50,10 +58,18 @@ struct Job {
   std::string metadata;  // a JSON file; empty: none
 };
 
-void CheckName(const char* role, const std::string& path) {
-  if (!IsCaffeModel(path) && !IsSafetensors(path)) {
-    throw UsageError(std::string(role) + " '" + path +
-                     "' ends in neither .safetensors nor .caffemodel");
+void CheckNames(const Job& job) {
+  if (IsOnnx(job.in)) throw UsageError("IN '" + job.in + "': .onnx is written only");
+  if (!IsCaffeModel(job.in) && !IsSafetensors(job.in)) {
+    throw UsageError("IN '" + job.in + "' ends in neither .safetensors nor .caffemodel");
+  }
+  if (job.out.empty()) return;
+  if (!IsCaffeModel(job.out) && !IsSafetensors(job.out) && !IsOnnx(job.out)) {
+    throw UsageError("OUT '" + job.out + "' ends in none of .safetensors, .caffemodel, .onnx");
+  }
+  std::error_code ignored;
+  if (job.in == job.out || fs::equivalent(job.in, job.out, ignored)) {
+    throw UsageError("IN and OUT are the same file, '" + job.out + "'");
   }
 }
 
@@ -69,15 +85,8 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   Job job;
   if (flags.count("in") == 0) throw UsageError("IN, the file to read, is missing");
   job.in = RequiredFlag(flags, "in");
-  CheckName("IN", job.in);
-  if (flags.count("out") > 0) {
-    job.out = RequiredFlag(flags, "out");
-    CheckName("OUT", job.out);
-    std::error_code ignored;
-    if (job.in == job.out || fs::equivalent(job.in, job.out, ignored)) {
-      throw UsageError("IN and OUT are the same file, '" + job.out + "'");
-    }
-  }
+  if (flags.count("out") > 0) job.out = RequiredFlag(flags, "out");
+  CheckNames(job);
   if (flags.count("precision") > 0) {
     job.precision = StoredPrecision(flags);
     if (!IsSafetensors(job.out)) throw UsageError("--precision is for an OUT in .safetensors");
@@ -178,6 +187,13 @@ void WriteCaffeModel(const Job& job, const WeightsFile& weights) {
   Say("written: " + job.out);
 }
 
+void WriteOnnx(const Job& job, const WeightsFile& weights) {
+  std::vector<std::string> notes;
+  WriteFile(job.out, MakeOnnx(weights, job.in, Version(), &notes));
+  for (const std::string& note : notes) Say(note);
+  Say("written: " + job.out);
+}
+
 int Body(int argc, char** argv) {
   cxxopts::Options options("lseg_convert", "Lists a net's weights, or converts them.\n");
   const auto text = [] { return cxxopts::value<std::string>(); };
@@ -199,6 +215,7 @@ int Body(int argc, char** argv) {
   NameNonFinite(job.in, weights);
   if (IsCaffeModel(job.out)) WriteCaffeModel(job, weights);
   if (IsSafetensors(job.out)) WriteSafetensors(job, weights);
+  if (IsOnnx(job.out)) WriteOnnx(job, weights);
   return kExitOk;
 }
 

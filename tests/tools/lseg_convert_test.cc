@@ -325,7 +325,7 @@ TEST_F(LsegConvert, CommandLines) {
   ExpectOneLine({a, a}, 2, "IN and OUT are the same file");
   ExpectOneLine({a, Path("link.safetensors")}, 2, "IN and OUT are the same file");
   ExpectOneLine({Path("a.h5")}, 2, "a.h5' ends in neither .safetensors nor .caffemodel");
-  ExpectOneLine({a, Path("b.h5")}, 2, "b.h5' ends in neither .safetensors nor .caffemodel");
+  ExpectOneLine({a, Path("b.h5")}, 2, "b.h5' ends in none of .safetensors, .caffemodel, .onnx");
   ExpectOneLine({a, Path("b.safetensors"), "c"}, 2, "stray argument 'c'");
   ExpectOneLine({a, Path("b.safetensors"), "--precision", "f8"}, 2,
                 "--precision 'f8' is not there");
