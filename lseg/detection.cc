@@ -61,7 +61,7 @@ std::optional<double> Detections::Score() const {
 std::vector<float> DetectionThresholds() {
   std::vector<float> thresholds = {0.01f, 0.02f};
   for (int i = 1; i < 20; ++i) thresholds.push_back(static_cast<float>(i) / 20);
-  thresholds.insert(thresholds.end(), {0.98f, 0.99f});
+  thresholds.insert(thresholds.end(), {0.98f, 0.99f, 0.995f, 0.998f, 0.999f, 0.9999f});
   return thresholds;
 }
 

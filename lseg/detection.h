@@ -33,7 +33,8 @@ struct Detections {
 };
 inline constexpr std::array<double, 7> kFalsePositives = {0.125, 0.25, 0.5, 1, 2, 4, 8};
 
-// 0.01, 0.02, 0.05, 0.1, 0.15, ..., 0.95, 0.98, 0.99.
+// 0.01, 0.02, 0.05, 0.1, 0.15, ..., 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999: a net that is sure
+// of itself has its few false positives at the last ones.
 std::vector<float> DetectionThresholds();
 
 // Of one image and lesion. prob: height x width in [0, 1]; truth: the same shape, 0 or else lesion.

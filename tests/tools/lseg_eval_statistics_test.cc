@@ -91,6 +91,25 @@ TEST_F(LsegEval, AgainstAnotherModel) {
   EXPECT_THAT(missing.err, HasSubstr(Path("other/b.EX.prob.png")));
 }
 
+// A class map has one point of each curve, and nothing to calibrate.
+TEST_F(LsegEval, ClassMapsHaveSingleLesions) {
+  WriteMasks();
+  WriteLabels("maps", ".label.png");
+  fs::create_directories(Path("nothing"));
+  for (int image : {0, 1}) {
+    WriteIndexedPng(Path("nothing/" + Name(image) + ".label.png"), Image(4, 3, 1));
+  }
+  const json scores = Scores({"--labels", Path("maps"), "--versus", Path("nothing")});
+  const json& statistics = scores["statistics"];
+  EXPECT_EQ(statistics.count("calibration") + statistics.count("operating_points"), 0u);
+  EXPECT_EQ(statistics["figures"]["EX"]["sensitivity"]["value"], 1);
+  EXPECT_EQ(statistics["figures"]["EX"]["false_positives_per_image"]["value"], 0);
+  ASSERT_EQ(statistics["froc"]["EX"]["points"].size(), 1u);
+  EXPECT_EQ(statistics["froc"]["EX"]["lesions"], 2);
+  EXPECT_EQ(scores["versus"]["figures"]["EX"]["sensitivity"]["other"], 0);
+  EXPECT_EQ(scores["versus"]["figures"]["mean"]["dice"]["difference"], 1);
+}
+
 TEST_F(LsegEval, PageHasAllOfIt) {
   WriteMasks();
   WriteNpyMaps();
