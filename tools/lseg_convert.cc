@@ -37,13 +37,15 @@ OUT is written beside its final name and then renamed: one that was there before
 at an error, left as it was. IN and OUT must not be the same file.
 
 Other programs take either format as --weights. Only .safetensors say what net they belong to; without,
-lseg_infer takes the built-in L-Seg, its classes, size and mean.
+lseg_infer takes the built-in L-Seg, its classes, size and mean, and so does .onnx, but for what --net (a
+prototxt, its class_name and mean_value) and --metadata (such as lseg.mean) say.
 
 Examples:
   lseg_convert run/best.safetensors
   lseg_convert VGG_ILSVRC_16_layers.caffemodel vgg16.safetensors --precision f16
   lseg_convert run/best.safetensors lseg.caffemodel
   lseg_convert run/best.safetensors lseg.onnx
+  lseg_convert fcn8s.caffemodel fcn8s.onnx --net fcn8s.prototxt
   echo '{"lseg.thresholds": "0.5,0.4,0.3,0.5", "license": "CC BY 4.0"}' > more.json
   lseg_convert run/best.safetensors final.safetensors --precision f16 --metadata more.json
 )";
@@ -56,6 +58,7 @@ struct Job {
   std::string in, out;  // out: empty where IN is listed only
   DType precision = DType::kF32;
   std::string metadata;  // a JSON file; empty: none
+  std::string net;       // a definition; empty: that of IN
 };
 
 void CheckNames(const Job& job) {
@@ -71,6 +74,11 @@ void CheckNames(const Job& job) {
   if (job.in == job.out || fs::equivalent(job.in, job.out, ignored)) {
     throw UsageError("IN and OUT are the same file, '" + job.out + "'");
   }
+}
+
+void CheckHasMetadata(const std::string& flag, const Job& job) {
+  if (IsSafetensors(job.out) || IsOnnx(job.out)) return;
+  throw UsageError(flag + " is for an OUT in .safetensors or .onnx");
 }
 
 DType StoredPrecision(const cxxopts::ParseResult& flags) {
@@ -93,7 +101,11 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   }
   if (flags.count("metadata") > 0) {
     job.metadata = RequiredFlag(flags, "metadata");
-    if (!IsSafetensors(job.out)) throw UsageError("--metadata is for an OUT in .safetensors");
+    CheckHasMetadata("--metadata", job);
+  }
+  if (flags.count("net") > 0) {
+    job.net = RequiredFlag(flags, "net");
+    CheckHasMetadata("--net", job);
   }
   return job;
 }
@@ -145,6 +157,13 @@ std::map<std::string, std::string> LayerTypes(const WeightsFile& weights, const 
   const NetDefinition net = NetDefinition::FromText(model.net_text, "net of '" + path + "'");
   for (const caffe::LayerParameter& layer : net.net().layer()) types[layer.name()] = layer.type();
   return types;
+}
+
+// What a definition says of its model, in place of what the file says.
+void AddDefinition(const std::string& path, const std::string& in, WeightsFile* weights) {
+  const ModelInfo info =
+      FromDefinition(NetDefinition::FromFile(path), FromMetadata(weights->metadata, in));
+  for (const auto& [key, value] : ToMetadata(info)) weights->metadata[key] = value;
 }
 
 // Metadata of a JSON object of strings, in place of those of the same name.
@@ -200,7 +219,8 @@ int Body(int argc, char** argv) {
   options.positional_help("IN [OUT]");
   options.add_options()("in", "file to read", text(), "IN")("out", "file to write", text(), "OUT")(
       "precision", "of an OUT in .safetensors: f32 (default), f16, bf16", text(), "P")(
-      "metadata", "a JSON object of strings to write into an OUT in .safetensors, too", text(),
+      "metadata", "a JSON object of strings to write into OUT's metadata, too", text(), "FILE")(
+      "net", "definition that the weights of IN belong to, where IN does not say it", text(),
       "FILE");
   options.parse_positional({"in", "out"});
   const auto flags = ParseFlags(options, argc, argv, kHelpEnd);
@@ -209,6 +229,7 @@ int Body(int argc, char** argv) {
 
   std::vector<std::string> skipped;
   WeightsFile weights = ReadWeights(job.in, &skipped);
+  if (!job.net.empty()) AddDefinition(job.net, job.in, &weights);
   if (!job.metadata.empty()) AddMetadata(job.metadata, &weights);
   PrintTable(weights);
   if (!skipped.empty()) Say("layers of no type with weights here, skipped: " + Join(skipped));

@@ -251,6 +251,30 @@ TEST_F(Onnx, SaysWhatItIs) {
   EXPECT_EQ(ReadFile(Path("a.onnx")), bytes);
 }
 
+// A .caffemodel says nothing of its net.
+TEST_F(Onnx, OfACaffeModelByItsDefinition) {
+  TinyModel().Write(Path("a.safetensors"));
+  ASSERT_EQ(Convert("a.safetensors", "b.caffemodel").code, 0);
+  folder_.Write("net.prototxt", std::string("class_name: 'a' class_name: 'b' class_name: 'c' "
+                                            "class_name: 'd'") +
+                                    kTinyNet);
+  folder_.Write("more.json", R"({"lseg.mean": "1,2,3", "license": "MIT"})");
+  const ProgramResult result =
+      RunProgram({LSEG_CONVERT, Path("b.caffemodel"), Path("a.onnx"), "--net", Path("net.prototxt"),
+                  "--metadata", Path("more.json")},
+                 Path("convert"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const onnx::ModelProto model = Model();
+  EXPECT_EQ(model.graph().output(0).doc_string(), "probabilities of a,b,c,d");
+  EXPECT_THAT(model.graph().input(0).doc_string(), HasSubstr("less 1,2,3, times 1;"));
+  EXPECT_EQ(model.graph().node_size(), 2);
+  const ProgramResult wrong = RunProgram(
+      {LSEG_CONVERT, Path("a.safetensors"), Path("c.caffemodel"), "--net", Path("net.prototxt")},
+      Path("convert"));
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("--net is for an OUT in .safetensors or .onnx"));
+}
+
 TEST_F(Onnx, WhatCannotBeWrittenIsNamed) {
   const auto expect = [&](const std::string& text) {
     folder_.Write("a.onnx", "precious");
