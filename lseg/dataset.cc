@@ -65,27 +65,47 @@ std::vector<ListEntry> WaysToRead(const std::string& line, const PathResolver& r
   const bool has_tab = line.find('\t') != std::string::npos;
   if (const auto parts = Parts(line, "\t"); parts.size() > 2) return {MasksOf(parts, resolve)};
   const char* blanks = has_tab ? "\t" : kBlanks;
-  std::vector<ListEntry> ways;
+  std::vector<std::pair<size_t, size_t>> cuts;  // where the image ends and the label begins
   for (size_t at = line.find_first_of(blanks); at != std::string::npos;) {
     const size_t next = line.find_first_not_of(kBlanks, at);
-    ways.push_back({resolve(Trim(line.substr(0, at))), resolve(Trim(line.substr(next)))});
+    cuts.emplace_back(at, next);
     at = line.find_first_of(blanks, next);
   }
-  if (has_tab) return ways;
-  const std::vector<ListEntry> cuts = ways;
-  if (label_optional) ways.push_back({resolve(line), ""});
-  if (ways.size() == 1) return ways;
-  std::vector<ListEntry> images;
-  std::copy_if(ways.begin(), ways.end(), std::back_inserter(images),
-               [](const ListEntry& way) { return IsFile(way.image); });
-  std::vector<ListEntry> pairs;
-  std::copy_if(images.begin(), images.end(), std::back_inserter(pairs),
-               [](const ListEntry& way) { return way.label.empty() || IsFile(way.label); });
+  const auto way_of = [&](const std::pair<size_t, size_t>& cut) {
+    return ListEntry{resolve(Trim(line.substr(0, cut.first))),
+                     resolve(Trim(line.substr(cut.second)))};
+  };
+  const ListEntry whole{label_optional ? resolve(line) : "", ""};
+  if (cuts.size() == 1 && (has_tab || !label_optional)) return {way_of(cuts[0])};
+  if (cuts.empty() && label_optional) return {whole};
+  // Only ways that lead to files are kept: a long line has many.
+  std::vector<ListEntry> images, pairs;
+  const auto consider = [&](const ListEntry& way) {
+    if (!IsFile(way.image)) return;
+    images.push_back(way);
+    if (way.label.empty() || IsFile(way.label)) pairs.push_back(way);
+  };
+  for (const auto& cut : cuts) consider(way_of(cut));
+  if (label_optional) consider(whole);
   if (pairs.empty()) {
     if (const auto masks = WordsAsMasks(line, resolve)) return {*masks};
   }
   if (!label_optional || !pairs.empty()) return pairs;
-  return images.empty() && cuts.size() == 1 ? cuts : images;
+  if (images.empty() && cuts.size() == 1) return {way_of(cuts[0])};
+  return images;
+}
+
+// Why a trimmed line is none of paths, whatever there is on the disk; empty: it may be one.
+std::string ProblemOfText(const std::string& line) {
+  // Of 20 masks with paths of 1600 bytes. Longer ones would take their time, cut at every blank.
+  constexpr size_t kLongest = 32768;
+  if (line.size() > kLongest) {
+    return "a line of " + std::to_string(line.size()) + " bytes, which is none of paths";
+  }
+  const bool control = std::any_of(line.begin(), line.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 32 && c != '\t';
+  });
+  return control ? "control characters in '" + Printable(line) + "', which no path has" : "";
 }
 
 // Lines that cannot be read go to `problems`; where that is null, the first is thrown.
@@ -102,16 +122,19 @@ std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& re
     ++number;
     line = Trim(line);
     if (line.empty() || line[0] == '#') continue;
-    const std::vector<ListEntry> ways = WaysToRead(line, resolve, label_optional);
-    if (ways.size() == 1) {
-      entries.push_back(ways.front());
-      continue;
+    std::string problem = ProblemOfText(line);
+    if (problem.empty()) {
+      const std::vector<ListEntry> ways = WaysToRead(line, resolve, label_optional);
+      if (ways.size() == 1) {
+        entries.push_back(ways.front());
+        continue;
+      }
+      problem = std::string(ways.empty() ? "no way" : "more than one way") + " to read '" +
+                Printable(line) +
+                "' as an image's path and its label's path, or those of its masks; tabs between "
+                "the paths make it clear";
     }
-    const std::string problem = path + ":" + std::to_string(number) + ": " +
-                                (ways.empty() ? "no way" : "more than one way") + " to read '" +
-                                line +
-                                "' as an image's path and its label's path, or those of its masks; "
-                                "tabs between the paths make it clear";
+    problem = path + ":" + std::to_string(number) + ": " + problem;
     LSEG_CHECK(problems, problem);
     problems->push_back(problem);
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "framework/file.h"
+#include "tests/error_of.h"
 #include "tests/lseg/image_files.h"
 #include "tests/lseg/temp_folder.h"
 
@@ -14,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::StartsWith;
 using testing::ThrowsMessage;
 
 const std::vector<std::string> kClasses = {"EX", "HE", "MA", "SE"};
@@ -85,6 +87,26 @@ TEST(ReadList, IsTextWithOrWithoutAByteOrderMark) {
   folder.Write("list.txt", std::string("a\0.\0p\0", 6));
   EXPECT_THAT([&] { ReadList(list); },
               ThrowsMessage<Error>(HasSubstr("list.txt: is no text file")));
+}
+
+// What is quoted of a file must leave a message one line, and a terminal as it is.
+TEST(ReadList, LinesThatAreNoTextOfPathsAreRefused) {
+  const TempFolder folder;
+  const std::string list = folder.Write("list.txt", "a.png b.png\na.\x1b[2Jpng\rb.png\n");
+  EXPECT_THAT([&] { ReadList(list); },
+              ThrowsMessage<Error>(list + ":2: control characters in 'a.?[2Jpng?b.png', which no "
+                                          "path has"));
+  // A large file that is no list: half of this are blanks, at each of which it could be cut.
+  std::string line;
+  for (int i = 0; i < 1'000'000; ++i) line += "x ";
+  folder.Write("list.txt", line);
+  EXPECT_THAT([&] { ReadList(list); },
+              ThrowsMessage<Error>(list + ":1: a line of 1999999 bytes, which is none of paths"));
+  line.resize(8000);
+  folder.Write("list.txt", line);
+  const std::string message = ErrorOf([&] { ReadList(list); });
+  EXPECT_THAT(message, StartsWith(list + ":1: no way to read 'x x"));
+  EXPECT_LT(message.size(), list.size() + 400);
 }
 
 TEST(ReadList, ALineMayNameAMaskAClass) {
