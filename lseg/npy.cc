@@ -18,6 +18,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "npy files are written as '<f4'");
 
 constexpr std::string_view kMagic{"\x93NUMPY", 6};
+constexpr size_t kMaxAxes = 64;  // NumPy's own limit
 
 // Reads the header dict, key by key, in any order and with Python's freedom of blanks.
 class HeaderParser {
@@ -41,7 +42,7 @@ class HeaderParser {
         have_shape = true;
         shape = Tuple();
       } else {
-        Damaged("unexpected key '" + std::string(key) + "'");
+        Damaged("unexpected key '" + Printable(std::string(key)) + "'");
       }
       if (!Accept(',') && Peek() != '}') Damaged("expected ',' or '}'");
     }
@@ -79,7 +80,7 @@ class HeaderParser {
   void CheckType() {
     if (Peek() == '[') LSEG_FAIL(path_ << ": holds records, not numbers: save it as float32");
     const std::string_view descr = Quoted();
-    LSEG_CHECK(descr == "<f4", path_ << ": holds '" << descr
+    LSEG_CHECK(descr == "<f4", path_ << ": holds '" << Printable(std::string(descr))
                                      << "', not little-endian float32 '<f4': save it with "
                                         ".astype(numpy.float32)");
   }
@@ -95,6 +96,7 @@ class HeaderParser {
     std::vector<int64_t> values;
     Expect('(');
     while (!Accept(')')) {
+      if (values.size() == kMaxAxes) Damaged("more axes than NumPy has");
       values.push_back(Number());
       if (!Accept(',') && Peek() != ')') Damaged("expected ',' or ')'");
     }

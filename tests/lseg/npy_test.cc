@@ -155,6 +155,14 @@ TEST_F(Npy, RefusesDamagedHeaders) {
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2147483648, 2147483648, 6), }"}) {
     EXPECT_NE(Message(WithDict(dict)), "was read") << dict;
   }
+  // What is quoted of the header leaves the message one line that can be read.
+  EXPECT_THAT(Message(WithDict("{'de\nscr': '<f4'}")), HasSubstr("unexpected key 'de?scr'"));
+  EXPECT_THAT(Message(WithDict("{'descr': '<f\x1b'}")), HasSubstr("holds '<f?'"));
+  std::string axes;
+  for (int i = 0; i < 65; ++i) axes += "1,";
+  EXPECT_THAT(
+      Message(WithDict("{'descr': '<f4', 'fortran_order': False, 'shape': (" + axes + "), }")),
+      HasSubstr("more axes than NumPy has"));
 }
 
 TEST_F(Npy, NamesAFileThatCannotBeRead) {
