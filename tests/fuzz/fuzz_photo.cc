@@ -1,0 +1,17 @@
+// Photographs: JPEG, BMP, PNG and TIFF, whole and reduced.
+#include "tests/fuzz/image_target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace lseg;
+  const std::string path = fuzz::PathOf(data, size);
+  Image whole;
+  const bool read = fuzz::Accepts([&] { whole = ReadPhoto(path, fuzz::kMaxPixels); });
+  if (read) fuzz::RequireImage(whole, 3);
+  fuzz::Accepts([&] {
+    const ReducedPhoto reduced = ReadPhotoReduced(path, 5, 3, fuzz::kMaxPixels);
+    fuzz::RequireImage(reduced.image, 3);
+    fuzz::Require(!read || (reduced.width == whole.width && reduced.height == whole.height),
+                  "a reduced photograph knows its size");
+  });
+  return 0;
+}
