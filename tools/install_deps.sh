@@ -25,6 +25,9 @@ packages=(g++ cmake ninja-build libdnnl-dev libhwy-dev libprotobuf-dev protobuf-
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev)
 # By which cuda_toolkit.sh fetches CUDA's compiler for the tests, where there is none.
 if ! command -v nvcc >/dev/null; then test_packages+=(python3-pip); fi
+# The fuzz targets' compiler; Ubuntu 22.04 has its libFuzzer and sanitisers in clang's own packages.
+test_packages+=(clang)
+if ! grep -qs jammy /etc/os-release; then test_packages+=(libclang-rt-dev); fi
 
 with_tests=1 check_only=0
 while (($#)); do
