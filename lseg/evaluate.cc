@@ -284,6 +284,8 @@ Evaluation Evaluate(const EvaluationOptions& options) {
   return evaluation;
 }
 
+void CheckPredictions(const EvaluationOptions& options) { FindAll(options); }
+
 std::string SizeRange(const std::vector<ImageScore>& images) {
   std::set<std::pair<int64_t, std::string>> sizes;
   for (const ImageScore& image : images) {

@@ -63,6 +63,8 @@ struct Evaluation {
 // An Error names the file at fault: no such prediction (all are looked for before any is read), a
 // list that cannot be read, shapes that do not fit, a value that is no probability.
 Evaluation Evaluate(const EvaluationOptions& options);
+// The part of these that needs no image: that there is a prediction for every image of the list.
+void CheckPredictions(const EvaluationOptions& options);
 
 // "1440x960", or "1024x768 to 1440x960" by area where they differ.
 std::string SizeRange(const std::vector<ImageScore>& images);

@@ -138,7 +138,7 @@ std::vector<Tick> LogTicks(const Scale& scale) {
       const bool numbered = digit == 1
                                 ? e % every == 0
                                 : decades < 0.8 || (decades < 2 && (digit == 2 || digit == 5));
-      ticks.push_back({value, numbered ? Number(value, 3) : ""});
+      ticks.push_back({value, numbered ? Number(value, 6) : ""});
     }
   }
   return ticks;

@@ -179,13 +179,16 @@ EvaluationOptions OptionsOf(const cxxopts::ParseResult& flags) {
 // The evaluation, its statistics, and where it is asked for the comparison with another one.
 Evaluation EvaluateAll(const EvaluationOptions& options, const StatisticsOptions& statistics,
                        const std::string& versus) {
+  EvaluationOptions other = options;
+  if (!versus.empty()) {
+    other.colour_baseline = false;
+    (options.prob_folder.empty() ? other.labels_folder : other.prob_folder) = versus;
+    CheckPredictions(other);  // rather now than after the first evaluation
+  }
   Evaluation evaluation = Evaluate(options);
   if (evaluation.kind == PredictionKind::kNone) return evaluation;
   AddStatistics(statistics, &evaluation);
   if (versus.empty()) return evaluation;
-  EvaluationOptions other = options;
-  other.colour_baseline = false;
-  (options.prob_folder.empty() ? other.labels_folder : other.prob_folder) = versus;
   Evaluation against = Evaluate(other);
   AddStatistics(statistics, &against);
   Compare(against, &evaluation);

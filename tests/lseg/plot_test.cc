@@ -82,6 +82,8 @@ TEST(Plot, LogAxesNumberDecades) {
   EXPECT_THAT(Lines(svg), ElementsAre("78,344 339,194", "600,44"));  // 0 has no place
   const Axes narrow = {{.label = "x"}, {.label = "y", .min = 1, .max = 10, .log = true}};
   EXPECT_THAT(Ticks(Svg(narrow, {}), "end"), ElementsAre("1", "2", "5", "10"));
+  const Axes thousands = {{.label = "x"}, {.label = "y", .min = 100, .max = 10000, .log = true}};
+  EXPECT_THAT(Ticks(Svg(thousands, {}), "end"), ElementsAre("100", "1000", "10000"));
 }
 
 TEST(Plot, GapsInterruptLinesAndLonePointsShow) {
