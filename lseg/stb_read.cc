@@ -2,6 +2,7 @@
 // the other.
 #include <stb/stb_image.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -41,9 +42,35 @@ Info InfoOf(std::string_view bytes, const char* format) {
   return info;
 }
 
+// stb before 2.29 writes behind a Huffman table that announces more than 256 codes. A table may
+// stand before any scan, so all segments are walked as stb does it: what a scan holds is passed
+// over up to the next marker.
+void CheckHuffmanTables(std::string_view bytes) {
+  constexpr int kMaxCodes = 256, kLengths = 16;
+  const auto byte = [&](size_t at) {
+    return at < bytes.size() ? int{static_cast<uint8_t>(bytes[at])} : 0;
+  };
+  size_t at = 2;  // behind the start of image
+  while ((at = bytes.find('\xff', at)) != std::string_view::npos) {
+    while (byte(at) == 0xff) ++at;
+    const int marker = byte(at++);
+    if (marker == 0xd9) return;
+    if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue;  // alone
+    const size_t end = at + std::max(byte(at) << 8 | byte(at + 1), 2);
+    for (size_t table = at + 2; marker == 0xc4 && table < end;) {
+      int codes = 0;  // of each length
+      for (int i = 0; i < kLengths; ++i) codes += byte(table + 1 + i);
+      LSEG_CHECK(codes <= kMaxCodes, "is damaged (JPEG: a Huffman table of " << codes << " codes)");
+      table += 1 + kLengths + codes;
+    }
+    at = end;
+  }
+}
+
 }  // namespace
 
 Image DecodeJpegByStb(std::string_view bytes, const JpegFrame& frame) {
+  CheckHuffmanTables(bytes);
   const Info info = InfoOf(bytes, "JPEG");
   CheckSameFrame(frame, info.width, info.height, info.channels);
   return Load(bytes, "JPEG");

@@ -175,6 +175,33 @@ TEST(JpegDecoders, GiveWhatWasEncoded) {
   }
 }
 
+// A segment with its marker and length.
+std::string Segment(char marker, const std::string& content) {
+  const size_t length = content.size() + 2;
+  return std::string{'\xff', marker, static_cast<char>(length >> 8), static_cast<char>(length)} +
+         content;
+}
+
+// stb before 2.29 would write behind the table: seen by AddressSanitizer only.
+TEST(JpegByStb, HuffmanTablesOfTooManyCodesAreRefused) {
+  const std::string jpeg = StbJpeg(Photo(40, 24, 3), 90);
+  const std::vector<uint8_t> pixels = ByStb(jpeg).pixels;
+  const auto table = [](int codes) {  // the last of the tables for AC, which no scan uses
+    std::string counts(16, '\0');
+    for (int i = 0; i < codes; ++i) ++counts[15 - i % 8];
+    return Segment('\xc4', '\x13' + counts + std::string(codes, '\x01'));
+  };
+  for (const size_t at : {size_t{2}, jpeg.size() - 2}) {  // before the frame, behind the scan
+    const std::string start = jpeg.substr(0, at), rest = jpeg.substr(at);
+    EXPECT_EQ(ByStb(start + table(256) + rest).pixels, pixels) << at;
+    EXPECT_THAT([&] { ByStb(start + table(257) + rest); },
+                ThrowsMessage<Error>(HasSubstr("a Huffman table of 257 codes")))
+        << at;
+    // What a camera has put into its own segment is no table.
+    EXPECT_EQ(ByStb(start + Segment('\xe5', table(257)) + rest).pixels, pixels) << at;
+  }
+}
+
 TEST(JpegByTurbo, AFileCutAnywhereIsRefused) {
   for (const Encoding& encoding : kEncodings) {
     const std::string jpeg = TurboJpeg(Photo(61, 47, encoding.channels), encoding);
