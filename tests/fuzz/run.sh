@@ -25,4 +25,8 @@ done
 flags=(-max_total_time="$seconds" -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=1024
   -max_len=16384 -print_final_stats=1 -artifact_prefix="$programs/findings/$target-")
 if [[ -f $programs/$target.dict ]]; then flags+=(-dict="$programs/$target.dict"); fi
-"$programs/fuzz_$target" "${flags[@]}" "$@" "${inputs[@]}"
+# Under some kernels (vm.mmap_rnd_bits 32) a random layout of memory leaves no room for the shadow
+# of clang's older sanitisers; where the layout cannot be fixed, it stays random.
+fixed=()
+if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
+"${fixed[@]}" "$programs/fuzz_$target" "${flags[@]}" "$@" "${inputs[@]}"
