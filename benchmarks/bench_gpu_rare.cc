@@ -1,15 +1,18 @@
 // More of bench_gpu's cases, so that every kernel is measured: gradients of what does not learn in
-// L-Seg, windows and strides other than VGG's, labels in floats, training crops, side maps.
+// L-Seg, windows and strides other than VGG's, labels in floats, training crops, side maps,
+// what nets of other hands have.
 #include "benchmarks/bench_gpu.h"
 #include "kernels/box_copy.h"
 #include "kernels/crop_resample.h"
 #include "kernels/cuda/conv_bias.h"
 #include "kernels/deconv.h"
+#include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/fuse_sides.h"
 #include "kernels/pool.h"
 #include "kernels/reorder.h"
 #include "kernels/sigmoid_loss.h"
+#include "kernels/softmax.h"
 
 namespace lseg {
 namespace {
@@ -160,6 +163,47 @@ void BenchSides(GpuBench& bench, const Shape& map, const std::string& at) {
           });
 }
 
+// What nets of other hands have: softmax of the background and the classes, sums, dropout.
+void BenchClasses(GpuBench& bench, const Shape& stage, const Shape& map, const std::string& at) {
+  const Shape scores{map.n, map.c + 1, map.h, map.w};
+  const TensorSpec logits{scores.Count()}, scalar{1, DType::kF32, 1, 2};
+  const TensorSpec label{map.n * map.h * map.w, DType::kU8, 0, 4};
+  Measure(bench, "softmax" + at, {logits, logits}, 2 * BytesOf({logits}),
+          [&](const Tensors& t, int run) {
+            SoftmaxForward(bench.context, scores, t.At<float>(run, 0), t.At<float>(run, 1));
+          });
+  Measure(bench, "softmax backward" + at, {logits, logits, logits}, 3 * BytesOf({logits}),
+          [&](const Tensors& t, int run) {
+            SoftmaxBackward(bench.context, scores, t.At<float>(run, 0), t.At<float>(run, 1),
+                            t.At<float>(run, 2), GradMode::kWrite);
+          });
+  SoftmaxLossParams params;
+  params.logits = scores;
+  params.label = {map.n, 1, map.h, map.w};
+  Measure(bench, "softmax loss" + at, {logits, label, scalar, scalar}, BytesOf({logits, label}),
+          [&](const Tensors& t, int run) {
+            SoftmaxLossForward(bench.context, params, t.At<float>(run, 0), t.At<uint8_t>(run, 1),
+                               t.At<float>(run, 2), t.At<float>(run, 3));
+          });
+  Measure(bench, "softmax loss backward" + at, {logits, label, scalar, logits},
+          2 * BytesOf({logits}) + BytesOf({label}), [&](const Tensors& t, int run) {
+            SoftmaxLossBackward(bench.context, params, t.At<float>(run, 0), t.At<uint8_t>(run, 1),
+                                t.At<float>(run, 2), 1, t.At<float>(run, 3), GradMode::kWrite);
+          });
+  const TensorSpec trunk{stage.Count(), DType::kBF16}, number{1, DType::kI32, 0, 0};
+  Measure(bench, "sum of three" + at, {trunk, trunk, trunk, trunk}, 4 * BytesOf({trunk}),
+          [&](const Tensors& t, int run) {
+            const SumTerm terms[] = {{t.At(run, 0), 1}, {t.At(run, 1), 1}, {t.At(run, 2), 1}};
+            WeightedSum(bench.context, trunk.count, terms, t.At(run, 3), GradMode::kWrite,
+                        DType::kBF16);
+          });
+  Measure(bench, "dropout" + at, {trunk, trunk, number}, 2 * BytesOf({trunk}),
+          [&](const Tensors& t, int run) {
+            Dropout(bench.context, {trunk.count, 0.5f, 1}, t.At<int32_t>(run, 2), t.At(run, 0),
+                    t.At(run, 1), GradMode::kWrite, DType::kBF16);
+          });
+}
+
 // What engines of libraries lack.
 void BenchBias(GpuBench& bench, const Shape& stage, const std::string& at) {
   const TensorSpec trunk{stage.Count(), DType::kBF16}, bias{stage.c};
@@ -186,6 +230,7 @@ void BenchRareOps(GpuBench& bench, const Shape& stage, const Shape& map, const s
   BenchElements(bench, stage, map, at);
   BenchCrops(bench, map, at);
   BenchSides(bench, map, at);
+  BenchClasses(bench, stage, map, at);
   BenchBias(bench, stage, at);
 }
 

@@ -14,12 +14,14 @@
 #include "kernels/box_copy.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/deconv.h"
+#include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/pool.h"
 #include "kernels/reorder.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/random.h"
 #include "kernels/sigmoid_loss.h"
+#include "kernels/softmax.h"
 #include "kernels/update.h"
 
 namespace lseg {
@@ -211,6 +213,46 @@ void SigmoidLoss(benchmark::State& state) {
   });
 }
 
+// A background and the four classes of the map.
+const Shape kScores{1, 5, kHeight, kWidth};
+
+void SoftmaxOfScores(benchmark::State& state) {
+  Context context;
+  Floats src(kScores.Count()), dst(kScores.Count());
+  Measure(state, 2 * src.bytes(),
+          [&] { SoftmaxForward(context, kScores, src.data(), dst.data()); });
+}
+
+void SoftmaxLoss(benchmark::State& state) {
+  Context context;
+  SoftmaxLossParams params;
+  params.logits = kScores;
+  params.label = {1, 1, kHeight, kWidth};
+  Floats logits(kScores.Count());
+  const std::vector<uint8_t> label(params.Pixels(), 1);
+  float loss, normalizer;
+  Measure(state, logits.bytes() + params.Pixels(), [&] {
+    SoftmaxLossForward(context, params, logits.data(), label.data(), &normalizer, &loss);
+  });
+}
+
+void SumOfThree(benchmark::State& state) {
+  Context context;
+  Floats a(kStage1.Count()), b(kStage1.Count()), c(kStage1.Count()), dst(kStage1.Count());
+  const SumTerm terms[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 1}};
+  Measure(state, 4 * a.bytes(),
+          [&] { WeightedSum(context, kStage1.Count(), terms, dst.data(), GradMode::kWrite); });
+}
+
+void DropoutOfStage1(benchmark::State& state) {
+  Context context;
+  Floats src(kStage1.Count()), dst(kStage1.Count());
+  const int32_t batch = 0;
+  Measure(state, 2 * src.bytes(), [&] {
+    Dropout(context, {kStage1.Count(), 0.5f, 1}, &batch, src.data(), dst.data(), GradMode::kWrite);
+  });
+}
+
 void ReorderStage1(benchmark::State& state, Format from, Format to) {
   Context context;
   Floats src(StorageCount(kStage1, from)), dst(StorageCount(kStage1, to));
@@ -264,6 +306,10 @@ LSEG_BENCH(BENCHMARK(Crop)->Name("crop"));
 LSEG_BENCH(BENCHMARK(BinLoss)->Name("bin_loss"));
 LSEG_BENCH(BENCHMARK(BinLossGradient)->Name("bin_loss_gradient"));
 LSEG_BENCH(BENCHMARK(SigmoidLoss)->Name("sigmoid_loss"));
+LSEG_BENCH(BENCHMARK(SoftmaxOfScores)->Name("softmax"));
+LSEG_BENCH(BENCHMARK(SoftmaxLoss)->Name("softmax_loss"));
+LSEG_BENCH(BENCHMARK(SumOfThree)->Name("sum_of_three"));
+LSEG_BENCH(BENCHMARK(DropoutOfStage1)->Name("dropout"));
 LSEG_BENCH(BENCHMARK_CAPTURE(ReorderStage1, NCHW_nChw8c, Format::kNCHW, Format::kNChw8c));
 LSEG_BENCH(BENCHMARK_CAPTURE(ReorderStage1, NCHW_nChw16c, Format::kNCHW, Format::kNChw16c));
 LSEG_BENCH(BENCHMARK_CAPTURE(ReorderStage1, nChw8c_NCHW, Format::kNChw8c, Format::kNCHW));

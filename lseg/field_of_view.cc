@@ -319,7 +319,7 @@ FieldOfView FindFieldOfView(const Image& photo) {
 Framing FrameFieldOfView(const FieldOfView& view, int width, int height, double radius,
                          int frame_width, int frame_height) {
   constexpr int kStep = 32;  // of a frame's sides: few sizes, as each has a net of its own
-  constexpr double kMostFrames = 4;
+  constexpr double kMostFrames = 8;
   const Framing plain{FitInto(width, height, frame_width, frame_height), frame_width, frame_height};
   if (radius <= 0 || !view.circle_found || !view.IsFundus()) return plain;
   const double fitted = view.radius * std::sqrt(double(plain.fit.width) * plain.fit.height /

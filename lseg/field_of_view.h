@@ -55,7 +55,7 @@ struct Framing {
 // photographs a net was trained on (0: not known), by more than kRadiusTolerance: scaled to that
 // radius, the view in the middle, and where the frame is too small for the view another one, just
 // as large as it must be, in multiples of 32. A view that is no fundus' is left as it fits; so is
-// one that would take a photograph of more than four frames' pixels.
+// one that would take a photograph of more than eight frames' pixels.
 Framing FrameFieldOfView(const FieldOfView& view, int width, int height, double radius,
                          int frame_width, int frame_height);
 // Training scales photographs by 0.8 to 1.25: it is at home within this.
