@@ -42,7 +42,7 @@ Info InfoOf(std::string_view bytes, const char* format) {
   return info;
 }
 
-// stb before 2.29 writes behind a Huffman table that announces more than 256 codes. A table may
+// stb of 2022 writes behind a Huffman table that announces more than 256 codes. A table may
 // stand before any scan, so all segments are walked as stb does it: what a scan holds is passed
 // over up to the next marker.
 void CheckHuffmanTables(std::string_view bytes) {

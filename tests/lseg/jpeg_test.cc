@@ -182,7 +182,7 @@ std::string Segment(char marker, const std::string& content) {
          content;
 }
 
-// stb before 2.29 would write behind the table: seen by AddressSanitizer only.
+// stb of 2022 would write behind the table: seen by AddressSanitizer only.
 TEST(JpegByStb, HuffmanTablesOfTooManyCodesAreRefused) {
   const std::string jpeg = StbJpeg(Photo(40, 24, 3), 90);
   const std::vector<uint8_t> pixels = ByStb(jpeg).pixels;
