@@ -129,5 +129,50 @@ TEST_F(LsegTrainDefinitions, ErrorsNameTheLineOfTheDefinition) {
                                 HasSubstr("unknown layer type")));
 }
 
+// Spellings of other times and of other layers: each refused with its line, and what to write.
+TEST_F(LsegTrainDefinitions, WhatIsNotReadIsRefusedWithItsLine) {
+  const auto refusal = [&](const std::string& net) {
+    folder_.Write("net.prototxt", net);
+    const ProgramResult result = Train("a", {"--solver", folder_.Path("solver.prototxt")});
+    EXPECT_EQ(result.code, 1) << net;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    return result.err;
+  };
+  EXPECT_THAT(refusal("name: 'old'\nlayers { name: 'c' type: CONVOLUTION }"),
+              AllOf(HasSubstr("net.prototxt:2: "), HasSubstr("write 'layer { }'")));
+  std::string shared = kNet;
+  shared.replace(shared.find("convolution_param"), 0, "\nparam { name: 'shared' }\n");
+  EXPECT_THAT(refusal(shared),
+              AllOf(HasSubstr("net.prototxt:12: layer 'score'"), HasSubstr("'shared'")));
+  std::string product = kNet;
+  product +=
+      "\nlayer { name: 'p' type: 'Eltwise' bottom: 'score' bottom: 'score' top: 'p'\n"
+      "eltwise_param { operation: PROD } }";
+  EXPECT_THAT(refusal(product), AllOf(HasSubstr("net.prototxt:16: layer 'p' (Eltwise)"),
+                                      HasSubstr("PROD is not supported: SUM is")));
+}
+
+// The mean of each channel goes into the weights, by which lseg_infer prepares photographs.
+TEST_F(LsegTrainDefinitions, AMeanFileIsReadAndKept) {
+  caffe::BlobProto mean;
+  for (const int dim : {1, 3, 30, 40}) mean.mutable_shape()->add_dim(dim);
+  for (int i = 0; i < 3 * 30 * 40; ++i) mean.add_data(static_cast<float>(20 + 40 * (i / 1200)));
+  folder_.Write("mean.binaryproto", mean.SerializeAsString());
+  std::string net = kNet;
+  const std::string values = "mean_value: 16 mean_value: 56 mean_value: 116";
+  for (size_t at = net.find(values); at != std::string::npos; at = net.find(values)) {
+    net.replace(at, values.size(), "mean_file: 'mean.binaryproto'");
+  }
+  folder_.Write("net.prototxt", net);
+  const ProgramResult result = Train("a", {"--solver", folder_.Path("solver.prototxt")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(WeightsFile::Read(folder_.Path("a/final.safetensors")).metadata.at("lseg.mean"),
+            "20,60,100");
+  folder_.Write("mean.binaryproto", mean.SerializeAsString().substr(0, 1000));
+  const ProgramResult cut = Train("b", {"--solver", folder_.Path("solver.prototxt")});
+  EXPECT_EQ(cut.code, 1);
+  EXPECT_THAT(cut.err, HasSubstr("mean.binaryproto"));
+}
+
 }  // namespace
 }  // namespace lseg
