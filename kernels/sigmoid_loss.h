@@ -19,6 +19,11 @@ struct SigmoidLossParams {
   void Validate() const;
 };
 
+// What a loss is divided by, before it is made at least 1, by Caffe's rules: all elements, those
+// not ignored, the images of the batch, or 1.
+double NormalizerOf(SigmoidLossParams::Normalization normalization, int64_t elements, int64_t valid,
+                    int64_t batch);
+
 // Writes loss[0] and normalizer[0] (at least 1, as Caffe). Sums in double, in an order that does
 // not depend on the number of threads.
 void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const float* logits,

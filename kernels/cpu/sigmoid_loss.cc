@@ -63,22 +63,23 @@ LSEG_MULTIVERSION void GradientChunk(int64_t count, const Gradient& gradient, co
   }
 }
 
-double Normalizer(const SigmoidLossParams& params, int64_t valid) {
+}  // namespace
+
+double NormalizerOf(SigmoidLossParams::Normalization normalization, int64_t elements, int64_t valid,
+                    int64_t batch) {
   using Normalization = SigmoidLossParams::Normalization;
-  switch (params.normalization) {
+  switch (normalization) {
     case Normalization::kFull:
-      return static_cast<double>(params.count);
+      return static_cast<double>(elements);
     case Normalization::kValid:
       return static_cast<double>(valid);
     case Normalization::kBatchSize:
-      return static_cast<double>(params.batch);
+      return static_cast<double>(batch);
     case Normalization::kNone:
       return 1;
   }
-  LSEG_FAIL("sigmoid loss: unknown normalization " << static_cast<int>(params.normalization));
+  LSEG_FAIL("loss: unknown normalization " << static_cast<int>(normalization));
 }
-
-}  // namespace
 
 void SigmoidLossParams::Validate() const {
   LSEG_CHECK(count > 0, "sigmoid loss: " << count << " elements; there must be some");
@@ -103,7 +104,8 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
     all.loss += sum.loss;
     all.valid += sum.valid;
   }
-  const double divisor = std::max(1.0, Normalizer(params, all.valid));
+  const double divisor =
+      std::max(1.0, NormalizerOf(params.normalization, params.count, all.valid, params.batch));
   *normalizer = static_cast<float>(divisor);
   *loss = static_cast<float>(all.loss / divisor);
 }

@@ -154,21 +154,6 @@ void CheckShape(const Shape& shape) {
   LSEG_CHECK(shape.Count() > 0, "softmax of an empty " << ToString(shape));
 }
 
-double Normalizer(const SoftmaxLossParams& params, int64_t valid) {
-  using Normalization = SigmoidLossParams::Normalization;
-  switch (params.normalization) {
-    case Normalization::kFull:
-      return static_cast<double>(params.Pixels());
-    case Normalization::kValid:
-      return static_cast<double>(valid);
-    case Normalization::kBatchSize:
-      return static_cast<double>(params.logits.n);
-    case Normalization::kNone:
-      return 1;
-  }
-  LSEG_FAIL("softmax loss: unknown normalization " << static_cast<int>(params.normalization));
-}
-
 // The labels of a chunk as a class map: where they are one, or made in `map`.
 const uint8_t* LabelOf(const SoftmaxLossParams& params, const Pixels& at, int64_t pixel,
                        const uint8_t* label, uint8_t* map) {
@@ -235,7 +220,8 @@ void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const
                                                               << ", the classes are 0 to "
                                                               << params.logits.c - 1);
   }
-  const double divisor = std::max(1.0, Normalizer(params, all.valid));
+  const double divisor = std::max(
+      1.0, NormalizerOf(params.normalization, params.Pixels(), all.valid, params.logits.n));
   *normalizer = static_cast<float>(divisor);
   *loss = static_cast<float>(all.loss / divisor);
 }

@@ -16,7 +16,8 @@ struct LossPart {
 
 constexpr int kFinishThreads = 1024;
 
-// One block. fixed_normalizer: 0 where the number of valid elements is to be taken; at least 1.
+// One block. fixed_normalizer: NormalizerOf no valid element: 0 where their number, which the parts
+// tell, is to be taken; at least 1.
 inline __global__ void __launch_bounds__(kFinishThreads)
     FinishLoss(int count, const LossPart* parts, double fixed_normalizer, float* normalizer,
                float* loss) {
@@ -32,22 +33,6 @@ inline __global__ void __launch_bounds__(kFinishThreads)
   const double divisor = given > 1 ? given : 1.0;
   *normalizer = static_cast<float>(divisor);
   *loss = static_cast<float>(sum.loss / divisor);
-}
-
-// By Caffe's rules: all elements, those not ignored (0: see above), the batch, or 1.
-template <class Normalization>
-double FixedNormalizer(Normalization normalization, int64_t elements, int64_t batch) {
-  switch (normalization) {
-    case Normalization::kFull:
-      return static_cast<double>(elements);
-    case Normalization::kValid:
-      return 0;
-    case Normalization::kBatchSize:
-      return static_cast<double>(batch);
-    case Normalization::kNone:
-      return 1;
-  }
-  LSEG_FAIL("loss: unknown normalization " << static_cast<int>(normalization));
 }
 
 }  // namespace lseg::cuda

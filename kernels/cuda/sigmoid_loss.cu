@@ -88,7 +88,7 @@ void SigmoidLossForward(Context& context, const SigmoidLossParams& params, const
   CheckLaunch("sigmoid loss");
   FinishLoss<<<1, kFinishThreads, 0, StreamOf(context)>>>(
       static_cast<int>(parts), sums,
-      FixedNormalizer(params.normalization, params.count, params.batch), normalizer, loss);
+      NormalizerOf(params.normalization, params.count, 0, params.batch), normalizer, loss);
   CheckLaunch("sigmoid loss' sum");
 }
 

@@ -159,7 +159,7 @@ void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const
   CheckLaunch("softmax loss");
   FinishLoss<<<1, kFinishThreads, 0, StreamOf(context)>>>(
       static_cast<int>(parts), sums,
-      FixedNormalizer(params.normalization, planes.pixels, params.logits.n), normalizer, loss);
+      NormalizerOf(params.normalization, planes.pixels, 0, params.logits.n), normalizer, loss);
   CheckLaunch("softmax loss' sum");
 }
 
