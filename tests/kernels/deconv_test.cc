@@ -82,6 +82,22 @@ class DeconvTest : public DeviceTest {
                   dst.data());
     return dst.Values();
   }
+
+  // Written and added, against the oracle.
+  void ExpectBackwardData(const DeconvParams& p, const Data& data, double tolerance,
+                          const std::string& what) {
+    const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
+    for (const bool add : {false, true}) {
+      Context context(GetParam());
+      const std::vector<float> before = Before(add, 5, p.src.Count());
+      const Memory<float> d_dst(context, data.d_dst), factors(context, data.weight);
+      const Memory<float> d_src(context, before);
+      DeconvBackwardData(context, p, d_dst.data(), factors.data(), d_src.data(),
+                         add ? GradMode::kAdd : GradMode::kWrite);
+      ExpectNear(d_src.Values(), add ? Add(expected.value, before) : expected.value, expected.scale,
+                 tolerance, 1, what);
+    }
+  }
 };
 LSEG_ON_ALL_DEVICES(DeconvTest);
 
@@ -111,18 +127,7 @@ TEST_P(DeconvTest, ForwardAgreesWithTheOracle) {
 
 TEST_P(DeconvTest, BackwardDataAgreesWithTheOracle) {
   for (const auto& [p, what] : Cases()) {
-    const Data data(p);
-    const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
-    for (const bool add : {false, true}) {
-      Context context(GetParam());
-      const std::vector<float> before = Before(add, 5, p.src.Count());
-      const Memory<float> d_dst(context, data.d_dst), factors(context, data.weight);
-      const Memory<float> d_src(context, before);
-      DeconvBackwardData(context, p, d_dst.data(), factors.data(), d_src.data(),
-                         add ? GradMode::kAdd : GradMode::kWrite);
-      ExpectNear(d_src.Values(), add ? Add(expected.value, before) : expected.value, expected.scale,
-                 Tolerance(p.out_channels * p.kernel_h * p.kernel_w), 1, what);
-    }
+    ExpectBackwardData(p, Data(p), Tolerance(p.out_channels * p.kernel_h * p.kernel_w), what);
   }
 }
 
@@ -306,19 +311,9 @@ TEST_P(DeconvTest, BackwardDataOfSeparableAndNearlySeparableWeights) {
       const float kept = data.weight[at];
       if (change == 1) data.weight[at] *= 1.0001f;
       if (change == 2) data.weight[at] = 0.25f;
-      const reference::Sums expected = reference::DeconvBackwardData(p, data.d_dst, data.weight);
-      for (const bool add : {false, true}) {
-        Context context(GetParam());
-        const std::vector<float> before = Before(add, 5, p.src.Count());
-        const Memory<float> d_dst(context, data.d_dst), factors(context, data.weight);
-        const Memory<float> d_src(context, before);
-        DeconvBackwardData(context, p, d_dst.data(), factors.data(), d_src.data(),
-                           add ? GradMode::kAdd : GradMode::kWrite);
-        // The taps' product is within 2^-22 of a weight: four roundings more.
-        ExpectNear(d_src.Values(), add ? Add(expected.value, before) : expected.value,
-                   expected.scale, Tolerance(p.out_channels * size) + 0x1p-22, 1,
-                   what + ", change " + std::to_string(change));
-      }
+      // The taps' product is within 2^-22 of a weight: four roundings more.
+      ExpectBackwardData(p, data, Tolerance(p.out_channels * size) + 0x1p-22,
+                         what + ", change " + std::to_string(change));
       data.weight[at] = kept;
     }
   }
