@@ -5,14 +5,10 @@
 #include <map>
 #include <sstream>
 
+#include "framework/text.h"
+
 namespace lseg {
 namespace {
-
-std::string Joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
 
 std::string ShapesOf(const LayerRow& row) {
   std::vector<std::string> shapes;
@@ -20,7 +16,7 @@ std::string ShapesOf(const LayerRow& row) {
     const std::string text = ToString(shape);
     if (shapes.empty() || shapes.back() != text) shapes.push_back(text);
   }
-  return Joined(shapes);
+  return Join(shapes);
 }
 
 // "14714688" -> "14 714 688"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "framework/text.h"
+
 namespace lseg {
 namespace {
 
@@ -16,12 +18,6 @@ std::vector<int64_t> Dims(const Shape& shape) { return {shape.n, shape.c, shape.
 
 bool IsBias(const std::string& key) {
   return key.size() >= 5 && key.compare(key.size() - 5, 5, ".bias") == 0;
-}
-
-std::string Join(const std::vector<std::string>& keys) {
-  std::string text;
-  for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
-  return text;
 }
 
 }  // namespace

@@ -1,18 +1,14 @@
 #include "lseg/class_names.h"
 
 #include <set>
-#include <sstream>
 
-#include "kernels/runtime/check.h"
+#include "framework/text.h"
 
 namespace lseg {
 
 std::vector<std::string> ParseClasses(const std::string& text, const std::string& what) {
   constexpr size_t kMost = 255;  // of a class map
-  std::vector<std::string> names;
-  std::istringstream stream(text);
-  for (std::string name; std::getline(stream, name, ',');) names.push_back(name);
-  if (text.empty() || text.back() == ',') names.emplace_back();
+  std::vector<std::string> names = SplitAtCommas(text);
   std::set<std::string> seen = {"", "mean", "size"};
   for (const std::string& name : names) {
     LSEG_CHECK(seen.insert(name).second && name.find('/') == std::string::npos,

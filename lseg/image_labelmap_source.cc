@@ -1,6 +1,7 @@
 #include "lseg/image_labelmap_source.h"
 
 #include "framework/file.h"
+#include "framework/text.h"
 
 namespace lseg {
 namespace {
@@ -21,16 +22,6 @@ void CheckFields(const caffe::ImageDataParameter& param) {
     LSEG_CHECK(!param.GetReflection()->HasField(param, descriptor),
                "image_data_param." << field << " is the spelling before 2014: write it in "
                                    << "transform_param");
-  }
-}
-
-// Calls action(); an Error gets the file's name in front.
-template <typename Action>
-void Naming(const std::string& path, Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    throw Error(path + ": " + error.what());
   }
 }
 
@@ -95,7 +86,7 @@ void ImageLabelmapSource::Fill(int64_t iteration, std::span<void* const> blobs) 
     const ListEntry& entry = entries_[order_->ImageOf(sample + skip_)];
     Image photo, class_map;
     Read(entry, &photo, &class_map);
-    Naming(entry.image, [&] {
+    NamingFile(entry.image, [&] {
       Random random(seed_, static_cast<uint64_t>(sample));
       const CaffeTransform::Draw draw = transform_.Next(photo.width, photo.height, random);
       LSEG_CHECK(transform_.OutputWidth(photo.width) == width_ &&

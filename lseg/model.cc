@@ -6,8 +6,9 @@
 #include <sstream>
 #include <system_error>
 
-#include "kernels/runtime/check.h"
+#include "framework/text.h"
 #include "lseg/class_names.h"
+#include "lseg/layers.h"
 
 namespace lseg {
 
@@ -190,12 +191,13 @@ ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info) {
   info.net_text = net.text();
   if (net.net().class_name_size() > 0) {
     std::string names;
-    for (const std::string& name : net.net().class_name())
+    for (const std::string& name : net.net().class_name()) {
       names += (names.empty() ? "" : ",") + name;
+    }
     info.classes = ParseClasses(names, net.name() + ": class_name");
   }
   for (const caffe::LayerParameter& layer : net.net().layer()) {
-    if (layer.type() != "ImageLabelmapData") continue;
+    if (layer.type() != kImageLabelmapData) continue;
     const caffe::TransformationParameter& transform = layer.transform_param();
     if (transform.mean_value_size() == 3) {
       std::copy(transform.mean_value().begin(), transform.mean_value().end(),
@@ -241,17 +243,18 @@ InferenceNet MakeInferenceNet(const NetDefinition& definition) {
 
 void CheckComplete(const InferenceNet& inference, const NetParts& net, const LoadReport& report,
                    const std::string& file) {
-  std::string lacking;
+  std::vector<std::string> lacking;
   for (const NetParam& param : net.params) {
     if (std::find(report.missing.begin(), report.missing.end(), param.key) ==
             report.missing.end() ||
         FilledByRule(inference.definition, param)) {
       continue;
     }
-    lacking += (lacking.empty() ? "" : ", ") + param.key;
+    lacking.push_back(param.key);
   }
-  LSEG_CHECK(lacking.empty(), file << ": the net has tensors that this file lacks: " << lacking
-                                   << "; weights of a part of it are for lseg_train --weights");
+  LSEG_CHECK(lacking.empty(), file
+                                  << ": the net has tensors that this file lacks: " << Join(lacking)
+                                  << "; weights of a part of it are for lseg_train --weights");
 }
 
 }  // namespace lseg

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/onnx_export.h"
+#include "framework/text.h"
 #include "lseg/model.h"
 
 namespace lseg {
@@ -27,12 +28,7 @@ std::string MakeOnnx(const WeightsFile& weights, const std::string& file,
   const NetParts parts =
       BuildLayers(definition, BuiltinLayers(), context, 1, parameters,
                   {{inference.input, TensorDesc{Shape{1, 3, info.height, info.width}}}});
-  LoadReport report;
-  try {
-    report = parameters.Load(weights);
-  } catch (const Error& error) {
-    throw Error(file + ": " + error.what());
-  }
+  const LoadReport report = NamingFile(file, [&] { return parameters.Load(weights); });
   CheckComplete(inference, parts, report, file);
   const int64_t channels = parts.graph.tensors[parts.blobs.at(inference.answer)].desc.shape.c;
   LSEG_CHECK(channels == static_cast<int64_t>(info.classes.size()),

@@ -5,28 +5,13 @@
 #include <algorithm>
 
 #include "framework/caffemodel.h"
+#include "framework/text.h"
 #include "kernels/runtime/host_memory.h"
 
 namespace lseg {
 namespace {
 
 constexpr size_t kNetsKept = 2;  // upright and sideways photographs of one camera
-
-std::string Join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-// What load() returns; an Error of it, which knows tensors only, gets the file in front.
-template <typename Load>
-LoadReport NamingFile(const std::string& path, Load load) {
-  try {
-    return load();
-  } catch (const Error& error) {
-    throw Error(path + ": " + error.what());
-  }
-}
 
 struct Mirror {
   bool x, y;  // left-right, up-down

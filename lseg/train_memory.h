@@ -9,8 +9,8 @@
 
 namespace lseg {
 
-// In bytes, but for code and tables of libraries that are touched on the way. A validation and the writing of a checkpoint come between steps, one at a time; what a
-// step has used is still there.
+// In bytes, but for code and tables of libraries that are touched on the way. A validation and the
+// writing of a checkpoint come between steps, one at a time; what a step has used is still there.
 struct TrainMemory {
   int64_t program = 0;     // what was there before
   MemoryPlan net;          // of the training

@@ -6,6 +6,7 @@
 #include "framework/caffemodel.h"
 #include "framework/file.h"
 #include "framework/net_table.h"
+#include "framework/text.h"
 #include "kernels/runtime/host_memory.h"
 #include "lseg/checkpoint.h"
 #include "lseg/field_of_view.h"
@@ -17,21 +18,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Join(const std::vector<std::string>& keys) {
-  std::string text;
-  for (const std::string& key : keys) text += (text.empty() ? "" : ", ") + key;
-  return text;
-}
-
 // Of the fundus photographs of that size among images spread over a list, in pixels; 0 where most
 // of them are none.
-float MedianViewRadius(const std::string& list, int width, int height) {
+float MedianViewRadius(const std::string& list, int width, int height, int64_t max_pixels) {
   constexpr size_t kLooked = 15;
   const std::vector<ListEntry> entries = ReadList(list);
   const size_t looked = std::min(kLooked, entries.size());
   std::vector<double> radii;
   for (size_t i = 0; i < looked; ++i) {
-    const Image photo = ReadPhoto(entries[i * entries.size() / looked].image);
+    const Image photo = ReadPhoto(entries[i * entries.size() / looked].image, max_pixels);
     if (photo.width != width || photo.height != height) continue;
     const FieldOfView view = FindFieldOfView(photo);
     if (view.circle_found && view.IsFundus()) radii.push_back(view.radius);
@@ -214,7 +209,8 @@ void Trainer::MakeData() {
   if (crops.LeavesOut()) CheckTakesLeftOut(net);
   model_.width = crops.width();
   model_.height = crops.height();
-  model_.view_radius = MedianViewRadius(plan_.data, crops.width(), crops.height());
+  model_.view_radius =
+      MedianViewRadius(plan_.data, crops.width(), crops.height(), plan_.max_pixels);
   images_per_step_ = options.batch_size * solver_param_.iter_size();
   say_("data: " + std::to_string(crops.images()) + " images of " + plan_.data + ", crops of " +
        std::to_string(plan_.crop_width) + "x" + std::to_string(plan_.crop_height) +
@@ -327,12 +323,7 @@ void Trainer::TryMakeNet(const Checkpoint* checkpoint) {
 void Trainer::LoadWeights() {
   std::vector<std::string> foreign;
   const WeightsFile weights = ReadWeights(plan_.weights, &foreign);
-  LoadReport report;
-  try {
-    report = parameters_->Load(weights);
-  } catch (const Error& error) {
-    throw Error(plan_.weights + ": " + error.what());
-  }
+  const LoadReport report = NamingFile(plan_.weights, [&] { return parameters_->Load(weights); });
   LSEG_CHECK(!report.loaded.empty(),
              plan_.weights << ": none of its tensors has a name that the net knows");
   say_(plan_.weights + ": loaded " + std::to_string(report.loaded.size()) + " tensors (" +

@@ -7,6 +7,7 @@
 
 #include "framework/caffemodel.h"
 #include "framework/file.h"
+#include "framework/text.h"
 #include "lseg/model.h"
 #include "lseg/onnx_model.h"
 #include "tools/tool.h"
@@ -110,10 +111,9 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   return job;
 }
 
-std::string Join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + Printable(name);
-  return text;
+std::string JoinPrintable(std::vector<std::string> names) {
+  for (std::string& name : names) name = Printable(name);
+  return Join(names);
 }
 
 void PrintTable(const WeightsFile& weights) {
@@ -179,16 +179,6 @@ void AddMetadata(const std::string& path, WeightsFile* weights) {
   FromMetadata(weights->metadata, path);  // what means something to the programs can be read
 }
 
-// What `work` returns; an Error of it, which knows tensors only, gets the file in front.
-template <typename Work>
-std::string NamingFile(const std::string& path, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(path + ": " + error.what());
-  }
-}
-
 void WriteSafetensors(const Job& job, const WeightsFile& weights) {
   WriteFile(job.out, NamingFile(job.in, [&] { return weights.Serialize(job.precision); }));
   if (weights.metadata.empty()) Say("no metadata in " + job.in + ", hence none in " + job.out);
@@ -201,8 +191,9 @@ void WriteCaffeModel(const Job& job, const WeightsFile& weights) {
   WriteFile(job.out,
             NamingFile(job.in, [&] { return SerializeCaffeModel(weights, types, &left_out); }));
   for (const auto& [key, value] : weights.metadata) keys.push_back(key);
-  if (!keys.empty()) Say("metadata, for which .caffemodel has no place, left out: " + Join(keys));
-  if (!left_out.empty()) Say("tensors of no layer, left out: " + Join(left_out));
+  if (!keys.empty())
+    Say("metadata, for which .caffemodel has no place, left out: " + JoinPrintable(keys));
+  if (!left_out.empty()) Say("tensors of no layer, left out: " + JoinPrintable(left_out));
   Say("written: " + job.out);
 }
 
@@ -232,7 +223,8 @@ int Body(int argc, char** argv) {
   if (!job.net.empty()) AddDefinition(job.net, job.in, &weights);
   if (!job.metadata.empty()) AddMetadata(job.metadata, &weights);
   PrintTable(weights);
-  if (!skipped.empty()) Say("layers of no type with weights here, skipped: " + Join(skipped));
+  if (!skipped.empty())
+    Say("layers of no type with weights here, skipped: " + JoinPrintable(skipped));
   NameNonFinite(job.in, weights);
   if (IsCaffeModel(job.out)) WriteCaffeModel(job, weights);
   if (IsSafetensors(job.out)) WriteSafetensors(job, weights);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "framework/file.h"
+#include "framework/text.h"
 #include "lseg/class_names.h"
 #include "lseg/eval_report.h"
 #include "lseg/evaluate.h"
@@ -48,18 +49,6 @@ choose them on a validation set (lseg_infer takes them as --threshold).
 
 std::string Flag(const cxxopts::ParseResult& flags, const std::string& name) {
   return flags.count(name) ? RequiredFlag(flags, name) : "";
-}
-
-std::vector<std::string> SplitAtCommas(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (char c : text) {
-    if (c == ',') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
 }
 
 std::vector<std::string> Lesions(const std::string& text) {
