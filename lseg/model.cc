@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
-#include <sstream>
 #include <system_error>
 
 #include "framework/text.h"
@@ -27,19 +27,12 @@ std::string ToText(float value) {
   return {text, std::to_chars(text, text + sizeof(text), value).ptr};
 }
 
-std::vector<std::string> Split(const std::string& list) {
-  std::vector<std::string> parts;
-  std::istringstream stream(list);
-  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
-  return parts;
-}
-
-// Reads the whole text as a number; false where it is none.
+// Reads the whole text as a finite number; false where it is none.
 template <typename T>
 bool ReadNumber(const std::string& text, T* value) {
   const char* end = text.data() + text.size();
   const std::from_chars_result result = std::from_chars(text.data(), end, *value);
-  return result.ec == std::errc() && result.ptr == end;
+  return result.ec == std::errc() && result.ptr == end && std::isfinite(*value);
 }
 
 bool IsLoss(const caffe::LayerParameter& layer) {
@@ -166,7 +159,7 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
   take("lseg.height", "a positive number",
        [&](const std::string& text) { return ReadNumber(text, &info.height) && info.height > 0; });
   take("lseg.mean", "three numbers (B,G,R)", [&](const std::string& text) {
-    const std::vector<std::string> parts = Split(text);
+    const std::vector<std::string> parts = SplitAtCommas(text);
     bool read = parts.size() == 3;
     for (int c = 0; read && c < 3; ++c) read = ReadNumber(parts[c], &info.mean_bgr[c]);
     return read;
@@ -178,7 +171,7 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
   });
   take("lseg.thresholds", "a number above 0 and at most 1 for each class",
        [&](const std::string& text) {
-         for (const std::string& part : Split(text)) {
+         for (const std::string& part : SplitAtCommas(text)) {
            float& value = info.thresholds.emplace_back();
            if (!ReadNumber(part, &value) || !(value > 0 && value <= 1)) return false;
          }
@@ -190,11 +183,8 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
 ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info) {
   info.net_text = net.text();
   if (net.net().class_name_size() > 0) {
-    std::string names;
-    for (const std::string& name : net.net().class_name()) {
-      names += (names.empty() ? "" : ",") + name;
-    }
-    info.classes = ParseClasses(names, net.name() + ": class_name");
+    info.classes.assign(net.net().class_name().begin(), net.net().class_name().end());
+    CheckClasses(info.classes, net.name() + ": class_name");
   }
   for (const caffe::LayerParameter& layer : net.net().layer()) {
     if (layer.type() != kImageLabelmapData) continue;

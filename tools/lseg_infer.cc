@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "framework/text.h"
 #include "lseg/class_names.h"
 #include "lseg/default_weights.h"
 #include "lseg/photo_list.h"
@@ -75,13 +76,6 @@ struct Job : SegmentJob {
   std::vector<std::string> landmarks;  // files
 };
 
-std::vector<std::string> SplitCommas(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
-  return parts;
-}
-
 float ParseThreshold(const std::string& text) {
   std::istringstream stream(text);
   float value = 0;
@@ -125,7 +119,7 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   TakeSize(flags, &job);
   job.max_pixels = MaxPixelsFlag(flags, kMaxPixels, kMostPixels);
   if (flags.count("prob") > 0) {
-    for (const std::string& kind : SplitCommas(RequiredFlag(flags, "prob"))) {
+    for (const std::string& kind : SplitAtCommas(RequiredFlag(flags, "prob"))) {
       if (kind != "npy" && kind != "png") {
         throw UsageError("--prob '" + kind + "' is neither npy nor png");
       }
@@ -134,14 +128,14 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
   }
   if (flags.count("report") > 0) job.report = RequiredFlag(flags, "report");
   if (flags.count("truth") > 0) job.truth = RequiredFlag(flags, "truth");
-  if (flags.count("landmarks") > 0) job.landmarks = SplitCommas(RequiredFlag(flags, "landmarks"));
+  if (flags.count("landmarks") > 0) job.landmarks = SplitAtCommas(RequiredFlag(flags, "landmarks"));
   for (const char* flag : {"truth", "landmarks"}) {
     if (flags.count(flag) > 0 && job.report.empty()) {
       throw UsageError("--" + std::string(flag) + " is for the report: it needs --report DIR");
     }
   }
   if (flags.count("threshold") > 0) {
-    for (const std::string& threshold : SplitCommas(RequiredFlag(flags, "threshold"))) {
+    for (const std::string& threshold : SplitAtCommas(RequiredFlag(flags, "threshold"))) {
       job.outputs.thresholds.push_back(ParseThreshold(threshold));
     }
   }
@@ -246,14 +240,12 @@ void Tell(const PhotoList& list, const SegmentReport& report, Device device) {
       ".label.png, " + (report.normalised ? "brought to the trained scale, " : "") + seconds);
 }
 
-int Body(int argc, char** argv) {
-  cxxopts::Options options("lseg_infer", "Segments the lesions of fundus photographs.\n");
+void AddFlags(cxxopts::Options* options) {
   const auto text = [] { return cxxopts::value<std::string>(); };
-  options.add_options()  //
+  options->add_options()  //
       ("weights",
        "weights, .safetensors, which say net, classes, size and mean; or .caffemodel (default: "
-       "those "
-       "that come with the program, where there are any)",
+       "those that come with the program, where there are any)",
        text(), "FILE")                                                                       //
       ("net", "net definition, Caffe's prototxt, in place of the weights'", text(), "FILE")  //
       ("classes", "names of what the net tells apart, in place of the weights' or --net's", text(),
@@ -295,6 +287,31 @@ int Body(int argc, char** argv) {
        text(), "T")                                                                       //
       ("no-normalise", "leave photographs of other cameras at the scale that they have")  //
       ("tta", "average over the photograph and its mirror images: slower, a little better");
+}
+
+SegmenterOptions ParseSegmenterOptions(const cxxopts::ParseResult& flags, Device device,
+                                       EngineCache* cache) {
+  SegmenterOptions options;
+  options.precision = ParsePrecision(PrecisionFlag(flags));
+  options.measure_engines = TuneFlag(flags, device);
+  options.engine = EngineFlag(flags);
+  options.cache = cache;
+  options.memory_limit = MemoryFlag(flags);
+  options.mirrored = flags.count("tta") > 0;
+  TakeModel(flags, &options);
+  options.planned = [device](int width, int height, const SegmentMemory& memory) {
+    Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
+    if (device == Device::kCpu && memory.beside > 0) {
+      Say("memory in all: at most " + Megabytes(memory.Total()) + ", photographs " +
+          Megabytes(memory.beside) + ", program " + Megabytes(memory.program));
+    }
+  };
+  return options;
+}
+
+int Body(int argc, char** argv) {
+  cxxopts::Options options("lseg_infer", "Segments the lesions of fundus photographs.\n");
+  AddFlags(&options);
   const auto flags = ParseFlags(options, argc, argv, HelpEnd());
   if (!flags) return kExitOk;
   Job job = ParseJob(*flags);
@@ -304,22 +321,7 @@ int Body(int argc, char** argv) {
   Context context(device, ThreadsFlag(*flags));
   Say(context.Describe());
   EngineCache cache(EngineCache::DefaultPath());
-  SegmenterOptions segmenter_options;
-  segmenter_options.precision = ParsePrecision(PrecisionFlag(*flags));
-  segmenter_options.measure_engines = TuneFlag(*flags, context.device());
-  segmenter_options.engine = EngineFlag(*flags);
-  segmenter_options.cache = &cache;
-  segmenter_options.memory_limit = MemoryFlag(*flags);
-  segmenter_options.mirrored = flags->count("tta") > 0;
-  TakeModel(*flags, &segmenter_options);
-  segmenter_options.planned = [&](int width, int height, const SegmentMemory& memory) {
-    Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
-    if (device == Device::kCpu && memory.beside > 0) {
-      Say("memory in all: at most " + Megabytes(memory.Total()) + ", photographs " +
-          Megabytes(memory.beside) + ", program " + Megabytes(memory.program));
-    }
-  };
-  Segmenter segmenter(job.weights, context, segmenter_options);
+  Segmenter segmenter(job.weights, context, ParseSegmenterOptions(*flags, device, &cache));
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);
   MakeOutputFolder(job);

@@ -6,11 +6,12 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: tools/reproduce_idrid.sh --root DIR [--trunk FILE | --pretrained] [FLAG...]
+usage: tools/reproduce_idrid.sh --root DIR (--trunk FILE | --pretrained) [FLAG...]
 
   --root DIR         IDRiD, unpacked: the folder that holds "A. Segmentation"
   --trunk FILE       the trunk to start from (README: tools/pretrained.py makes it)
   --pretrained       no training: the weights that come with the project
+  --tta              segment with mirror images, too (lseg_infer --tta)
   --out DIR          where everything goes (default: reproduce in the repository)
   --bin DIR          folder of the programs (default: build/tools in the repository)
   --iterations N     of the training (default: 12000, the recipe's; fewer to try the script)
@@ -28,7 +29,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/script_lib.sh"
 repository=$(dirname "$here")
 
-root='' trunk='' pretrained=0 out=$repository/reproduce bin=$repository/build/tools
+root='' trunk='' pretrained=0 tta=() out=$repository/reproduce bin=$repository/build/tools
 iterations=12000 size=1440x960 crop=448x448 net='' device=cpu
 while (($#)); do
   case $1 in
@@ -38,6 +39,7 @@ while (($#)); do
       shift
       ;;
     --pretrained) pretrained=1 ;;
+    --tta) tta=(--tta) ;;
     -h | --help)
       usage
       exit 0
@@ -67,13 +69,12 @@ if [[ ! -e $data/test.txt ]]; then
   die "'$root' has no testing part, which the table is of"
 fi
 
+weights=$run/final.safetensors
 if ((pretrained)); then
-  weights=()
-elif [[ -e $run/final.safetensors ]]; then
+  weights=$repository/lseg/weights/lseg_idrid.safetensors
+elif [[ -e $weights ]]; then
   say "trained already: $run"
-  weights=(--weights "$run/final.safetensors")
 else
-  weights=(--weights "$run/final.safetensors")
   train=(--out "$run" --resume)
   if [[ ! -e $run/checkpoint.safetensors ]]; then
     train=(--data "$data/train.txt" --iterations "$iterations" --crop "$crop" --device "$device"
@@ -89,14 +90,13 @@ else
 fi
 
 # Maps belong to the weights that made them: they are named by their hash.
-stamp=pretrained
-if ((!pretrained)); then stamp=$(sha256sum <"$run/final.safetensors" | cut -c1-16); fi
+stamp=$(sha256sum <"$weights" | cut -c1-16)${tta[0]:-}
 if [[ -e $maps.$stamp/done ]]; then
   say "segmented already: $maps.$stamp"
 else
   say "segmenting the test photographs"
-  run_logged "$out/logs/infer.log" "$bin/lseg_infer" "${weights[@]}" --input "$data/test.txt" \
-    --out "$maps.$stamp" --prob npy --device "$device"
+  run_logged "$out/logs/infer.log" "$bin/lseg_infer" --weights "$weights" --input "$data/test.txt" \
+    --out "$maps.$stamp" --prob npy --device "$device" "${tta[@]}"
   touch "$maps.$stamp/done"
 fi
 

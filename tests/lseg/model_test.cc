@@ -113,8 +113,17 @@ TEST(ModelInfo, WithoutMetadataIsTheBuiltinModel) {
 
 TEST(ModelInfo, RefusesWhatItCannotRead) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"lseg.width", "12x"},  {"lseg.width", "0"}, {"lseg.height", ""},     {"lseg.mean", "1,2"},
-      {"lseg.mean", "1,2,z"}, {"lseg.scale", "."}, {"lseg.classes", "A,,B"}};
+      {"lseg.width", "12x"},
+      {"lseg.width", "0"},
+      {"lseg.height", ""},
+      {"lseg.mean", "1,2"},
+      {"lseg.mean", "1,2,z"},
+      {"lseg.scale", "."},
+      {"lseg.classes", "A,,B"},
+      {"lseg.mean", "1,2,3,"},
+      {"lseg.mean", "1,2,inf"},
+      {"lseg.scale", "nan"},
+      {"lseg.thresholds", "0.5,0.5,0.5,0.5,"}};
   for (const auto& [key, value] : cases) {
     EXPECT_THAT(ErrorOf([&] {
                   FromMetadata({{key, value}}, "w.safetensors");

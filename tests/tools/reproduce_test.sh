@@ -41,4 +41,9 @@ END
 # shellcheck disable=SC2086 # words of the row
 [[ $(set -- ${row#this run} && echo "$*") == "$mean" ]] || fail "row '$row', scores '$mean'"
 [[ $(grep '^this run' "$scratch/first") == "$row" ]] || fail "two runs, two rows"
+# With mirror images the maps are others.
+reproduce "${flags[@]}" --tta >"$scratch/third" 2>&1 || fail "$(cat "$scratch/third")"
+grep -q 'segmented already' "$scratch/third" && fail "--tta took the maps of a run without it"
+[[ $(grep '^this run' "$scratch/third") != "$row" ]] || fail "--tta changed nothing"
+
 grep -q '^L-Seg  *79.45  63.74  46.27  71.13  65.15' "$scratch/second" || fail "published rows"
