@@ -31,7 +31,7 @@ install(FILES ${PROJECT_BINARY_DIR}/framework/proto/caffe.pb.h
         DESTINATION ${headers}/framework/proto)
 
 install(FILES ${PROJECT_SOURCE_DIR}/lseg/weights/lseg_idrid.safetensors
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/lseg OPTIONAL)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/lseg)
 
 install(EXPORT lseg NAMESPACE lseg:: FILE lsegTargets.cmake DESTINATION ${package})
 write_basic_package_version_file(lsegConfigVersion.cmake COMPATIBILITY SameMinorVersion)

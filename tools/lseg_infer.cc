@@ -28,7 +28,7 @@ For each photograph NAME.jpg it writes into --out
   NAME.overlay.png     the photograph with the lesions outlined
   NAME.prob.npy        with --prob npy: float32, 4 x height x width, order EX HE MA SE
   NAME.EX.prob.png ... with --prob png: one gray map a lesion, round(255 p)
-and with --report DIR, see "Looking at results" in the README,
+and with --report DIR, see "Segment photographs" in the README,
   DIR/index.html       a page to look through all of them, for any browser
   DIR/report.csv       counts, areas, probabilities of each photograph and lesion; failures, too
   DIR/components.csv   the single lesions: where, how large, how sure

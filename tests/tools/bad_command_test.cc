@@ -133,7 +133,6 @@ TEST_F(BadCommands, MistypedLines) {
     bad.insert(bad.end(), {"--threads", "--max-pixels", "5"});
     ExpectUsage(bad, {"--threads needs a value"});
   }
-  ExpectUsage(Infer({{"--weights", "absent"}}), {"--weights is missing"});
   ExpectUsage(Infer({{"--input", "absent"}}), {"--input is missing"});
   ExpectUsage(Infer({{"--out", ""}}), {"--out is empty"});
   ExpectUsage(Train({{"--out", "absent"}}), {"--out is missing"});

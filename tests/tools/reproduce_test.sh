@@ -47,3 +47,9 @@ grep -q 'segmented already' "$scratch/third" && fail "--tta took the maps of a r
 [[ $(grep '^this run' "$scratch/third") != "$row" ]] || fail "--tta changed nothing"
 
 grep -q '^L-Seg  *79.45  63.74  46.27  71.13  65.15' "$scratch/second" || fail "published rows"
+
+# The weights that come with the project: no training.
+reproduce --root "$scratch/set" --size 180x120 --out "$scratch/pretrained" --pretrained \
+  >"$scratch/log" 2>&1 || fail "$(cat "$scratch/log")"
+grep -q '^this run' "$scratch/log" || fail "$(cat "$scratch/log")"
+[[ ! -e $scratch/pretrained/run ]] || fail "--pretrained trained"
