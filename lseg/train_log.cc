@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "framework/file.h"
+#include "framework/text.h"
 #include "kernels/runtime/check.h"
 #include "lseg/plot.h"
 
@@ -27,18 +28,6 @@ std::string Text(T value) {
 
 std::string Text(std::optional<double> value) { return value ? Text(*value) : ""; }
 
-std::vector<std::string> Cells(const std::string& line) {
-  std::vector<std::string> cells(1);
-  for (const char c : line) {
-    if (c == ',') {
-      cells.emplace_back();
-    } else {
-      cells.back() += c;
-    }
-  }
-  return cells;
-}
-
 double NumberOf(const std::string& cell) {
   double value = std::numeric_limits<double>::quiet_NaN();
   std::from_chars(cell.data(), cell.data() + cell.size(), value);
@@ -48,6 +37,7 @@ double NumberOf(const std::string& cell) {
 // Keeps the rows up to an iteration, and returns them as numbers; writes the header.
 std::vector<std::vector<double>> KeepRows(const std::string& path, const std::string& header,
                                           int64_t last) {
+  const size_t columns = SplitAtCommas(header).size();
   std::string kept = header + "\n";
   std::vector<std::vector<double>> rows;
   std::istringstream lines(last > 0 ? ReadFile(path) : "");
@@ -57,8 +47,8 @@ std::vector<std::vector<double>> KeepRows(const std::string& path, const std::st
              path << ": its columns are '" << line << "', not '" << header << "'");
   while (std::getline(lines, line)) {
     std::vector<double> row;
-    for (const std::string& cell : Cells(line)) row.push_back(NumberOf(cell));
-    if (row.size() != Cells(header).size() || !(row[0] <= static_cast<double>(last))) break;
+    for (const std::string& cell : SplitAtCommas(line)) row.push_back(NumberOf(cell));
+    if (row.size() != columns || !(row[0] <= static_cast<double>(last))) break;
     rows.push_back(std::move(row));
     kept += line + "\n";
   }
