@@ -9,9 +9,10 @@
 namespace lseg {
 
 // {"a", "b"} -> "a, b"
-inline std::string Join(const std::vector<std::string>& names) {
+inline std::string Join(const std::vector<std::string>& names,
+                        const std::string& separator = ", ") {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  for (const std::string& name : names) text += (text.empty() ? "" : separator) + name;
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <set>
+#include <span>
 #include <system_error>
 
 #include "framework/text.h"
@@ -25,6 +26,12 @@ constexpr char kAnswer[] = "probability";
 std::string ToText(float value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof(text), value).ptr};
+}
+
+std::string ToText(std::span<const float> values) {
+  std::vector<std::string> texts;
+  for (const float value : values) texts.push_back(ToText(value));
+  return Join(texts, ",");
 }
 
 // Reads the whole text as a finite number; false where it is none.
@@ -121,19 +128,14 @@ bool FilledByRule(const NetDefinition& definition, const NetParam& param) {
 }  // namespace
 
 std::map<std::string, std::string> ToMetadata(const ModelInfo& info) {
-  std::string classes, thresholds;
-  for (const std::string& name : info.classes) classes += (classes.empty() ? "" : ",") + name;
-  for (const float t : info.thresholds) thresholds += (thresholds.empty() ? "" : ",") + ToText(t);
-  std::map<std::string, std::string> metadata = {
-      {"lseg.net", info.net_text},
-      {"lseg.classes", classes},
-      {"lseg.width", std::to_string(info.width)},
-      {"lseg.height", std::to_string(info.height)},
-      {"lseg.mean",
-       ToText(info.mean_bgr[0]) + "," + ToText(info.mean_bgr[1]) + "," + ToText(info.mean_bgr[2])},
-      {"lseg.scale", ToText(info.scale)}};
+  std::map<std::string, std::string> metadata = {{"lseg.net", info.net_text},
+                                                 {"lseg.classes", Join(info.classes, ",")},
+                                                 {"lseg.width", std::to_string(info.width)},
+                                                 {"lseg.height", std::to_string(info.height)},
+                                                 {"lseg.mean", ToText(info.mean_bgr)},
+                                                 {"lseg.scale", ToText(info.scale)}};
   if (info.view_radius > 0) metadata["lseg.view_radius"] = ToText(info.view_radius);
-  if (!thresholds.empty()) metadata["lseg.thresholds"] = thresholds;
+  if (!info.thresholds.empty()) metadata["lseg.thresholds"] = ToText(info.thresholds);
   return metadata;
 }
 

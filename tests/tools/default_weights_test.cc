@@ -59,11 +59,7 @@ TEST(DefaultWeights, SayWhatTheyAreAndHowTheyMayBeUsed) {
 
 TEST(DefaultWeights, AreTakenWithTheirThresholdsWhereNoneAreGiven) {
   const TempFolder folder;
-  const ModelInfo model = FromMetadata(WeightsFile::Read(kWeights).metadata, kWeights);
-  std::string thresholds;
-  for (const float t : model.thresholds) {
-    thresholds += (thresholds.empty() ? "" : ",") + std::to_string(t);
-  }
+  const std::string thresholds = WeightsFile::Read(kWeights).metadata.at("lseg.thresholds");
   const auto infer = [&](const std::string& out, std::vector<std::string> more) {
     const std::vector<std::string> start = {LSEG_INFER, "--input",        kFolder + "IDRiD_49.jpg",
                                             "--out",    folder.Path(out), "--output-size",
