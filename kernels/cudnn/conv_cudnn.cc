@@ -1,19 +1,50 @@
-// Engine "cudnn": cuDNN's convolutions, as its heuristics choose among the algorithms that repeat
-// bit for bit and sum the products as they are (no Winograd, no FFT), like the own engines.
+// Engine "cudnn": cuDNN's convolutions, as its heuristics choose among those that repeat bit for
+// bit and sum the products as they are (conv_graph.h), like the own engines.
 //
 // cuDNN wants one layout and one type on both sides, weights and their gradient included. Sides
 // that differ are brought there through the workspace; d_weight is so rounded to a narrow type
-// once.
+// once. It writes only, so that a gradient to add goes through the workspace, too.
 #include <limits>
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cuda/conv_bias.h"
-#include "kernels/cudnn/cudnn_case.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cudnn/conv_graph.h"
 #include "kernels/cudnn/engines.h"
 #include "kernels/reorder.h"
 
 namespace lseg::cudnn {
 namespace {
+
+class Handle {
+ public:
+  Handle() { LSEG_CUDNN_CHECK(cudnnCreate(&handle_)); }
+  ~Handle() { cudnnDestroy(handle_); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  cudnnHandle_t get() const { return handle_; }
+
+ private:
+  cudnnHandle_t handle_ = nullptr;
+};
+
+// The calling thread's, on the context's stream: a handle is set up by each run.
+cudnnHandle_t HandleFor(const Context& context) {
+  thread_local Handle handle;
+  LSEG_CUDNN_CHECK(cudnnSetStream(handle.get(), cuda::StreamOf(context)));
+  return handle.get();
+}
+
+// With bias and ReLU in one where cuDNN has that, else without.
+ConvGraph GraphFor(const Context& context, const ConvParams& p, ConvDirection direction,
+                   Plane plane) {
+  const Target target(HandleFor(context));
+  if (direction == ConvDirection::kForward && (p.bias || p.relu)) {
+    ConvGraph fused(target, p, direction, plane, true);
+    if (fused.usable()) return fused;
+  }
+  return ConvGraph(target, p, direction, plane, false);
+}
 
 class CudnnPlan : public ConvPlan {
  public:
@@ -24,27 +55,29 @@ class CudnnPlan : public ConvPlan {
         direction_(direction),
         formats_(formats),
         plane_(formats),
-        case_(HandleFor(context), params, direction, plane_),
+        graph_(GraphFor(context, params, direction, plane_)),
         bias_gradient_(context, dst_shape_, formats.dst, formats.dst_dtype),
         moves_src_(plane_.Differs(formats.src, formats.src_dtype)),
         moves_dst_(plane_.Differs(formats.dst, formats.dst_dtype)),
         moves_weight_(plane_.Differs(Format::kNCHW, DType::kF32)) {
-    LSEG_CHECK(case_.usable(), "cuDNN has no algorithm for this case: " << case_.why());
+    LSEG_CHECK(graph_.usable(), "cuDNN has no algorithm for this case: " << graph_.why());
     const int64_t size = SizeOf(plane_.dtype);
-    library_at_ = parts_.Add(case_.workspace());
-    if (moves_src_) src_at_ = parts_.Add(p_.src.Count() * size);
+    const bool data = direction == ConvDirection::kBackwardData;
+    const bool weights = direction == ConvDirection::kBackwardWeights;
+    library_at_ = parts_.Add(graph_.workspace());
+    if (moves_src_ && !data) src_at_ = parts_.Add(p_.src.Count() * size);
     if (moves_dst_) dst_at_ = parts_.Add(dst_shape_.Count() * size);
-    if (direction == ConvDirection::kForward) {
-      fused_ =
-          p_.bias && (p_.relu || case_.forward == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
-      bias_at_ = parts_.Add(p_.out_channels * size);
-    } else if (direction == ConvDirection::kBackwardWeights) {
-      if (moves_weight_) weight_at_ = parts_.Add(p_.Weight().Count() * size);
-      if (p_.bias) bias_at_ = parts_.Add(bias_gradient_.WorkspaceBytes());
-    }
+    if (graph_.fused() && p_.bias) bias_at_ = parts_.Add(p_.out_channels * size);
+    if (weights && p_.bias) bias_at_ = parts_.Add(bias_gradient_.WorkspaceBytes());
+    // Last, for it is needed in some modes only.
+    without_gradient_ = parts_.Bytes();
+    if (data) gradient_at_ = parts_.Add(p_.src.Count() * size);
+    if (weights) gradient_at_ = parts_.Add(p_.Weight().Count() * size);
   }
 
-  int64_t WorkspaceBytes(GradMode) const override { return parts_.Bytes(); }
+  int64_t WorkspaceBytes(GradMode mode) const override {
+    return MovesGradient(mode) ? parts_.Bytes() : without_gradient_;
+  }
   int64_t PackedWeightBytes() const override {
     const bool packs = moves_weight_ && direction_ != ConvDirection::kBackwardWeights;
     return packs ? p_.Weight().Count() * SizeOf(plane_.dtype) : 0;
@@ -72,6 +105,12 @@ class CudnnPlan : public ConvPlan {
   }
 
  private:
+  // Whether d_src or d_weight, the direction's, goes through the workspace.
+  bool MovesGradient(GradMode mode) const {
+    if (direction_ == ConvDirection::kForward) return false;
+    const bool moves = direction_ == ConvDirection::kBackwardData ? moves_src_ : moves_weight_;
+    return moves || mode == GradMode::kAdd;
+  }
   // An input where cuDNN can read it.
   const void* ReadSrc(Context& context, const void* src, char* workspace) const {
     if (!moves_src_) return src;
@@ -87,78 +126,50 @@ class CudnnPlan : public ConvPlan {
   }
 
   void Forward(Context& context, const ConvArgs& args, char* workspace) const {
-    const void* src = ReadSrc(context, args.src, workspace);
-    void* dst = moves_dst_ ? workspace + dst_at_ : args.dst;
-    const bool done = fused_ && Fused(context, args, src, dst, workspace);
-    if (!done) {
-      const float one = 1, zero = 0;
-      LSEG_CUDNN_CHECK(cudnnConvolutionForward(
-          HandleFor(context), &one, case_.src, src, case_.weight, args.weight, case_.convolution,
-          case_.forward, workspace + library_at_, static_cast<size_t>(case_.workspace()), &zero,
-          case_.dst, dst));
+    const void* bias = args.bias;
+    if (graph_.fused() && p_.bias && plane_.dtype != DType::kF32) {
+      Reorder(context, {1, p_.out_channels, 1, 1}, Format::kNCHW, args.bias, Format::kNCHW,
+              workspace + bias_at_, GradMode::kWrite, DType::kF32, plane_.dtype);
+      bias = workspace + bias_at_;
     }
+    void* dst = moves_dst_ ? workspace + dst_at_ : args.dst;
+    graph_.Run(HandleFor(context), {ReadSrc(context, args.src, workspace), args.weight, dst, bias},
+               workspace + library_at_);
     if (moves_dst_) {
       Reorder(context, dst_shape_, plane_.layout, dst, formats_.dst, args.dst, GradMode::kWrite,
               plane_.dtype, formats_.dst_dtype);
     }
-    if (!done && (p_.bias || p_.relu)) {
+    if (!graph_.fused() && (p_.bias || p_.relu)) {
       cuda::AddBiasRelu(context, dst_shape_, formats_.dst, formats_.dst_dtype, args.dst,
                         p_.bias ? args.bias : nullptr, p_.relu);
     }
   }
 
-  // Convolution, bias (in the map's type) and activation in one call. False where cuDNN does not
-  // fuse the case, or not in this workspace, which only the call itself tells; it is not asked
-  // again then, and what is wrong with the case itself the convolution alone says.
-  bool Fused(Context& context, const ConvArgs& args, const void* src, void* dst,
-             char* workspace) const {
-    const void* bias = args.bias;
-    if (plane_.dtype != DType::kF32) {
-      Reorder(context, {1, p_.out_channels, 1, 1}, Format::kNCHW, args.bias, Format::kNCHW,
-              workspace + bias_at_, GradMode::kWrite, DType::kF32, plane_.dtype);
-      bias = workspace + bias_at_;
-    }
-    const float one = 1, zero = 0;
-    const cudnnStatus_t status = cudnnConvolutionBiasActivationForward(
-        HandleFor(context), &one, case_.src, src, case_.weight, args.weight, case_.convolution,
-        case_.forward, workspace + library_at_, static_cast<size_t>(case_.workspace()), &zero,
-        case_.dst, dst, case_.bias, bias, case_.activation, case_.dst, dst);
-    fused_ = !IsUnsupported(status) && CUDNN_STATUS_CATEGORY(status) != CUDNN_STATUS_BAD_PARAM;
-    LSEG_CHECK(status == CUDNN_STATUS_SUCCESS || !fused_,
-               "cuDNN: cudnnConvolutionBiasActivationForward: " << Words(status));
-    return fused_;
-  }
-
   void Data(Context& context, const ConvArgs& args, char* workspace) const {
-    const void* d_dst = ReadDst(context, args.d_dst, workspace);
-    void* d_src = moves_src_ ? workspace + src_at_ : args.d_src;
-    const float one = 1;
-    const float beta = !moves_src_ && args.d_src_mode == GradMode::kAdd ? 1 : 0;
-    LSEG_CUDNN_CHECK(cudnnConvolutionBackwardData(
-        HandleFor(context), &one, case_.weight, args.weight, case_.dst, d_dst, case_.convolution,
-        case_.backward_data, workspace + library_at_, static_cast<size_t>(case_.workspace()), &beta,
-        case_.src, d_src));
-    if (!moves_src_) return;
+    const bool moves = MovesGradient(args.d_src_mode);
+    void* d_src = moves ? workspace + gradient_at_ : args.d_src;
+    graph_.Run(HandleFor(context),
+               {d_src, args.weight, ReadDst(context, args.d_dst, workspace), nullptr},
+               workspace + library_at_);
+    if (!moves) return;
     Reorder(context, p_.src, plane_.layout, d_src, formats_.src, args.d_src, args.d_src_mode,
             plane_.dtype, formats_.src_dtype);
   }
 
   void Weights(Context& context, const ConvArgs& args, char* workspace) const {
-    const void* src = ReadSrc(context, args.src, workspace);
-    const void* d_dst = ReadDst(context, args.d_dst, workspace);
-    void* d_weight = moves_weight_ ? static_cast<void*>(workspace + weight_at_) : args.d_weight;
-    const bool add = args.d_weight_mode == GradMode::kAdd;
-    const float one = 1, beta = add && !moves_weight_ ? 1 : 0;
-    LSEG_CUDNN_CHECK(cudnnConvolutionBackwardFilter(
-        HandleFor(context), &one, case_.src, src, case_.dst, d_dst, case_.convolution,
-        case_.backward_weights, workspace + library_at_, static_cast<size_t>(case_.workspace()),
-        &beta, case_.weight, d_weight));
-    if (moves_weight_) {
+    const bool moves = MovesGradient(args.d_weight_mode);
+    void* d_weight = moves ? workspace + gradient_at_ : static_cast<void*>(args.d_weight);
+    graph_.Run(HandleFor(context),
+               {ReadSrc(context, args.src, workspace), d_weight,
+                ReadDst(context, args.d_dst, workspace), nullptr},
+               workspace + library_at_);
+    if (moves) {
       Reorder(context, p_.Weight(), plane_.layout, d_weight, Format::kNCHW, args.d_weight,
               args.d_weight_mode, plane_.dtype, DType::kF32);
     }
     if (p_.bias) {
-      bias_gradient_.Run(context, args.d_dst, args.d_bias, add, workspace + bias_at_);
+      bias_gradient_.Run(context, args.d_dst, args.d_bias, args.d_weight_mode == GradMode::kAdd,
+                         workspace + bias_at_);
     }
   }
 
@@ -167,12 +178,12 @@ class CudnnPlan : public ConvPlan {
   ConvDirection direction_;
   ConvFormats formats_;
   Plane plane_;
-  Case case_;
+  ConvGraph graph_;
   cuda::BiasGradient bias_gradient_;
   bool moves_src_, moves_dst_, moves_weight_;  // whether they go through the workspace
-  mutable bool fused_ = false;
   WorkspaceParts parts_;
-  int64_t library_at_ = 0, src_at_ = 0, dst_at_ = 0, weight_at_ = 0, bias_at_ = 0;
+  int64_t library_at_ = 0, src_at_ = 0, dst_at_ = 0, bias_at_ = 0, gradient_at_ = 0;
+  int64_t without_gradient_ = 0;
 };
 
 // Whether a case can be told to cuDNN; whether it has an algorithm, it says itself.
@@ -192,8 +203,7 @@ bool IsDescribable(const ConvParams& p, ConvFormats formats) {
 
 bool SupportsConvCudnn(const Context& context, const ConvParams& p, ConvDirection direction,
                        ConvFormats formats) {
-  return IsDescribable(p, formats) &&
-         Case(HandleFor(context), p, direction, Plane(formats)).usable();
+  return IsDescribable(p, formats) && GraphFor(context, p, direction, Plane(formats)).usable();
 }
 
 std::unique_ptr<ConvPlan> MakeConvCudnn(const Context& context, const ConvParams& params,
