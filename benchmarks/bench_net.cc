@@ -37,7 +37,7 @@ struct Options {
   std::string library;
   int64_t batch = 1, width = 1440, height = 960;
   int threads = 0, repeat = 3, warmup = 1;
-  bool layers = false, measure = false;
+  bool layers = false, measure = false, unproven = false;
   std::string save;
 };
 
@@ -167,6 +167,7 @@ std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& sol
   const NetDefinition definition = NetDefinition::FromText(BuiltinNetText(), "built-in net");
   NetOptions net_options;
   net_options.measure_engines = options.measure;
+  net_options.unproven_engines = options.unproven;
   net_options.precision = options.precision;
   net_options.library = options.library;
   const std::vector<TensorDesc> blobs = batch.Blobs();
@@ -282,6 +283,7 @@ int Main(int argc, char** argv) {
       ("threads", "0: all", cxxopts::value<int>()->default_value("0"))             //
       ("layers", "a table of the time of each node")                               //
       ("measure", "choose convolution engines by timing them")                     //
+      ("unproven", "with --measure: also those that no GPU has run yet")           //
       ("save", "folder for weights, inputs and what comes out, to check against",
        cxxopts::value<std::string>()->default_value(""))  //
       ("help", "this text");
@@ -307,6 +309,8 @@ int Main(int argc, char** argv) {
   options.threads = parsed["threads"].as<int>();
   options.layers = parsed.count("layers") > 0;
   options.measure = parsed.count("measure") > 0;
+  options.unproven = parsed.count("unproven") > 0;
+  LSEG_CHECK(!options.unproven || options.measure, "--unproven is for --measure");
   options.save = parsed["save"].as<std::string>();
   LSEG_CHECK(mode == "forward" || mode == "train",
              "say what to time: forward or train, not '" << mode << "'");

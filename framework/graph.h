@@ -61,6 +61,7 @@ struct PrepareContext {
   // resumed run repeats them.
   std::map<std::string, std::string>& engines;
   bool measure = false;          // choose by timing rather than by the table's order
+  bool unproven = false;         // NetOptions::unproven_engines
   EngineCache* cache = nullptr;  // of what was timed before; may be null
   bool allow_tf32 = false;       // convolutions of f32 may multiply in tf32
   std::string library;           // engine of a library for all cases that it supports; "": none

@@ -81,6 +81,7 @@ void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry
   PrepareContext prepare{context_,
                          engines_,
                          options.measure_engines,
+                         options.unproven_engines,
                          options.engine_cache,
                          options.precision == Precision::kTf32,
                          options.library};

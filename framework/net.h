@@ -41,6 +41,9 @@ struct NetOptions {
   std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
   std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
   bool measure_engines = false;
+  // Measures those, too, that no GPU has run yet (ConvEngine::unproven), and neither looks in the
+  // cache nor keeps anything there.
+  bool unproven_engines = false;
   EngineCache* engine_cache =
       nullptr;  // where measured choices are looked up and kept; may be null
   // "cudnn" or "cublas" (kernels/conv_libraries.h): runs the convolutions that it supports, none of

@@ -173,8 +173,11 @@ std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams&
 }
 
 std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDirection direction,
-                              ConvFormats formats) {
+                              ConvFormats formats, bool unproven) {
   std::vector<std::string> names = EligibleConvEngines(context, params, direction, formats);
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (engine.unproven && !unproven) std::erase(names, engine.name);
+  }
   const auto last_resort = [](const std::string& name) {
     return name == "reference" || name == "direct";
   };

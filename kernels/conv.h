@@ -139,6 +139,8 @@ struct ConvEngine {
   bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then
   // Of an engine that knows ConvArgs::rows, forward: the grid of a case, an even number.
   int64_t (*row_grid)(const ConvParams&) = nullptr;
+  // Its device's code has passed its tests on softgpu and met no GPU yet: nobody gets it unasked.
+  bool unproven = false;
 };
 
 // All engines of a device in order of preference.
@@ -156,7 +158,8 @@ std::unique_ptr<ConvPlan> MakeConvPlan(const Context& context, const ConvParams&
 
 // Times the eligible engines other than "reference" and "direct" (one warm-up run, then
 // the best of three, on zeros in memory of its own) and names the fastest. One eligible: no timing.
+// `unproven`: those that are, too.
 std::string FastestConvEngine(Context& context, const ConvParams& params, ConvDirection direction,
-                              ConvFormats formats);
+                              ConvFormats formats, bool unproven = false);
 
 }  // namespace lseg

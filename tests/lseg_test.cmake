@@ -30,9 +30,10 @@ endfunction()
 # lseg_test(NAME [CUDA|DEVICES] SOURCES... LIBRARIES... [SEEDS...]): one GoogleTest program, its cases listed
 # by ctest. CUDA: needs CUDA in the build, and runs on softgpu, whose findings fail a case; SEEDS
 # (default 1) are those of softgpu's orders of warps, each of which runs all cases. DEVICES: its cases
-# take the device as a parameter (tests/device.h); on softgpu where CUDA is in the build.
+# take the device as a parameter (tests/device.h); on softgpu where CUDA is in the build. HOPPER: a
+# filter of the cases for compute capability 9.0, which softgpu then says it has.
 function(lseg_test name)
-  cmake_parse_arguments(ARG "CUDA;DEVICES" "" "SOURCES;LIBRARIES;SEEDS" ${ARGN})
+  cmake_parse_arguments(ARG "CUDA;DEVICES" "HOPPER" "SOURCES;LIBRARIES;SEEDS" ${ARGN})
   if(ARG_CUDA AND NOT LSEG_WITH_CUDA)
     add_test(NAME ${name} COMMAND "${CMAKE_COMMAND}" -E echo
       "skipped: ${name}: no nvcc (tools/cuda_toolkit.sh fetches it), or LSEG_CUDA=OFF")
@@ -46,22 +47,33 @@ function(lseg_test name)
     target_precompile_headers(${name} REUSE_FROM ${LSEG_TEST_HEADERS})
   endif()
   if(ARG_CUDA OR (ARG_DEVICES AND LSEG_WITH_CUDA))
-    lseg_discover_on_softgpu(${name} ${ARG_SEEDS})
+    if(ARG_HOPPER)
+      lseg_discover_on_softgpu(${name} 80 "-${ARG_HOPPER}" ${ARG_SEEDS})
+      lseg_discover_on_softgpu(${name} 90 "${ARG_HOPPER}" ${ARG_SEEDS})
+    else()
+      lseg_discover_on_softgpu(${name} 80 "" ${ARG_SEEDS})
+    endif()
   else()
     gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
   endif()
 endfunction()
 
-# The cases of a program once a seed, with softgpu's CUDA runtime first on the library path.
-function(lseg_discover_on_softgpu name)
+# The cases of a program that fit a filter once a seed, with softgpu's CUDA runtime first on the
+# library path.
+function(lseg_discover_on_softgpu name arch filter)
   set(seeds ${ARGN})
   if(NOT seeds)
     set(seeds 1)
   endif()
   foreach(seed IN LISTS seeds)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
-      TEST_SUFFIX ".softgpu_seed_${seed}" TEST_LIST ${name}_${seed}
-      PROPERTIES TIMEOUT 300
-        ENVIRONMENT "LD_LIBRARY_PATH=${PROJECT_BINARY_DIR}/tests/softgpu/cudart;SOFTGPU_SEED=${seed}")
+    set(tests ${name}_softgpu_${arch}_${seed})
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_FILTER "${filter}"
+      TEST_SUFFIX ".softgpu_seed_${seed}" TEST_LIST ${tests} PROPERTIES TIMEOUT 300)
+    # Afterwards, for of several variables gtest_discover_tests would set the first alone.
+    file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/${tests}.cmake"
+      "set_tests_properties(\${${tests}} PROPERTIES ENVIRONMENT \"LD_LIBRARY_PATH="
+      "${PROJECT_BINARY_DIR}/tests/softgpu/cudart;SOFTGPU_SEED=${seed};SOFTGPU_ARCH=${arch}\")\n")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES
+      "${CMAKE_CURRENT_BINARY_DIR}/${tests}.cmake")
   endforeach()
 endfunction()

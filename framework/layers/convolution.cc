@@ -31,8 +31,9 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
                     ConvFormats formats) {
   const std::string device = prepare.context.Describe();
   const std::string name = CaseName(params, direction, formats);
-  if (prepare.cache != nullptr) {
-    const std::string known = prepare.cache->Find(device, name);
+  EngineCache* cache = prepare.unproven ? nullptr : prepare.cache;
+  if (cache != nullptr) {
+    const std::string known = cache->Find(device, name);
     const std::vector<std::string> eligible =
         EligibleConvEngines(prepare.context, params, direction, formats);
     if (std::find(eligible.begin(), eligible.end(), known) != eligible.end()) return known;
@@ -45,8 +46,9 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
     sample.src.h = std::min(sample.src.h, std::max(kRows, sample.kernel_h * sample.dilation_h));
     sample.src.n = 1;
   }
-  const std::string engine = FastestConvEngine(prepare.context, sample, direction, formats);
-  if (prepare.cache != nullptr) prepare.cache->Add(device, name, engine);
+  const std::string engine =
+      FastestConvEngine(prepare.context, sample, direction, formats, prepare.unproven);
+  if (cache != nullptr) cache->Add(device, name, engine);
   return engine;
 }
 

@@ -1,5 +1,7 @@
 // Plans of the implicit GEMM: which cases it takes, and its launches.
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "kernels/cuda/conv_gemm.h"
 #include "kernels/cuda/conv_gemm_kernel.h"
@@ -10,23 +12,36 @@
 namespace lseg::cuda {
 namespace {
 
-// Tiles of the tensor cores, then those without.
-constexpr const char* kTileNames[kConvGemmTiles + kConvGemmSimtTiles] = {
-    "implicit_gemm_128x128", "implicit_gemm_256x128", "implicit_gemm_256x64",
-    "implicit_gemm_128x64",  "implicit_gemm_64x64",   "simt_gemm_128x128",
-    "simt_gemm_128x64"};
+enum class Kind { kMma, kWgmma, kSimt };
 
-constexpr bool IsSimt(int tile) { return tile >= kConvGemmTiles; }
+struct Variant {
+  const char* name;
+  Kind kind;
+  int tile;  // of its kind
+};
 
-ConvGemmKernel KernelFor(DType dtype, int tile, bool stage_end) {
-  if (IsSimt(tile)) return ConvGemmKernelSimt(tile - kConvGemmTiles);
+// In order of preference where nobody has measured. First the tile that nobody is far behind with:
+// of the others 128x128 gains 4 % where there are 128 outputs or more, and takes twice the time for
+// 64.
+constexpr Variant kVariants[] = {
+    {"implicit_gemm_256x64", Kind::kMma, 2},  {"implicit_gemm_128x128", Kind::kMma, 0},
+    {"implicit_gemm_256x128", Kind::kMma, 1}, {"implicit_gemm_128x64", Kind::kMma, 3},
+    {"implicit_gemm_64x64", Kind::kMma, 4},   {"wgmma_gemm_256x128", Kind::kWgmma, 0},
+    {"wgmma_gemm_128x128", Kind::kWgmma, 1},  {"wgmma_gemm_256x64", Kind::kWgmma, 2},
+    {"simt_gemm_128x128", Kind::kSimt, 0},    {"simt_gemm_128x64", Kind::kSimt, 1}};
+constexpr size_t kVariantCount = std::size(kVariants);
+static_assert(kVariantCount == kConvGemmTiles + kConvWgmmaTiles + kConvGemmSimtTiles);
+
+ConvGemmKernel KernelFor(DType dtype, const Variant& variant, bool stage_end) {
+  if (variant.kind == Kind::kSimt) return ConvGemmKernelSimt(variant.tile);
+  if (variant.kind == Kind::kWgmma) return ConvGemmKernelWgmma(dtype, variant.tile, stage_end);
   switch (dtype) {
     case DType::kBF16:
-      return ConvGemmKernelBf16(tile, stage_end);
+      return ConvGemmKernelBf16(variant.tile, stage_end);
     case DType::kF16:
-      return ConvGemmKernelF16(tile, stage_end);
+      return ConvGemmKernelF16(variant.tile, stage_end);
     case DType::kF32:
-      return ConvGemmKernelTf32(tile, stage_end);
+      return ConvGemmKernelTf32(variant.tile, stage_end);
     default:
       LSEG_FAIL("the implicit GEMM takes bf16, f16 and f32, not " << ToString(dtype));
   }
@@ -54,12 +69,12 @@ int64_t Chunks(const Sides& sides, DType dtype) {
 
 class ConvGemmPlan : public ConvPlan {
  public:
-  ConvGemmPlan(const ConvParams& params, ConvDirection direction, DType dtype, int tile)
+  ConvGemmPlan(const ConvParams& params, ConvDirection direction, DType dtype,
+               const Variant& variant)
       : params_(params),
         direction_(direction),
-        dtype_(dtype),
-        tile_(tile),
-        kernel_(KernelFor(dtype, tile, params.HasStageEnd())),
+        name_(variant.name),
+        kernel_(KernelFor(dtype, variant, params.HasStageEnd())),
         sides_(SidesOf(params, direction)) {
     args_.images = static_cast<int>(sides_.in.n);
     args_.in_height = static_cast<int>(sides_.in.h);
@@ -80,7 +95,7 @@ class ConvGemmPlan : public ConvPlan {
                 .output_tiles = args_.output_tiles,
                 .tile_outputs = kernel_.outputs,
                 .turned = direction == ConvDirection::kBackwardData,
-                .simt = IsSimt(tile),
+                .simt = variant.kind == Kind::kSimt,
                 .dtype = dtype};
     LSEG_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_.run),
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -124,70 +139,89 @@ class ConvGemmPlan : public ConvPlan {
     LSEG_CHECK((args.pooled != nullptr || !params_.pooled) &&
                    (params_.score_channels == 0 ||
                     (args.score_weight != nullptr && args.score_partials != nullptr)),
-               kTileNames[tile_] << ": the end of a stage needs memory for what it makes");
+               name_ << ": the end of a stage needs memory for what it makes");
     LSEG_CHECK(IsAligned(args.in, 16) && IsAligned(args.out, 16) && IsAligned(args.weight, 16) &&
                    IsAligned(args.pooled, 16) && IsAligned(args.mask, 16),
-               kTileNames[tile_] << ": tensors must be aligned to 16 bytes");
+               name_ << ": tensors must be aligned to 16 bytes");
     const unsigned blocks = static_cast<unsigned>(Blocks(sides_.out, kernel_));
     kernel_.run<<<blocks, kernel_.threads, kernel_.shared_bytes(args.chunks), StreamOf(context)>>>(
         args);
-    CheckLaunch(kTileNames[tile_]);
+    CheckLaunch(name_);
   }
 
  private:
   ConvParams params_;
   ConvDirection direction_;
-  DType dtype_;
-  int tile_;
+  const char* name_;
   ConvGemmKernel kernel_;
   Sides sides_;
   ConvGemmArgs args_ = {};
   ConvGemmPacking packing_;
 };
 
-template <int kTile>
+int DeviceAttribute(cudaDeviceAttr attribute) {
+  int value = 0;
+  LSEG_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, 0));
+  return value;
+}
+
+bool TakesType(Kind kind, DType dtype, bool allow_tf32) {
+  if (kind == Kind::kSimt) return dtype == DType::kF32;
+  return dtype == DType::kBF16 || dtype == DType::kF16 || (dtype == DType::kF32 && allow_tf32);
+}
+
+template <size_t kVariant>
 bool Supports(const Context&, const ConvParams& p, ConvDirection direction, ConvFormats formats) {
+  constexpr const Variant& variant = kVariants[kVariant];
   const DType dtype = formats.src_dtype;
-  const bool narrow = dtype == DType::kBF16 || dtype == DType::kF16;
-  const bool type =
-      IsSimt(kTile) ? dtype == DType::kF32 : narrow || (dtype == DType::kF32 && p.allow_tf32);
   if (p.HasStageEnd() && direction != ConvDirection::kForward) return false;
-  if (direction == ConvDirection::kBackwardWeights || !type || formats.dst_dtype != dtype ||
-      formats.src != Format::kNHWC || formats.dst != Format::kNHWC || p.kernel_h != 3 ||
-      p.kernel_w != 3 || p.stride_h != 1 || p.stride_w != 1 || p.dilation_h != 1 ||
-      p.dilation_w != 1 || p.group != 1 || p.src.c % 8 != 0 || p.out_channels % 8 != 0) {
+  if (direction == ConvDirection::kBackwardWeights || formats.dst_dtype != dtype ||
+      !TakesType(variant.kind, dtype, p.allow_tf32) || formats.src != Format::kNHWC ||
+      formats.dst != Format::kNHWC || p.kernel_h != 3 || p.kernel_w != 3 || p.stride_h != 1 ||
+      p.stride_w != 1 || p.dilation_h != 1 || p.dilation_w != 1 || p.group != 1 ||
+      p.src.c % 8 != 0 || p.out_channels % 8 != 0) {
     return false;
   }
   // Pixels of an image, bytes of a pixel and blocks are counted in 32 bits.
   const Sides sides = SidesOf(p, direction);
-  const ConvGemmKernel kernel = KernelFor(dtype, kTile, p.HasStageEnd());
+  const ConvGemmKernel kernel = KernelFor(dtype, variant, p.HasStageEnd());
   const int64_t most = std::numeric_limits<int32_t>::max();
   for (const int64_t size : {sides.in.n, sides.in.h, sides.in.w, sides.in.c, sides.out.c,
                              sides.out.h, sides.out.w, p.pad_h, p.pad_w}) {
     if (size > most / 16) return false;
   }
   if (sides.in.h * sides.in.w > most || Blocks(sides.out, kernel) > most) return false;
-  int shared_bytes = 0;
-  LSEG_CUDA_CHECK(
-      cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
-  return kernel.shared_bytes(2) <= shared_bytes;
+  if (variant.kind == Kind::kWgmma &&  // sm_90a's code runs on no other GPU
+      (DeviceAttribute(cudaDevAttrComputeCapabilityMajor) != 9 ||
+       DeviceAttribute(cudaDevAttrComputeCapabilityMinor) != 0)) {
+    return false;
+  }
+  return kernel.shared_bytes(2) <= DeviceAttribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
 }
 
-template <int kTile>
+template <size_t kVariant>
 std::unique_ptr<ConvPlan> Make(const Context&, const ConvParams& params, ConvDirection direction,
                                ConvFormats formats) {
-  return std::make_unique<ConvGemmPlan>(params, direction, formats.src_dtype, kTile);
+  return std::make_unique<ConvGemmPlan>(params, direction, formats.src_dtype, kVariants[kVariant]);
+}
+
+template <size_t kVariant>
+ConvEngine Engine() {
+  constexpr const Variant& variant = kVariants[kVariant];
+  return {.name = variant.name,
+          .supports = Supports<kVariant>,
+          .make = Make<kVariant>,
+          .stage_end = variant.kind != Kind::kSimt,
+          .unproven = variant.kind == Kind::kWgmma};
 }
 
 }  // namespace
 
 std::vector<ConvEngine> ConvGemmEngines() {
-  // First the tile that nobody is far behind with: of the others 128x128 gains 4 % where there are
-  // 128 outputs or more, and takes twice the time for 64.
-  return {{kTileNames[2], Supports<2>, Make<2>, true}, {kTileNames[0], Supports<0>, Make<0>, true},
-          {kTileNames[1], Supports<1>, Make<1>, true}, {kTileNames[3], Supports<3>, Make<3>, true},
-          {kTileNames[4], Supports<4>, Make<4>, true}, {kTileNames[5], Supports<5>, Make<5>},
-          {kTileNames[6], Supports<6>, Make<6>}};
+  return []<size_t... kEach>(std::index_sequence<kEach...>) {
+    return std::vector<ConvEngine>{Engine<kEach>()...};
+  }
+  (std::make_index_sequence<kVariantCount>());
 }
 
 }  // namespace lseg::cuda

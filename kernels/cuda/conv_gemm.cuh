@@ -7,19 +7,11 @@
 // the GEMM is not cut out of the tensor row by row. The weights of a tap stream through a ring of
 // kStages buffers. Both are filled by cp.async while the tensor cores work on what came before, one
 // barrier a tap. A k step is 32 bytes of channels, whatever the type: 16 of bf16 and f16, 8 of f32.
-//
-// A version for sm_90a beside this one can keep the patches, the halos and the packed weights: rows
-// of 128 bytes swizzled like this, from a multiple of 1024 bytes on, are wgmma's 128-byte swizzle.
-// It needs the halo's key taken of the address, not of the column (a pitch of a multiple of 8
-// pixels; a tap's shift along x then goes into the descriptor's base offset); the weights of a tap
-// by one cp.async.bulk and the halo by one tensor map copy, whose fill outside of bounds is the
-// padding, both from a producer warp with an mbarrier a stage; and two warpgroups with wgmma
-// m64n128k16 in place of Load and Multiply. Their accumulators lie as those of mma do, so the
-// stores stay.
 #pragma once
 
 #include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/conv_gemm_kernel.h"
+#include "kernels/cuda/conv_gemm_pixels.cuh"
 #include "kernels/cuda/conv_gemm_stage_end.cuh"
 #include "kernels/cuda/conv_gemm_store.cuh"
 #include "kernels/cuda/element.cuh"
@@ -46,30 +38,21 @@ struct Tf32Products {
   }
 };
 
-// Walks through the taps of the chunks as a warp reads them from shared memory.
+// Walks through the taps' weights in the ring, and through the pixels with them.
 template <class Tile>
 class TapReader {
  public:
-  __device__ TapReader(uint32_t halo, uint32_t ring, int halos)
-      : halo_begin_(halo), halo_(halo), halos_(halos), ring_begin_(ring) {
+  __device__ TapReader(uint32_t halo, uint32_t ring, int halos) : pixels_(halo, halos) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    // Matrices of ldmatrix: pixels 0-7, pixels 8-15 of the first 16 bytes; the same of the second.
-    column_ = lane % 16;
-    segment_ = lane / 16;
-    row_ = warp / Tile::kWarpsN * Tile::kFragmentsM;
     // Outputs 0-7 of both 16 bytes, then outputs 8-15.
     const int output = warp % Tile::kWarpsN * Tile::kFragmentsN * 8 + lane % 8 + lane / 16 * 8;
     weights_ = ring + output * kRowBytes + SwizzledByte(output, lane / 8 % 2 * 16);
-    ring_end_ = weights_ + Tile::kStages * Tile::kWeightBytes;
-    SetPixels();
+    ring_end_ = weights_ + Tile::kSlots * Tile::kWeightBytes;
   }
 
   __device__ void Load(int k, uint32_t (&a)[Tile::kFragmentsM][4],
                        uint32_t (&b)[Tile::kFragmentsN / 2][4]) const {
-#pragma unroll
-    for (int m = 0; m < Tile::kFragmentsM; ++m) {
-      LdmatrixX4(a[m], (pixels_ ^ (k * 32)) + m * Tile::kHaloWidth * kRowBytes);
-    }
+    pixels_.Load(k, a);
 #pragma unroll
     for (int n = 0; n < Tile::kFragmentsN / 2; ++n) {
       LdmatrixX4(b[n], (weights_ ^ (k * 32)) + n * 16 * kRowBytes);
@@ -78,29 +61,13 @@ class TapReader {
 
   __device__ void NextTap() {
     weights_ += Tile::kWeightBytes;
-    if (weights_ == ring_end_) weights_ -= Tile::kStages * Tile::kWeightBytes;
-    if (++tap_x_ == 3) {
-      tap_x_ = 0;
-      if (++tap_y_ == 3) {
-        tap_y_ = 0;
-        halo_ = halos_ > 1 && halo_ == halo_begin_ ? halo_begin_ + Tile::kHaloBytes : halo_begin_;
-      }
-    }
-    SetPixels();
+    if (weights_ == ring_end_) weights_ -= Tile::kSlots * Tile::kWeightBytes;
+    pixels_.NextTap();
   }
 
  private:
-  __device__ void SetPixels() {
-    const int column = column_ + tap_x_;
-    pixels_ = halo_ + ((row_ + tap_y_) * Tile::kHaloWidth + column) * kRowBytes +
-              SwizzledByte(column, segment_ * 16);
-  }
-
-  uint32_t halo_begin_, halo_;
-  int halos_;
-  uint32_t ring_begin_, ring_end_, weights_, pixels_;
-  int column_, segment_, row_;
-  int tap_y_ = 0, tap_x_ = 0;
+  PixelReader<Tile> pixels_;
+  uint32_t ring_end_, weights_;
 };
 
 template <class Tile, class Products>
@@ -122,7 +89,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const 
   const int halos = args.chunks > 1 ? 2 : 1, steps = args.chunks * kConvTaps;
   const uint32_t halo = SharedAddress(shared), ring = halo + halos * Tile::kHaloBytes;
   int2* table = reinterpret_cast<int2*>(shared + halos * Tile::kHaloBytes +
-                                        Tile::kStages * Tile::kWeightBytes);
+                                        Tile::kSlots * Tile::kWeightBytes);
   const ConvGemmPlace place = PlaceOfBlock<Tile>(args);
   HaloCopy<Tile> halo_copy(args, place, sizeof(typename Products::Element), table);
   WeightCopy<Tile> weight_copy(args, place, ring);

@@ -89,7 +89,7 @@ class WeightCopy {
 
   __device__ void NextTap() {
     from_ += int64_t{output_tiles_} * Tile::kWeightBytes;
-    to_ = to_ == begin_ + (Tile::kStages - 1) * Tile::kWeightBytes ? begin_
+    to_ = to_ == begin_ + (Tile::kSlots - 1) * Tile::kWeightBytes ? begin_
                                                                    : to_ + Tile::kWeightBytes;
   }
 

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/runtime/dtype.h"
+
 namespace lseg::cuda {
 
 // A 3x3 convolution with stride 1: `in` is correlated with `weight` to `out`, all in NHWC. Forward
@@ -42,7 +44,8 @@ __host__ __device__ constexpr int SwizzledByte(int row, int byte) {
 
 // A block computes kPatchHeight x 16 pixels of one image for kOutputs channels, by kWarpsM x
 // kWarpsN warps of which each takes some rows of pixels and some channels.
-template <int kPatchHeightOf, int kOutputsOf, int kWarpsMOf, int kWarpsNOf, int kBlocksOf>
+template <int kPatchHeightOf, int kOutputsOf, int kWarpsMOf, int kWarpsNOf, int kBlocksOf,
+          int kExtraSlots = 0>
 struct ConvGemmTile {
   static constexpr int kPatchHeight = kPatchHeightOf, kOutputs = kOutputsOf;
   static constexpr int kWarpsM = kWarpsMOf, kWarpsN = kWarpsNOf;
@@ -52,6 +55,8 @@ struct ConvGemmTile {
   static constexpr int kFragmentsM = kPatchHeight / kWarpsM;
   static constexpr int kFragmentsN = kOutputs / kWarpsN / 8;
   static constexpr int kStages = 3;  // taps whose weights are in shared memory or on their way
+  // Buffers of the ring: those, and such as are still read by what runs on after a barrier.
+  static constexpr int kSlots = kStages + kExtraSlots;
 
   static constexpr int kHaloWidth = kPatchWidth + 2;
   static constexpr int kHaloPixels = (kPatchHeight + 2) * kHaloWidth;
@@ -71,7 +76,7 @@ struct ConvGemmTile {
   static_assert(kWeightPasses % 4 == 0 && kHaloPassesATap <= 4, "copies go with the four k steps");
 
   static constexpr int SharedBytes(int chunks) {
-    return kTableBytes + (chunks > 1 ? 2 : 1) * kHaloBytes + kStages * kWeightBytes;
+    return kTableBytes + (chunks > 1 ? 2 : 1) * kHaloBytes + kSlots * kWeightBytes;
   }
 };
 
@@ -92,6 +97,12 @@ using ConvGemmTile1 = ConvGemmTile<16, 128, 4, 2, 1>;
 using ConvGemmTile2 = ConvGemmTile<16, 64, 4, 1, 2>;
 using ConvGemmTile3 = ConvGemmTile<8, 64, 2, 2, 3>;
 using ConvGemmTile4 = ConvGemmTile<4, 64, 2, 2, 4>;
+
+// With wgmma: a warp's rows of pixels times all outputs.
+constexpr int kConvWgmmaTiles = 3;
+using ConvWgmmaTile0 = ConvGemmTile<16, 128, 8, 1, 1, 1>;
+using ConvWgmmaTile1 = ConvGemmTile<8, 128, 4, 1, 2, 1>;
+using ConvWgmmaTile2 = ConvGemmTile<16, 64, 4, 1, 2, 1>;
 
 // Exact f32 without tensor cores: the same blocks, 32 x 64 outputs a warp.
 constexpr int kConvGemmSimtTiles = 2;
@@ -114,6 +125,7 @@ ConvGemmKernel KernelOfTile(void (*run)(ConvGemmArgs)) {
 ConvGemmKernel ConvGemmKernelBf16(int tile, bool stage_end);
 ConvGemmKernel ConvGemmKernelF16(int tile, bool stage_end);
 ConvGemmKernel ConvGemmKernelTf32(int tile, bool stage_end);
+ConvGemmKernel ConvGemmKernelWgmma(DType dtype, int tile, bool stage_end);  // for sm_90a
 ConvGemmKernel ConvGemmKernelSimt(int tile);
 
 }  // namespace lseg::cuda

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/conv_check.h"
+#include "tests/kernels/wgmma.h"
 
 namespace lseg {
 namespace {
@@ -49,6 +50,7 @@ class ConvGemm : public testing::TestWithParam<std::tuple<std::string, DType>> {
 
 TEST_P(ConvGemm, MatchesTheOracle) {
   const auto& [engine, dtype] = GetParam();
+  if (engine.starts_with("wgmma")) LSEG_SKIP_WITHOUT_WGMMA();
   for (const Case& c : Cases()) {
     SCOPED_TRACE(c.why);
     ConvCheck check{.params = c.params,
@@ -82,6 +84,13 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(DType::kBF16, DType::kF16, DType::kF32)),
     NameOf);
 
+INSTANTIATE_TEST_SUITE_P(WgmmaTiles, ConvGemm,
+                         testing::Combine(testing::Values("wgmma_gemm_256x128",
+                                                          "wgmma_gemm_128x128",
+                                                          "wgmma_gemm_256x64"),
+                                          testing::Values(DType::kBF16, DType::kF16, DType::kF32)),
+                         NameOf);
+
 INSTANTIATE_TEST_SUITE_P(WithoutTensorCores, ConvGemm,
                          testing::Combine(testing::Values("simt_gemm_128x128", "simt_gemm_128x64"),
                                           testing::Values(DType::kF32)),
@@ -99,6 +108,27 @@ int Engines(const ConvParams& params, ConvDirection direction, ConvFormats forma
     if (tile && name != "implicit_gemm_weights") ++count;  // that one has a test of its own
   }
   return count;
+}
+
+// With wgmma no tile is in the table that the test above does not name, and all are unproven.
+TEST(ConvGemmWgmma, AreAllTestedAndNobodyGetsThemUnasked) {
+  LSEG_SKIP_WITHOUT_WGMMA();
+  Context context(Device::kCuda);
+  const ConvParams params = Conv3x3({1, 64, 8, 8}, 64);
+  int count = 0;
+  for (const std::string& name :
+       EligibleConvEngines(context, params, ConvDirection::kForward, kBf16)) {
+    count += name.starts_with("wgmma_gemm_");
+  }
+  EXPECT_EQ(count, 3);
+  for (const ConvEngine& engine : ConvEngines(Device::kCuda)) {
+    EXPECT_EQ(engine.unproven, engine.name.starts_with("wgmma_gemm_")) << engine.name;
+  }
+  EXPECT_FALSE(EligibleConvEngines(context, params, ConvDirection::kForward, kBf16)
+                   .front()
+                   .starts_with("wgmma"));
+  EXPECT_FALSE(
+      FastestConvEngine(context, params, ConvDirection::kForward, kBf16).starts_with("wgmma"));
 }
 
 // No tile is in the table that the test above does not name.

@@ -18,6 +18,7 @@
 #include "kernels/runtime/random.h"
 #include "tests/bf16.h"
 #include "tests/device.h"
+#include "tests/kernels/wgmma.h"
 #include "tests/reference/conv.h"
 
 namespace lseg {
@@ -224,6 +225,7 @@ class ConvStageEnd : public testing::TestWithParam<Engine> {};
 TEST_P(ConvStageEnd, PooledMapAndScores) {
   const Engine& engine = GetParam();
   LSEG_SKIP_WITHOUT(engine.device);
+  if (engine.name.starts_with("wgmma")) LSEG_SKIP_WITHOUT_WGMMA();
   LSEG_SKIP_WITHOUT_BF16(engine.device, engine.dtype == DType::kBF16);
   std::vector<ConvParams> cases = {
       Params({2, 32, 17, 19}, 80, true, 4),  // odd sizes, two images, outputs that fill no tile
@@ -260,12 +262,23 @@ std::vector<Engine> EnginesOf(Device device) {
   return engines;
 }
 
+std::vector<Engine> WgmmaEngines() {
+  std::vector<Engine> engines;
+  for (const char* tile : {"256x128", "128x128", "256x64"}) {
+    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+      engines.push_back({std::string("wgmma_gemm_") + tile, Device::kCuda, Format::kNHWC, dtype});
+    }
+  }
+  return engines;
+}
+
 std::string NameOf(const testing::TestParamInfo<Engine>& info) {
   return info.param.name + "_" + ToString(info.param.format) + "_" + ToString(info.param.dtype);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, ConvStageEnd, testing::ValuesIn(EnginesOf(Device::kCpu)), NameOf);
 INSTANTIATE_TEST_SUITE_P(Cuda, ConvStageEnd, testing::ValuesIn(EnginesOf(Device::kCuda)), NameOf);
+INSTANTIATE_TEST_SUITE_P(CudaWgmma, ConvStageEnd, testing::ValuesIn(WgmmaEngines()), NameOf);
 
 class ConvStageEndEngines : public testing::TestWithParam<Device> {};
 
@@ -280,7 +293,9 @@ TEST_P(ConvStageEndEngines, OthersAreLeftOut) {
   const ConvParams params = Params({1, 64, 8, 8}, 64, true, 4);
   for (const std::string& name :
        EligibleConvEngines(context, params, ConvDirection::kForward, formats)) {
-    EXPECT_TRUE(name.starts_with(cpu ? "winograd" : "implicit_gemm")) << name;
+    EXPECT_TRUE(name.starts_with(cpu ? "winograd" : "implicit_gemm") ||
+                (!cpu && name.starts_with("wgmma_gemm")))
+        << name;
   }
   EXPECT_THROW(EligibleConvEngines(context, params, ConvDirection::kBackwardData, formats), Error);
   EXPECT_THROW(Params({1, 64, 8, 8}, 64, true, 9).Validate(), Error);

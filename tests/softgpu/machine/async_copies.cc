@@ -210,6 +210,7 @@ void OnThreadExit(Warp& w, const Inst&, uint32_t lanes) {
       });
   ForLanes(lanes, [&](int l) { mine.committed[l] = 0; });
   mine.sums.clear();
+  mine.operands.clear();
 }
 
 bool InFlight(const Block& block, uint32_t offset, uint32_t bytes) {

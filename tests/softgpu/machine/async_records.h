@@ -30,12 +30,22 @@ struct AsyncSums {
   uint32_t group;                // how many groups were committed before
 };
 
+// What such a wgmma reads of shared memory, in chunks of 16 bytes, as it was when it was issued.
+struct AsyncOperands {
+  static constexpr uint32_t kChunk = 16;
+  const Inst* inst;
+  uint32_t group;
+  std::vector<uint32_t> offsets;
+  std::vector<uint8_t> data;
+};
+
 struct AsyncCopies {
   static constexpr uint32_t kGranule = 4;  // the smallest copy, and all are aligned
   struct OfWarp {
     uint32_t committed[kLanes] = {};                 // groups
     std::vector<std::unique_ptr<AsyncCopy>> copies;  // oldest first
     std::vector<AsyncSums> sums;
+    std::vector<AsyncOperands> operands;
     uint32_t sums_committed = 0;
   };
   std::vector<OfWarp> warps;

@@ -1,13 +1,15 @@
 // wgmma: products of a group of four warps, operands in shared memory. Each warp computes its own
-// 16 of the 64 rows when it gets there, which gives what the group would. Until wgmma.wait_group the
-// sums count as never written (wgmma_groups.h); operands are read at once, so that neither a missing
-// proxy fence nor operands that are overwritten too early show here.
+// 16 of the 64 rows when it gets there, which gives what the group would. Until wgmma.wait_group
+// the sums count as never written, and operands in shared memory must stay what they are
+// (wgmma_groups.h). A missing proxy fence does not show here, nor do registers of A that are
+// overwritten too early: PTX has new ones where the machine's are the same.
 //
 // The layouts of operands in shared memory are those of the manual's matrix descriptor: units of 16
 // bytes (chunks), 8 x 8 chunks' rows to a core matrix, swizzled by address bits.
 #include <cstring>
 #include <string>
 
+#include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/matrix_tiles.h"
 #include "tests/softgpu/machine/ops_hopper.h"
@@ -81,7 +83,7 @@ Descriptor TakeDescriptor(Warp& w, const Inst& i, Ref ref) {
 // f(outer, inner, data, states).
 template <class F>
 void ForChunks(Warp& w, const Inst& i, const Descriptor& d, int outers, int first_inner, int inners,
-               bool transposed, F f) {
+               bool transposed, AsyncOperands& held, F f) {
   const auto& spec = *static_cast<const WgmmaSpec*>(i.extra);
   const int chunks = outers * inners;
   for (int first = 0; first < chunks; first += kLanes) {
@@ -95,7 +97,10 @@ void ForChunks(Warp& w, const Inst& i, const Descriptor& d, int outers, int firs
     Reached reached;
     Reach(w, i, spec.read, addresses, &rest, reached);
     ForLanes(reached.access.mask, [&](int c) {
-      f((first + c) / inners, (first + c) % inners + first_inner, LaneData(reached, c),
+      const uint8_t* data = LaneData(reached, c);
+      held.offsets.push_back(static_cast<uint32_t>(data - w.block->shared.data()));
+      held.data.insert(held.data.end(), data, data + kChunk);
+      f((first + c) / inners, (first + c) % inners + first_inner, data,
         reached.written ? nullptr : LaneState(reached, c));
     });
   }
@@ -133,7 +138,8 @@ struct Wgmma {
   }
 
   // The rows of this warp are 16 of 64: `first` of them.
-  static void LoadA(Warp& w, const Inst& i, const WgmmaSpec& spec, Operands& o) {
+  static void LoadA(Warp& w, const Inst& i, const WgmmaSpec& spec, AsyncOperands& held,
+                    Operands& o) {
     Descriptor d = TakeDescriptor(w, i, i.r[0]);
     const int first = static_cast<int>(w.index % 4) * kRows;
     const auto place = [&](int outer, int inner, const uint8_t* data, const uint8_t* state) {
@@ -147,17 +153,18 @@ struct Wgmma {
       }
     };
     if (spec.a_transposed) {
-      ForChunks(w, i, d, kDepth, first / kWidth, kRows / kWidth, true, place);
+      ForChunks(w, i, d, kDepth, first / kWidth, kRows / kWidth, true, held, place);
       return;
     }
     d.start += static_cast<uint32_t>(first / 8) * d.stride;
-    ForChunks(w, i, d, kRows, 0, 2, false,
+    ForChunks(w, i, d, kRows, 0, 2, false, held,
               [&](int outer, int inner, const uint8_t* data, const uint8_t* state) {
                 place(outer + first, inner, data, state);
               });
   }
 
-  static void LoadB(Warp& w, const Inst& i, const WgmmaSpec& spec, Operands& o) {
+  static void LoadB(Warp& w, const Inst& i, const WgmmaSpec& spec, AsyncOperands& held,
+                    Operands& o) {
     const Descriptor d = TakeDescriptor(w, i, i.r[1]);
     const auto place = [&](int outer, int inner, const uint8_t* data, const uint8_t* state) {
       float row[kWidth];
@@ -170,9 +177,9 @@ struct Wgmma {
       }
     };
     if (spec.b_transposed) {
-      ForChunks(w, i, d, kDepth, 0, spec.n / kWidth, true, place);
+      ForChunks(w, i, d, kDepth, 0, spec.n / kWidth, true, held, place);
     } else {
-      ForChunks(w, i, d, spec.n, 0, 2, false, place);
+      ForChunks(w, i, d, spec.n, 0, 2, false, held, place);
     }
   }
 
@@ -238,12 +245,13 @@ struct Wgmma {
     const auto& spec = *static_cast<const WgmmaSpec*>(i.extra);
     const int blocks = spec.n / 8;
     Operands o;
+    AsyncOperands& held = HoldOperands(w, i);
     if (i.r[0] == kNoRef) {
       LoadARegisters(w, i.list + blocks * kRegisters, o);
     } else {
-      LoadA(w, i, spec, o);
+      LoadA(w, i, spec, held, o);
     }
-    LoadB(w, i, spec, o);
+    LoadB(w, i, spec, held, o);
     const int first = std::countr_zero(w.exec);
     if (PredicateShadow(w, i.r[2]) & w.exec) {
       Report(w, i, first, Check::kUninitialised, "scale-d was never written");

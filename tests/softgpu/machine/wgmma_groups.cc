@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/softgpu/machine/async_copies.h"
 #include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/lanes.h"
 
@@ -17,6 +18,20 @@ AsyncSums* Find(AsyncCopies::OfWarp& mine, const Ref* registers, int count) {
     }
   }
   return nullptr;
+}
+
+void CheckUnchanged(Warp& w, const AsyncOperands& operands) {
+  const Block& block = *w.block;
+  for (size_t c = 0; c < operands.offsets.size(); ++c) {
+    constexpr uint32_t kChunk = AsyncOperands::kChunk;
+    const uint32_t offset = operands.offsets[c];
+    const bool same = std::memcmp(&block.shared[offset], &operands.data[c * kChunk], kChunk) == 0;
+    if (same && !InFlight(block, offset, kChunk)) continue;
+    Report(w, *operands.inst, 0, Check::kRaceShared,
+           "an operand of this product, at shared address " + Hex(offset) +
+               ", was written, or a copy to it issued, before the product was waited for");
+    return;
+  }
 }
 
 }  // namespace
@@ -46,8 +61,21 @@ void HoldSumShadows(Warp& w, const Ref* registers, int count, const uint8_t* sha
 
 void CommitSums(Warp& w) { ++AsyncOf(*w.block).warps[w.index].sums_committed; }
 
+AsyncOperands& HoldOperands(Warp& w, const Inst& inst) {
+  auto& mine = AsyncOf(*w.block).warps[w.index];
+  AsyncOperands& operands = mine.operands.emplace_back();
+  operands.inst = &inst;
+  operands.group = mine.sums_committed;
+  return operands;
+}
+
 void WaitSums(Warp& w, uint32_t groups_left) {
   auto& mine = AsyncOf(*w.block).warps[w.index];
+  std::erase_if(mine.operands, [&](const AsyncOperands& operands) {
+    if (mine.sums_committed - operands.group <= groups_left) return false;
+    CheckUnchanged(w, operands);
+    return true;
+  });
   std::erase_if(mine.sums, [&](const AsyncSums& sums) {
     if (mine.sums_committed - sums.group <= groups_left) return false;
     for (size_t r = 0; r < sums.registers.size(); ++r) {

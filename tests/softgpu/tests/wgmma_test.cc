@@ -310,6 +310,34 @@ TEST(Wgmma, SumsAreThereAfterTheWait) {
   for (size_t k = 0; k < 8 * 128; ++k) EXPECT_TRUE(o.buffers[2].Written<float>(k));
 }
 
+TEST(WgmmaFaults, OperandsThatChangeBeforeTheWait) {
+  const Form f{"f16", "f32", 16, {128, false}, {128, false}};
+  const std::string wait = "wgmma.wait_group.sync.aligned 0;\n";
+  const std::string copy = "cp.async.cg.shared.global [%r1], [%d0], 16;\ncp.async.wait_all;\n";
+  // %r1: byte 4 of column 3 of B, by thread 5; or far from any operand.
+  const auto write = [&](uint32_t at, const std::string& by) {
+    return "bar.sync 0;\nsetp.eq.u32 %p3, %r0, 5;\nmov.u32 %r1, big;\nadd.u32 %r1, %r1, " +
+           std::to_string(at) + ";\nmov.u32 %r2, 0x12345678;\n@!%p3 bra PAST;\n" + by + "PAST:\n";
+  };
+  const uint32_t in_b = kBAt + PlaceOf(f.b, 16, 2, 3, 0), outside = kSharedBytes - 128;
+  const std::string store = "st.shared.b32 [%r1+4], %r2;\n";
+  const struct {
+    std::string what;
+    bool before_wait, found;
+  } cases[] = {{write(in_b, store), true, true},
+               {write(in_b, copy), true, true},
+               {write(outside, store), true, false},
+               {write(in_b, store), false, false},
+               {write(in_b, copy), false, false}};
+  for (const auto& [what, before_wait, found] : cases) {
+    Case test = MakeCase(f);
+    test.body.insert(test.body.find(wait) + (before_wait ? 0 : wait.size()), what);
+    const Outcome o = RunPtx(test);
+    EXPECT_EQ(o.Found(Check::kRaceShared), found) << what << o.Text();
+    EXPECT_EQ(o.findings.empty(), !found) << what << o.Text();
+  }
+}
+
 TEST(WgmmaFaults, AreFound) {
   const Form f{"f16", "f32", 16, {128, false}, {128, false}};
   Case no_barrier = MakeCase(f);
