@@ -57,12 +57,13 @@ def git(*words):
                           check=True).stdout.strip()
 
 
-def run_benchmark(build):
+def run_benchmark(build, arch, *options):
     with tempfile.TemporaryDirectory() as folder:
         report = os.path.join(folder, "report.json")
         command = [os.path.join(build, "tests/softgpu/softgpu-run"), "--report", report,
-                   os.path.join(build, "benchmarks/bench_gpu"), "--costs"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+                   os.path.join(build, "benchmarks/bench_gpu"), "--costs", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              env=os.environ | {"SOFTGPU_ARCH": arch})
         if done.returncode != 0:
             sys.exit(f"cuda_costs: {' '.join(command)} failed ({done.returncode}):\n" +
                      done.stdout[-2000:] + done.stderr[-2000:])
@@ -76,7 +77,8 @@ def resources(build):
         library = file.read()
     kernels = {}
     for match in re.finditer(rb"\n\.version [^\0]*", library):
-        done = subprocess.run(["ptxas", "-v", "-arch=" + ARCH, "-o", os.devnull, "-"],
+        arch = ARCH + ("a" if b".target sm_90a" in match[0] else "")
+        done = subprocess.run(["ptxas", "-v", "-arch=" + arch, "-o", os.devnull, "-"],
                               input=match[0], capture_output=True, check=False)
         log = done.stderr.decode() + done.stdout.decode()
         if done.returncode != 0:
@@ -113,7 +115,7 @@ def without_arguments(name):
             name = name[:i]
             break
     name = re.sub(r"\((?:bool|int)\)", "", name)
-    name = re.sub(r"ConvGemmTile<(\d+), (\d+), (\d+), (\d+), (\d+)>",
+    name = re.sub(r"Conv(?:Gemm|Wgmma)Tile<(\d+), (\d+)(?:, \d+)+>",
                   lambda m: f"{int(m[1]) * 16}x{m[2]}", name)
     return name.replace("__nv_bfloat16", "bf16").replace("__half", "f16")
 
@@ -220,7 +222,11 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     build = sys.argv[1]
-    kernels, compiled = run_benchmark(build), resources(build)
+    kernels, compiled = run_benchmark(build, "80"), resources(build)
+    # Those for one architecture alone, and what packs their weights, which is known already.
+    known = {k["mangled"] for k in kernels}
+    kernels += [k for k in run_benchmark(build, "90", "--only", "wgmma_gemm")
+                if k["mangled"] not in known]
     names = cuda_resources.demangle([k["mangled"] for k in kernels])
     rows = [Row(k, names[k["mangled"]], compiled[k["mangled"]]) for k in kernels
             if k["mangled"] in compiled]

@@ -47,7 +47,7 @@ class TapReader {
     // Outputs 0-7 of both 16 bytes, then outputs 8-15.
     const int output = warp % Tile::kWarpsN * Tile::kFragmentsN * 8 + lane % 8 + lane / 16 * 8;
     weights_ = ring + output * kRowBytes + SwizzledByte(output, lane / 8 % 2 * 16);
-    ring_end_ = weights_ + Tile::kSlots * Tile::kWeightBytes;
+    ring_end_ = weights_ + Tile::kStages * Tile::kWeightBytes;
   }
 
   __device__ void Load(int k, uint32_t (&a)[Tile::kFragmentsM][4],
@@ -61,7 +61,7 @@ class TapReader {
 
   __device__ void NextTap() {
     weights_ += Tile::kWeightBytes;
-    if (weights_ == ring_end_) weights_ -= Tile::kSlots * Tile::kWeightBytes;
+    if (weights_ == ring_end_) weights_ -= Tile::kStages * Tile::kWeightBytes;
     pixels_.NextTap();
   }
 
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) ConvGemm(const 
   const int halos = args.chunks > 1 ? 2 : 1, steps = args.chunks * kConvTaps;
   const uint32_t halo = SharedAddress(shared), ring = halo + halos * Tile::kHaloBytes;
   int2* table = reinterpret_cast<int2*>(shared + halos * Tile::kHaloBytes +
-                                        Tile::kSlots * Tile::kWeightBytes);
+                                        Tile::kStages * Tile::kWeightBytes);
   const ConvGemmPlace place = PlaceOfBlock<Tile>(args);
   HaloCopy<Tile> halo_copy(args, place, sizeof(typename Products::Element), table);
   WeightCopy<Tile> weight_copy(args, place, ring);

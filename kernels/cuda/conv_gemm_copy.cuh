@@ -89,7 +89,7 @@ class WeightCopy {
 
   __device__ void NextTap() {
     from_ += int64_t{output_tiles_} * Tile::kWeightBytes;
-    to_ = to_ == begin_ + (Tile::kSlots - 1) * Tile::kWeightBytes ? begin_
+    to_ = to_ == begin_ + (Tile::kStages - 1) * Tile::kWeightBytes ? begin_
                                                                    : to_ + Tile::kWeightBytes;
   }
 
@@ -111,22 +111,28 @@ __device__ void CopyFirst(HaloCopy<Tile>& halo_copy, WeightCopy<Tile>& weight_co
   }
 }
 
-// During a tap, quarter by quarter: the weights of the tap kStages - 1 later, and a part of the
-// next chunk's halo, where there are such.
+// During a tap, quarter by quarter: a part of the next chunk's halo, where there is one.
+template <class Tile>
+__device__ void CopyNextHalo(const ConvGemmArgs& args, int quarter, int tap, int chunk,
+                             const HaloCopy<Tile>& halo_copy, uint32_t next_halo) {
+  const bool halo = chunk + 1 < args.chunks && tap < Tile::kHaloTaps;
+  if (quarter < Tile::kHaloPassesATap) {
+    halo_copy.Pass(tap * Tile::kHaloPassesATap + quarter, next_halo, halo);
+  }
+}
+
+// And the weights of the tap kStages - 1 later.
 template <class Tile>
 __device__ void CopyNext(const ConvGemmArgs& args, int quarter, int tap, int chunk,
                          const HaloCopy<Tile>& halo_copy, const WeightCopy<Tile>& weight_copy,
                          uint32_t next_halo) {
   const bool weights = tap + Tile::kStages - 1 < (args.chunks - chunk) * kConvTaps;
-  const bool halo = chunk + 1 < args.chunks && tap < Tile::kHaloTaps;
   constexpr int kPasses = Tile::kWeightPasses / 4;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
     weight_copy.Pass(quarter * kPasses + pass, weights);
   }
-  if (quarter < Tile::kHaloPassesATap) {
-    halo_copy.Pass(tap * Tile::kHaloPassesATap + quarter, next_halo, halo);
-  }
+  CopyNextHalo(args, quarter, tap, chunk, halo_copy, next_halo);
 }
 
 }  // namespace lseg::cuda

@@ -44,8 +44,7 @@ __host__ __device__ constexpr int SwizzledByte(int row, int byte) {
 
 // A block computes kPatchHeight x 16 pixels of one image for kOutputs channels, by kWarpsM x
 // kWarpsN warps of which each takes some rows of pixels and some channels.
-template <int kPatchHeightOf, int kOutputsOf, int kWarpsMOf, int kWarpsNOf, int kBlocksOf,
-          int kExtraSlots = 0>
+template <int kPatchHeightOf, int kOutputsOf, int kWarpsMOf, int kWarpsNOf, int kBlocksOf>
 struct ConvGemmTile {
   static constexpr int kPatchHeight = kPatchHeightOf, kOutputs = kOutputsOf;
   static constexpr int kWarpsM = kWarpsMOf, kWarpsN = kWarpsNOf;
@@ -55,8 +54,6 @@ struct ConvGemmTile {
   static constexpr int kFragmentsM = kPatchHeight / kWarpsM;
   static constexpr int kFragmentsN = kOutputs / kWarpsN / 8;
   static constexpr int kStages = 3;  // taps whose weights are in shared memory or on their way
-  // Buffers of the ring: those, and such as are still read by what runs on after a barrier.
-  static constexpr int kSlots = kStages + kExtraSlots;
 
   static constexpr int kHaloWidth = kPatchWidth + 2;
   static constexpr int kHaloPixels = (kPatchHeight + 2) * kHaloWidth;
@@ -76,7 +73,7 @@ struct ConvGemmTile {
   static_assert(kWeightPasses % 4 == 0 && kHaloPassesATap <= 4, "copies go with the four k steps");
 
   static constexpr int SharedBytes(int chunks) {
-    return kTableBytes + (chunks > 1 ? 2 : 1) * kHaloBytes + kSlots * kWeightBytes;
+    return kTableBytes + (chunks > 1 ? 2 : 1) * kHaloBytes + kStages * kWeightBytes;
   }
 };
 
@@ -99,10 +96,22 @@ using ConvGemmTile3 = ConvGemmTile<8, 64, 2, 2, 3>;
 using ConvGemmTile4 = ConvGemmTile<4, 64, 2, 2, 4>;
 
 // With wgmma: a warp's rows of pixels times all outputs.
+template <int kPatchHeight, int kOutputs, int kWarps, int kBlocks>
+struct ConvWgmmaTile : ConvGemmTile<kPatchHeight, kOutputs, kWarps, 1, kBlocks> {
+  using Base = ConvGemmTile<kPatchHeight, kOutputs, kWarps, 1, kBlocks>;
+  static_assert(kWarps % 4 == 0);
+  // Taps whose weights are in shared memory: the one that is computed and two on their way; and one
+  // more where a warpgroup may still read it while another one is a tap ahead.
+  static constexpr int kAhead = 2, kSlots = 1 + kAhead + (kWarps > 4 ? 1 : 0);
+  static constexpr int SharedBytes(int chunks) {
+    return Base::kTableBytes + (chunks > 1 ? 2 : 1) * Base::kHaloBytes +
+           kSlots * (Base::kWeightBytes + 2 * 8);
+  }
+};
 constexpr int kConvWgmmaTiles = 3;
-using ConvWgmmaTile0 = ConvGemmTile<16, 128, 8, 1, 1, 1>;
-using ConvWgmmaTile1 = ConvGemmTile<8, 128, 4, 1, 2, 1>;
-using ConvWgmmaTile2 = ConvGemmTile<16, 64, 4, 1, 2, 1>;
+using ConvWgmmaTile0 = ConvWgmmaTile<16, 128, 8, 1>;
+using ConvWgmmaTile1 = ConvWgmmaTile<8, 128, 4, 2>;
+using ConvWgmmaTile2 = ConvWgmmaTile<16, 64, 4, 2>;
 
 // Exact f32 without tensor cores: the same blocks, 32 x 64 outputs a warp.
 constexpr int kConvGemmSimtTiles = 2;

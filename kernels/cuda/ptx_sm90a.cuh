@@ -7,10 +7,54 @@
 
 namespace lseg::cuda {
 
-// What the thread has written to shared memory, by itself or by cp.async once waited for, is seen
-// by products that are issued after a barrier that follows.
-__device__ inline void FenceForProducts() {
+// mbarrier: 8 bytes of shared memory that count arrivals and bytes. A phase is over when as many
+// have arrived as it was made for and all bytes that they announced have come; then the next one
+// begins. Phases have parities 0, 1, 0, ...
+__device__ inline void InitBarrier(uint32_t barrier, uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+// Barriers that the thread has made are seen by copies that it issues afterwards.
+__device__ inline void FenceForCopies() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+__device__ inline void Arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// Arrives, and announces bytes.
+__device__ inline void ArriveAndExpect(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+
+// Waits until the phase of this parity is over. What was written to shared memory by those who
+// arrived, and by the copies whose bytes were announced, can be read then.
+__device__ inline void WaitBarrier(uint32_t barrier, uint32_t parity) {
+  uint32_t over;
+  do {
+    asm volatile(
+        "{\n"
+        ".reg .pred over;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 over, [%1], %2;\n"
+        "selp.b32 %0, 1, 0, over;\n"
+        "}"
+        : "=r"(over)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+  } while (over == 0);
+}
+
+// cp.async.bulk: a multiple of 16 bytes from global to shared memory by one thread, both aligned to
+// 16; they come to the barrier.
+__device__ inline void CopyBulk(uint32_t shared, const void* global, uint32_t bytes,
+                                uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared),
+      "l"(global), "r"(bytes), "r"(barrier)
+      : "memory");
 }
 
 // Before the first product, and before products that read registers that were written since the

@@ -211,6 +211,9 @@ void OnThreadExit(Warp& w, const Inst&, uint32_t lanes) {
   ForLanes(lanes, [&](int l) { mine.committed[l] = 0; });
   mine.sums.clear();
   mine.operands.clear();
+  if (!async.bulk.empty() && w.block->alive == static_cast<uint32_t>(std::popcount(lanes))) {
+    ReportBulkCopiesLeft(w);
+  }
 }
 
 bool InFlight(const Block& block, uint32_t offset, uint32_t bytes) {

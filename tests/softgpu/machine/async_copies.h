@@ -21,7 +21,12 @@ bool InFlight(const Block& block, uint32_t shared_offset, uint32_t bytes);
 // An access to shared memory by another instruction: reports its lanes that touch bytes in flight.
 void CheckInFlight(Warp& warp, const Inst& inst, const Access& access);
 
-// Everything that these lanes have issued lands now: for mbarriers that follow copies.
+// Everything that these lanes have issued by cp.async lands now: for mbarriers that follow copies.
 void CompleteAsync(Warp& warp, uint32_t lanes);
+
+// The bulk copies that complete at the mbarrier at this offset land now; returns their bytes.
+uint32_t LandBulkCopies(Warp& warp, uint32_t barrier);
+// When the block's last threads exit.
+void ReportBulkCopiesLeft(Warp& warp);
 
 }  // namespace softgpu

@@ -39,6 +39,16 @@ struct AsyncOperands {
   std::vector<uint8_t> data;
 };
 
+// One cp.async.bulk of a thread. Its bytes lie at the destination already, where nobody may look.
+struct AsyncBulk {
+  const Inst* inst;
+  uint32_t thread, bytes;
+  uint32_t destination, barrier;  // offsets of shared memory
+  const uint8_t* source;
+  std::vector<uint8_t> data;       // of the source when it was issued
+  std::vector<uint8_t> unwritten;  // 1: the byte of the source was never written
+};
+
 struct AsyncCopies {
   static constexpr uint32_t kGranule = 4;  // the smallest copy, and all are aligned
   struct OfWarp {
@@ -50,7 +60,8 @@ struct AsyncCopies {
   };
   std::vector<OfWarp> warps;
   std::vector<uint8_t> in_flight;  // a flag for every granule of shared memory
-  uint32_t pending = 0;            // records with lanes left, of all warps
+  std::vector<AsyncBulk> bulk;
+  uint32_t pending = 0;  // records with lanes left, of all warps; and bulk copies
   std::vector<std::unique_ptr<AsyncCopy>> pool;
 };
 

@@ -224,6 +224,9 @@ void BuildCp(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) 
   } else if (words.Peek() == "mbarrier") {
     BuildCopyArrive(instruction, decoder, inst);
     return;
+  } else if (words.Peek() == "bulk") {
+    BuildBulkCopy(instruction, decoder, inst);
+    return;
   } else {
     BuildCopy(instruction, decoder, inst, words);
     return;

@@ -9,7 +9,8 @@ namespace softgpu {
 void AddWgmmaOps(BuilderTable& table);
 void AddMbarrierOps(BuilderTable& table);
 
-// cp.async.mbarrier.arrive; its first words are those of copies.
+// cp.async.mbarrier.arrive and cp.async.bulk; their first words are those of copies.
 void BuildCopyArrive(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst);
+void BuildBulkCopy(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst);
 
 }  // namespace softgpu

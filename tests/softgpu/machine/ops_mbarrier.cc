@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/softgpu/machine/async_copies.h"
+#include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/ops_hopper.h"
 #include "tests/softgpu/machine/ops_memory.h"
@@ -137,10 +138,36 @@ void Transactions(Warp& w, const Inst& i) {
   });
 }
 
+// Bulk copies that complete at one of the lanes' mbarriers.
+void LandCopies(Warp& w, const Inst& i) {
+  if (w.block->async == nullptr || AsyncOf(*w.block).bulk.empty()) return;
+  AccessSpec spec = *static_cast<const AccessSpec*>(i.extra);
+  spec.check_races = false;
+  uint64_t addresses[kLanes];
+  for (uint32_t rest = TakeAddresses(w, i, spec, addresses); rest;) {
+    Reached reached;
+    Reach(w, i, spec, addresses, &rest, reached);
+    ForLanes(reached.access.mask, [&](int l) {
+      uint8_t* const data = LaneData(reached, l);
+      const uint32_t bytes =
+          LandBulkCopies(w, static_cast<uint32_t>(data - w.block->shared.data()));
+      if (bytes == 0) return;
+      uint64_t bits;
+      std::memcpy(&bits, data, 8);
+      Object o = Object::From(bits);
+      o.transactions -= bytes;
+      o.CompletePhase();
+      bits = o.Bits();
+      std::memcpy(data, &bits, 8);
+    });
+  }
+}
+
 // True where the phase of the state, or the last one of that parity, is over.
 template <bool kParity>
 void Test(Warp& w, const Inst& i) {
   uint32_t over = 0;
+  LandCopies(w, i);
   const uint32_t done = ForObjects<Use::kUse>(w, i, [&](int l, uint64_t& bits) {
     const bool asked =
         kParity ? Get<uint32_t>(w, i.r[2])[l] & 1 : Get<uint64_t>(w, i.r[2])[l] >> 63 & 1;
@@ -148,6 +175,7 @@ void Test(Warp& w, const Inst& i) {
   });
   const uint32_t unknown = AnyShadow(Shadow(w, i.r[2], kParity ? 4 : 8)) | ~done;
   if (i.r[0] != kNoRef) PutPredicate(w, i.r[0], over, unknown);
+  w.yields = w.exec & ~over;  // it will ask again
 }
 
 // The copies of the lanes land now, which is no earlier than the manual allows; then the lanes

@@ -22,6 +22,7 @@ struct AccessSpec {
   // Bytes written to shared memory that are still in flight are a finding, unless the op is the one
   // that deals with them.
   bool check_in_flight = true;
+  bool counted = true;  // as a cost
 };
 
 // Lanes of one space whose addresses passed all checks.

@@ -80,27 +80,27 @@ Descriptor TakeDescriptor(Warp& w, const Inst& i, Ref ref) {
 }
 
 // Of an operand `outers` rows (of k, if transposed), `inners` chunks of each from first_inner on:
-// f(outer, inner, data, states).
+// f(outer, inner, data, states). Core matrix by core matrix, so that a pass over shared memory reads
+// one, as the machine does.
 template <class F>
-void ForChunks(Warp& w, const Inst& i, const Descriptor& d, int outers, int first_inner, int inners,
-               bool transposed, AsyncOperands& held, F f) {
-  const auto& spec = *static_cast<const WgmmaSpec*>(i.extra);
+void ForChunks(Warp& w, const Inst& i, const AccessSpec& read, const Descriptor& d, int outers,
+               int first_inner, int inners, bool transposed, AsyncOperands& held, F f) {
   const int chunks = outers * inners;
   for (int first = 0; first < chunks; first += kLanes) {
     uint64_t addresses[kLanes] = {};
     const int count = std::min(kLanes, chunks - first);
     for (int c = 0; c < count; ++c) {
-      addresses[c] = d.Chunk(static_cast<uint32_t>((first + c) / inners),
-                             static_cast<uint32_t>((first + c) % inners + first_inner), transposed);
+      addresses[c] = d.Chunk(static_cast<uint32_t>((first + c) % outers),
+                             static_cast<uint32_t>((first + c) / outers + first_inner), transposed);
     }
     uint32_t rest = count == kLanes ? kAllLanes : (1u << count) - 1;
     Reached reached;
-    Reach(w, i, spec.read, addresses, &rest, reached);
+    Reach(w, i, read, addresses, &rest, reached);
     ForLanes(reached.access.mask, [&](int c) {
       const uint8_t* data = LaneData(reached, c);
       held.offsets.push_back(static_cast<uint32_t>(data - w.block->shared.data()));
       held.data.insert(held.data.end(), data, data + kChunk);
-      f((first + c) / inners, (first + c) % inners + first_inner, data,
+      f((first + c) % outers, (first + c) / outers + first_inner, data,
         reached.written ? nullptr : LaneState(reached, c));
     });
   }
@@ -153,11 +153,11 @@ struct Wgmma {
       }
     };
     if (spec.a_transposed) {
-      ForChunks(w, i, d, kDepth, first / kWidth, kRows / kWidth, true, held, place);
+      ForChunks(w, i, spec.read, d, kDepth, first / kWidth, kRows / kWidth, true, held, place);
       return;
     }
     d.start += static_cast<uint32_t>(first / 8) * d.stride;
-    ForChunks(w, i, d, kRows, 0, 2, false, held,
+    ForChunks(w, i, spec.read, d, kRows, 0, 2, false, held,
               [&](int outer, int inner, const uint8_t* data, const uint8_t* state) {
                 place(outer + first, inner, data, state);
               });
@@ -166,6 +166,8 @@ struct Wgmma {
   static void LoadB(Warp& w, const Inst& i, const WgmmaSpec& spec, AsyncOperands& held,
                     Operands& o) {
     const Descriptor d = TakeDescriptor(w, i, i.r[1]);
+    AccessSpec read = spec.read;
+    read.counted = w.index % 4 == 0;  // the group reads it once
     const auto place = [&](int outer, int inner, const uint8_t* data, const uint8_t* state) {
       float row[kWidth];
       Element::Row(data, row);
@@ -177,9 +179,9 @@ struct Wgmma {
       }
     };
     if (spec.b_transposed) {
-      ForChunks(w, i, d, kDepth, 0, spec.n / kWidth, true, held, place);
+      ForChunks(w, i, read, d, kDepth, 0, spec.n / kWidth, true, held, place);
     } else {
-      ForChunks(w, i, d, spec.n, 0, 2, false, held, place);
+      ForChunks(w, i, read, d, spec.n, 0, 2, false, held, place);
     }
   }
 

@@ -390,7 +390,7 @@ void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addre
   if (access.space == ptx::Space::kShared && spec.check_in_flight && w.block->async) {
     CheckInFlight(w, i, access);
   }
-  CountAccess(access, *w.counters);
+  if (spec.counted) CountAccess(access, *w.counters);
   if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
 }
 

@@ -256,7 +256,7 @@ void BlockRunner::Start(uint64_t index) {
     w.existing = threads >= kLanes ? kAllLanes : (1u << threads) - 1;
     w.alive = w.existing;
     w.active = 0;
-    w.stop = w.released = w.has_turn = w.out_of_time = false;
+    w.stop = w.yields = w.released = w.has_turn = w.out_of_time = false;
     w.groups.clear();
     w.free_frames.clear();
     for (const auto& frame : w.frames) w.free_frames.push_back(frame.get());
@@ -288,7 +288,9 @@ void BlockRunner::RunWarp(Warp& w) {
     if (i.flops | i.flops_warp || i.klass == InstClass::kSpecialFunction) CountFlops(c, i, w.exec);
     i.exec(w, i);
     if (w.stop && !PickGroup(w, false)) return;
+    if (w.yields) break;
   }
+  w.yields = false;
   w.out_of_time = true;
   Park(w);
 }

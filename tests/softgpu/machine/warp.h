@@ -92,6 +92,7 @@ struct Warp {
   const Inst* insts = nullptr;
   Frame* frame = nullptr;
   bool stop = false;         // set by an instruction after which the group cannot simply go on
+  bool yields = false;       // set by an instruction that waits for others: the turn ends
   bool released = false;     // of the running group: see Group
   bool out_of_time = false;  // its last turn ended before it had to
   bool has_turn = false;     // the running group was drawn, though others are further behind

@@ -136,6 +136,79 @@ TEST(MbarrierFaults, AreFound) {
   }
 }
 
+// The first thread copies `bytes` of the second buffer to sm + 64, to arrive at sm.
+std::string Bulk(const std::string& bytes, const std::string& from = "%d1") {
+  return "setp.eq.u32 %p4, %r0, 0;\nmov.u32 %r7, " + bytes +
+         ";\n@%p4 mbarrier.arrive.expect_tx.shared.b64 _, [sm], %r7;\n"
+         "@%p4 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [" +
+         from + "], %r7, [sm];\n";
+}
+
+TEST(BulkCopy, HandsDataOver) {
+  ExpectHanded(Hand(Bulk("128"), kWait, 1));
+  // More than all lanes' pieces of 16 bytes, and the last ones in part.
+  Case large;
+  large.arch = 90;
+  large.threads = 64;
+  large.body = Init(1) + "mov.u32 %r2, sm;\nadd.u32 %r2, %r2, 64;\n" + Bulk("1040") + kWait +
+               "mov.u32 %r8, %r0;\nNEXT:\nmad.lo.u32 %r3, %r8, 4, %r2;\n"
+               "ld.shared.u32 %r5, [%r3];\nmad.wide.u32 %d20, %r8, 4, %d0;\n"
+               "st.global.u32 [%d20], %r5;\nadd.u32 %r8, %r8, 64;\n"
+               "setp.lt.u32 %p5, %r8, 260;\n@%p5 bra NEXT;\n";
+  std::vector<uint32_t> source(260);
+  for (uint32_t l = 0; l < 260; ++l) source[l] = 1000 + l;
+  large.buffers = {Buffer::Blank(1040), Buffer::Of(source)};
+  const Outcome o = RunPtx(large);
+  ExpectClean(o);
+  EXPECT_EQ(o.buffers[0].As<uint32_t>(), source);
+}
+
+TEST(BulkCopyFaults, AreFound) {
+  const struct {
+    const char* why;
+    Case test;
+    Check check;
+  } faults[] = {
+      {"read before the wait", Hand(Bulk("128"), "", 1), Check::kAsyncCopy},
+      {"nobody waits", Hand(Bulk("128") + "bra END;\n", "bra END;\n", 1), Check::kAsyncCopy},
+      {"no multiple of 16", Hand(Bulk("24"), kWait, 1), Check::kMisaligned},
+      {"source not aligned", Hand("add.u64 %d1, %d1, 4;\n" + Bulk("16"), kWait, 1),
+       Check::kMisaligned},
+      {"source too short", Hand(Bulk("144"), kWait, 1), Check::kOutOfBounds},
+      {"source written meanwhile",
+       Hand(Bulk("128") + "mov.u32 %r8, 7;\n@%p4 st.global.u32 [%d1], %r8;\n", kWait, 1),
+       Check::kRaceGlobal},
+      {"written by a store, too",
+       Hand(Bulk("128") + "mov.u32 %r8, 7;\n@%p4 st.shared.u32 [%r2], %r8;\n", kWait, 1),
+       Check::kRaceShared},
+      {"two copies at once",
+       Hand(Bulk("128") + "@%p4 mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [sm], 128;\n"
+                          "@%p4 cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes "
+                          "[%r2], [%d1], %r7, [sm];\n",
+            kWait, 1),
+       Check::kRaceShared},
+  };
+  for (const auto& [why, test, check] : faults) {
+    const Outcome o = RunPtx(test);
+    EXPECT_TRUE(o.Found(check)) << why << o.Text();
+  }
+}
+
+// As long as fewer bytes than expected have come the phase is not over.
+TEST(BulkCopy, TheBarrierCountsBytes) {
+  Case test = Hand(
+      "setp.eq.u32 %p4, %r0, 0;\n"
+      "@%p4 mbarrier.arrive.expect_tx.shared.b64 _, [sm], 256;\nmov.u32 %r7, 128;\n"
+      "@%p4 cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [%r2], "
+      "[%d1], %r7, [sm];\n",
+      "mbarrier.try_wait.parity.shared::cta.b64 %p3, [sm], 0;\nselp.u32 %r5, 1, 0, "
+      "%p3;\nmad.wide.u32 %d20, %r1, 4, %d0;\nst.global.u32 [%d20], %r5;\nbra "
+      "END;\n",
+      1);
+  const Outcome o = RunPtx(test);
+  EXPECT_EQ(o.buffers[0].As<uint32_t>()[0], 0u) << o.Text();
+}
+
 TEST(Cluster, OfOneBlock) {
   Case test;
   test.arch = 90;
@@ -159,8 +232,9 @@ TEST(HopperOps, WhatIsNotCoveredIsRefused) {
   for (const char* op : {"setmaxnreg.inc.sync.aligned.u32 25;",
                          "mbarrier.arrive.noComplete.shared.b64 %d20, [sm], 1;",
                          "mbarrier.init.shared::cluster.b64 [sm], 1;", "fence.proxy.alias;",
+                         "cp.async.bulk.global.shared::cta.bulk_group [%d0], [%r1], 16;",
                          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], "
-                         "[%d0], 16, [%r2];",
+                         "[%d0], 16;",
                          "mbarrier.try_wait.shared.b64 %p1, [sm];"}) {
     Case test;
     test.arch = 90;
