@@ -225,7 +225,7 @@ def main():
     kernels, compiled = run_benchmark(build, "80"), resources(build)
     # Those for one architecture alone, and what packs their weights, which is known already.
     known = {k["mangled"] for k in kernels}
-    kernels += [k for k in run_benchmark(build, "90", "--only", "wgmma_gemm")
+    kernels += [k for k in run_benchmark(build, "90", "--only", "wgmma_")
                 if k["mangled"] not in known]
     names = cuda_resources.demangle([k["mangled"] for k in kernels])
     rows = [Row(k, names[k["mangled"]], compiled[k["mangled"]]) for k in kernels

@@ -106,6 +106,7 @@ have_cudnn() {
 }
 
 run_bench() {
+  local mode
   step bench_gpu 120 bin/bench_gpu --json "$out/bench_gpu.json"
   local batch
   for batch in 1 4 8; do
@@ -118,7 +119,11 @@ run_bench() {
     --layers
   step net_train_720x480_n4 60 bin/bench_net train --device cuda --precision bf16 --batch 4 \
     --width 720 --height 480 --repeat 10 --warmup 4 --layers
-  local mode
+  # With the kernels that no GPU has run yet.
+  for mode in forward train; do
+    step "net_${mode}_unproven" 60 bin/bench_net "$mode" --device cuda --precision bf16 --repeat 20 \
+      --warmup 4 --layers --measure --unproven
+  done
   if [[ -e lib/liblseg_cudnn.so ]] && have_cudnn; then
     step bench_libraries 60 bin/bench_gpu --libraries --quick --only bf16 \
       --json "$out/bench_libraries.json"

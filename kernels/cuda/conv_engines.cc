@@ -11,6 +11,10 @@ const std::vector<ConvEngine>& ConvEngines() {
         {"score", SupportsConvScore, MakeConvScore},
         {"planes", SupportsConvPlanes, MakeConvPlanes},
         {"implicit_gemm_weights", SupportsConvWeights, MakeConvWeights},
+        {.name = "wgmma_weights",
+         .supports = SupportsConvWeightsWgmma,
+         .make = MakeConvWeightsWgmma,
+         .unproven = true},
     };
     for (const ConvEngine& engine : ConvGemmEngines()) engines.push_back(engine);
     engines.push_back({"simt_weights", SupportsConvWeightsSimt, MakeConvWeightsSimt});

@@ -31,6 +31,11 @@ bool SupportsConvWeights(const Context&, const ConvParams&, ConvDirection, ConvF
 std::unique_ptr<ConvPlan> MakeConvWeights(const Context&, const ConvParams&, ConvDirection,
                                           ConvFormats);
 
+// The same with wgmma, bf16 and f16 on compute capability 9.0: conv_weights_wgmma.cu.
+bool SupportsConvWeightsWgmma(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWeightsWgmma(const Context&, const ConvParams&, ConvDirection,
+                                               ConvFormats);
+
 // Backward weights in one group with products in f32, every case in NCHW and NHWC:
 // conv_weights_simt.cu.
 bool SupportsConvWeightsSimt(const Context&, const ConvParams&, ConvDirection, ConvFormats);

@@ -159,12 +159,6 @@ class ConvGemmPlan : public ConvPlan {
   ConvGemmPacking packing_;
 };
 
-int DeviceAttribute(cudaDeviceAttr attribute) {
-  int value = 0;
-  LSEG_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, 0));
-  return value;
-}
-
 bool TakesType(Kind kind, DType dtype, bool allow_tf32) {
   if (kind == Kind::kSimt) return dtype == DType::kF32;
   return dtype == DType::kBF16 || dtype == DType::kF16 || (dtype == DType::kF32 && allow_tf32);
@@ -191,12 +185,11 @@ bool Supports(const Context&, const ConvParams& p, ConvDirection direction, Conv
     if (size > most / 16) return false;
   }
   if (sides.in.h * sides.in.w > most || Blocks(sides.out, kernel) > most) return false;
-  if (variant.kind == Kind::kWgmma &&  // sm_90a's code runs on no other GPU
-      (DeviceAttribute(cudaDevAttrComputeCapabilityMajor) != 9 ||
-       DeviceAttribute(cudaDevAttrComputeCapabilityMinor) != 0)) {
-    return false;
-  }
-  return kernel.shared_bytes(2) <= DeviceAttribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (variant.kind == Kind::kWgmma && !HasSm90a()) return false;
+  int shared_bytes = 0;
+  LSEG_CUDA_CHECK(
+      cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+  return kernel.shared_bytes(2) <= shared_bytes;
 }
 
 template <size_t kVariant>

@@ -158,7 +158,7 @@ class PlanesConv : public ConvPlan {
     });
     CheckLaunch("PlanesWeights");
     const WeightsThenBias target = {int64_t{args_.out} * args_.in, args.d_weight,
-                                  p_.bias ? args.d_bias : nullptr};
+                                    p_.bias ? args.d_bias : nullptr};
     RunSumPartials(context, partials, static_cast<int>(grid_), PartialElements(), target,
                    args.d_weight_mode == GradMode::kAdd);
   }

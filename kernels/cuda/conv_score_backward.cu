@@ -196,7 +196,7 @@ void RunScoreWeights(Context& context, const ConvParams& params, DType dtype, co
     });
     CheckLaunch("ScoreBackwardWeights");
     const WeightsThenBias target = {int64_t{args.outputs} * args.channels, run.d_weight,
-                                params.bias ? run.d_bias : nullptr};
+                                    params.bias ? run.d_bias : nullptr};
     RunSumPartials(context, partials, static_cast<int>(grid), PartialElements(args), target,
                    run.d_weight_mode == GradMode::kAdd);
   });

@@ -1,5 +1,5 @@
-// Engine "implicit_gemm_weights": which cases the kernel of conv_weights.cuh takes, how the pixels
-// are shared among blocks, and the sum of what these leave.
+// Engines "implicit_gemm_weights" and "wgmma_weights": which cases their kernels take, how the
+// pixels are shared among blocks, and the sum of what these leave.
 #include <algorithm>
 #include <limits>
 
@@ -69,8 +69,8 @@ void Share(int images, int height, int parts, ConvWeightsArgs& args) {
 
 class ConvWeightsPlan : public ConvPlan {
  public:
-  ConvWeightsPlan(const Context& context, const ConvParams& params, DType dtype)
-      : p_(params), dtype_(dtype) {
+  ConvWeightsPlan(const Context& context, const ConvParams& params, const ConvWeightsKernel& kernel)
+      : p_(params), kernel_(kernel) {
     const Shape dst = params.Dst();
     args_.in_height = static_cast<int>(params.src.h);
     args_.in_width = static_cast<int>(params.src.w);
@@ -80,16 +80,20 @@ class ConvWeightsPlan : public ConvPlan {
     args_.outputs = static_cast<int>(dst.c);
     args_.pad_y = static_cast<int>(params.pad_h);
     args_.pad_x = static_cast<int>(params.pad_w);
-    args_.input_tiles = static_cast<int>(CeilDiv(params.src.c, kWeightsInputs));
+    args_.input_tiles = static_cast<int>(CeilDiv(params.src.c, kernel.inputs));
     args_.strips = static_cast<int>(CeilDiv(dst.w, kWeightsPixels));
     args_.part_elements = params.Weight().Count() + params.out_channels;
     args_.bias = params.bias;
-    tiles_ = static_cast<int>(CeilDiv(params.out_channels, kWeightsOutputs)) * args_.input_tiles;
-    // Two blocks a multiprocessor; a part of fewer than 8 rows is not worth its sums.
+    tiles_ = static_cast<int>(CeilDiv(params.out_channels, kernel.outputs)) * args_.input_tiles;
+    // All that the GPU holds at once; a part of fewer than 8 rows is not worth its sums.
     const int64_t most = CeilDiv(dst.n * args_.strips * dst.h, 8);
-    parts_ = static_cast<int>(std::clamp<int64_t>(2 * Multiprocessors(context) / tiles_, 1, most));
+    const int64_t blocks = int64_t{kernel.blocks} * Multiprocessors(context);
+    parts_ = static_cast<int>(std::clamp<int64_t>(blocks / tiles_, 1, most));
     Share(static_cast<int>(dst.n), args_.out_height, parts_, args_);
     parts_ = std::min(parts_, args_.segments);
+    LSEG_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel.run),
+                                         cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         kernel.shared_bytes));
   }
 
   int64_t WorkspaceBytes(GradMode) const override {
@@ -100,12 +104,15 @@ class ConvWeightsPlan : public ConvPlan {
     if (run.d_weight_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, ConvDirection::kBackwardWeights, run);
     LSEG_CHECK(IsAligned(run.src, 16) && IsAligned(run.d_dst, 16) && IsAligned(run.workspace, 16),
-               "implicit_gemm_weights: src, d_dst and workspace must be aligned to 16 bytes");
+               "backward weights: src, d_dst and workspace must be aligned to 16 bytes");
     ConvWeightsArgs args = args_;
     args.src = run.src;
     args.d_dst = run.d_dst;
     args.partials = static_cast<float*>(run.workspace);
-    WithElementType(dtype_, [&](auto element) { Launch<decltype(element)>(context, args); });
+    const dim3 grid(static_cast<unsigned>(tiles_), static_cast<unsigned>(parts_));
+    kernel_.run<<<grid, static_cast<unsigned>(kernel_.threads),
+                  static_cast<size_t>(kernel_.shared_bytes), StreamOf(context)>>>(args);
+    CheckLaunch("ConvWeights");
     const int64_t pairs = p_.out_channels * p_.src.c;
     const int pair_blocks = static_cast<int>(CeilDiv(pairs, kPairs));
     const int64_t bias_blocks = p_.bias ? CeilDiv(p_.out_channels, kSumThreads) : 0;
@@ -116,23 +123,29 @@ class ConvWeightsPlan : public ConvPlan {
   }
 
  private:
-  template <class T>
-  void Launch(const Context& context, const ConvWeightsArgs& args) const {
-    constexpr int kShared = WeightsTile<T>::kSharedBytes;
-    LSEG_CUDA_CHECK(
-        cudaFuncSetAttribute(ConvWeights<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
-    const dim3 grid(static_cast<unsigned>(tiles_), static_cast<unsigned>(parts_));
-    ConvWeights<T><<<grid, kWeightsThreads, kShared, StreamOf(context)>>>(args);
-    CheckLaunch("ConvWeights");
-  }
-
   ConvParams p_;
-  DType dtype_;
+  ConvWeightsKernel kernel_;
   ConvWeightsArgs args_ = {};
   int tiles_ = 0, parts_ = 0;
 };
 
+template <class T>
+ConvWeightsKernel KernelOf() {
+  return {.run = ConvWeights<T>,
+          .outputs = kWeightsOutputs,
+          .inputs = kWeightsInputs,
+          .threads = kWeightsThreads,
+          .blocks = 2,
+          .shared_bytes = WeightsTile<T>::kSharedBytes};
+}
+
 }  // namespace
+
+ConvWeightsKernel ConvWeightsKernelMma(DType dtype) {
+  ConvWeightsKernel kernel;
+  WithElementType(dtype, [&](auto element) { kernel = KernelOf<decltype(element)>(); });
+  return kernel;
+}
 
 bool SupportsConvWeights(const Context&, const ConvParams& p, ConvDirection direction,
                          ConvFormats formats) {
@@ -149,7 +162,20 @@ bool SupportsConvWeights(const Context&, const ConvParams& p, ConvDirection dire
 
 std::unique_ptr<ConvPlan> MakeConvWeights(const Context& context, const ConvParams& params,
                                           ConvDirection, ConvFormats formats) {
-  return std::make_unique<ConvWeightsPlan>(context, params, formats.src_dtype);
+  return std::make_unique<ConvWeightsPlan>(context, params,
+                                           ConvWeightsKernelMma(formats.src_dtype));
+}
+
+bool SupportsConvWeightsWgmma(const Context& context, const ConvParams& params,
+                              ConvDirection direction, ConvFormats formats) {
+  return SupportsConvWeights(context, params, direction, formats) &&
+         formats.src_dtype != DType::kF32 && HasSm90a();
+}
+
+std::unique_ptr<ConvPlan> MakeConvWeightsWgmma(const Context& context, const ConvParams& params,
+                                               ConvDirection, ConvFormats formats) {
+  return std::make_unique<ConvWeightsPlan>(context, params,
+                                           ConvWeightsKernelWgmma(formats.src_dtype));
 }
 
 }  // namespace lseg::cuda

@@ -18,37 +18,16 @@
 // the limit.
 #pragma once
 
+#include "kernels/cuda/conv_weights_copy.cuh"
 #include "kernels/cuda/conv_weights_kernel.h"
 #include "kernels/cuda/mma.cuh"
 
 namespace lseg::cuda {
 
-// A row of pixels in shared memory: of each pixel kChannels channels.
-template <class T, int kChannels>
-struct PixelRow {
-  static constexpr int kPixelBytes = kChannels * sizeof(T);
-  static constexpr int kSegments = kPixelBytes / 16;
-
-  // Where a segment of 16 bytes stands. With 2 bytes ldmatrix reads one segment of eight pixels in
-  // succession; with f32 the lanes read eight neighbouring channels of four pixels. Either way no
-  // bank is touched twice.
-  __device__ static int At(int pixel, int segment) {
-    if constexpr (sizeof(T) == 4) {
-      return pixel * kPixelBytes + (segment ^ (pixel & 3) * 2) * 16;
-    } else {
-      constexpr int kPixels = 128 / kPixelBytes;  // of 128 bytes
-      return pixel * kPixelBytes + (segment ^ (pixel / kPixels & (kSegments - 1))) * 16;
-    }
-  }
-
-  // A thread copies the same segment of every kStep-th pixel.
-  static constexpr int kStep = kWeightsThreads / kSegments;
-};
-
 template <class T>
 struct WeightsTile {
-  using Gradients = PixelRow<T, kWeightsOutputs>;
-  using Sources = PixelRow<T, kWeightsInputs>;
+  using Gradients = PixelRow<T, kWeightsOutputs, kWeightsThreads>;
+  using Sources = PixelRow<T, kWeightsInputs, kWeightsThreads>;
   static constexpr int kGradientBytes = kWeightsPixels * Gradients::kPixelBytes;
   static constexpr int kSourceBytes = (kWeightsPixels + 2) * Sources::kPixelBytes;
   static constexpr int kSharedBytes =
@@ -62,7 +41,7 @@ __device__ void LoadOutputs(const uint8_t* shared, uint32_t at, int m, uint32_t 
   if constexpr (sizeof(T) == 2) {
     LdmatrixX4Trans(a, SharedAddress(shared + (at ^ m * 32)));
   } else {
-    constexpr int kPixelBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       a[i] = *reinterpret_cast<const uint32_t*>(shared + (at ^ (m * 64 + i % 2 * 32)) +
@@ -77,7 +56,7 @@ __device__ void LoadInputs(const uint8_t* shared, uint32_t at, uint32_t (&b)[4])
   if constexpr (sizeof(T) == 2) {
     LdmatrixX4Trans(b, SharedAddress(shared + at));
   } else {
-    constexpr int kPixelBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsInputs, kWeightsThreads>::kPixelBytes;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       b[i] = *reinterpret_cast<const uint32_t*>(shared + at + i * 4 * kPixelBytes);
@@ -89,7 +68,7 @@ __device__ void LoadInputs(const uint8_t* shared, uint32_t at, uint32_t (&b)[4])
 // are channels 0-7 and 8-15 of pixels 0-7 and the same of pixels 8-15; with f32 its first word.
 template <class T>
 __device__ uint32_t OutputsOf(int lane) {
-  using Row = PixelRow<T, kWeightsOutputs>;
+  using Row = PixelRow<T, kWeightsOutputs, kWeightsThreads>;
   if constexpr (sizeof(T) == 2) return Row::At(lane % 8 + lane / 16 * 8, lane / 8 % 2);
   return Row::At(lane % 4, lane / 16) + lane / 4 % 4 * 4;
 }
@@ -98,83 +77,10 @@ __device__ uint32_t OutputsOf(int lane) {
 // 0-7, 8-15, 16-23, 24-31.
 template <class T>
 __device__ uint32_t InputsOf(int lane, int warp, int shift) {
-  using Row = PixelRow<T, kWeightsInputs>;
+  using Row = PixelRow<T, kWeightsInputs, kWeightsThreads>;
   if constexpr (sizeof(T) == 2) return Row::At(lane + shift, warp);
   return Row::At(lane % 4 + shift, warp * 2 + lane / 16) + lane / 4 % 4 * 4;
 }
-
-// Where a block is: a row of a segment of a strip, counted from two rows of src before the first
-// row of d_dst that it takes.
-struct WeightsCursor {
-  __device__ WeightsCursor(const ConvWeightsArgs& args) : segment(blockIdx.y) { Start(args); }
-
-  __device__ void Start(const ConvWeightsArgs& args) {
-    row = 0;
-    image = segment / args.segments_y / args.strips;
-    x = segment / args.segments_y % args.strips * kWeightsPixels;
-    y = segment % args.segments_y * args.segment_rows;
-    rows = min(args.segment_rows, args.out_height - y) + 2;
-  }
-  __device__ bool Done(const ConvWeightsArgs& args) const { return segment >= args.segments; }
-  __device__ void Next(const ConvWeightsArgs& args) {
-    if (++row < rows) return;
-    segment += gridDim.y;
-    Start(args);
-  }
-
-  int segment, image, x, y, rows, row;
-};
-
-// A thread's copies of the rows of one tensor: its segment of each kStep-th of kPixels pixels.
-template <class T, int kChannels, int kPixels>
-class RowCopy {
- public:
-  __device__ explicit RowCopy(const void* tensor, int first_channel, int channels)
-      : tensor_(static_cast<const T*>(tensor)), channels_(channels) {
-    channel_ = first_channel + threadIdx.x % Row::kSegments * (16 / static_cast<int>(sizeof(T)));
-    pixel_ = threadIdx.x / Row::kSegments;
-    to_ = Row::At(pixel_, threadIdx.x % Row::kSegments);
-  }
-
-  // The strip from column x on, its next row being y.
-  __device__ void Start(int image, int height, int width, int y, int x) {
-    y_ = y;
-    height_ = height;
-    pitch_ = width * channels_;
-    from_ = tensor_ + (static_cast<int64_t>(image) * height + y) * pitch_ +
-            static_cast<int64_t>(x + pixel_) * channels_ + channel_;
-    valid_ = 0;
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const int at = x + pixel_ + i * Row::kStep;
-      valid_ |= (channel_ < channels_ && at >= 0 && at < width) << i;
-    }
-  }
-
-  // Queues the next row's copies; zeros for what is outside the tensor.
-  __device__ void Next(uint32_t row) {
-    const int valid = static_cast<unsigned>(y_) < static_cast<unsigned>(height_) ? valid_ : 0;
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const bool wanted = (i + 1) * Row::kStep <= kPixels || pixel_ + i * Row::kStep < kPixels;
-      const T* from = from_ + i * Row::kStep * channels_;
-      CpAsync16OrZeros(row + to_ + i * Row::kStep * Row::kPixelBytes,
-                       valid >> i & 1 ? from : tensor_, valid >> i & 1, wanted);
-    }
-    from_ += pitch_;
-    ++y_;
-  }
-
- private:
-  using Row = PixelRow<T, kChannels>;
-  static constexpr int kCopies = (kPixels + Row::kStep - 1) / Row::kStep;
-  static_assert(Row::kStep % 8 == 0, "all copies of a thread have the same place in their pixels");
-
-  const T* tensor_;
-  const T* from_ = nullptr;
-  int channels_, channel_, pixel_, to_;
-  int y_ = 0, height_ = 0, pitch_ = 0, valid_ = 0;
-};
 
 template <class T>
 class RowCopies {
@@ -209,8 +115,8 @@ class RowCopies {
 
  private:
   WeightsCursor cursor_;
-  RowCopy<T, kWeightsOutputs, kWeightsPixels> gradient_copy_;
-  RowCopy<T, kWeightsInputs, kWeightsPixels + 2> source_copy_;
+  RowCopy<T, kWeightsOutputs, kWeightsPixels, kWeightsThreads> gradient_copy_;
+  RowCopy<T, kWeightsInputs, kWeightsPixels + 2, kWeightsThreads> source_copy_;
   uint32_t gradients_, sources_;
   int source_ = 0, gradient_ = 0;
 };
@@ -220,8 +126,8 @@ template <class T>
 __device__ void MultiplyRow(const uint8_t* shared, uint32_t outputs, const uint32_t (&sources)[3],
                             const uint32_t (&inputs)[3], float (&sums)[4][kWeightsTaps][4]) {
   constexpr int kDepth = Mma<T>::kDepth;
-  constexpr int kOutputBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
-  constexpr int kInputBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
+  constexpr int kOutputBytes = PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes;
+  constexpr int kInputBytes = PixelRow<T, kWeightsInputs, kWeightsThreads>::kPixelBytes;
 #pragma unroll
   for (int pixel = 0; pixel < kWeightsPixels; pixel += 2 * kDepth) {
     uint32_t a[2][4][4];
@@ -250,7 +156,8 @@ __device__ void AddUpRow(const uint8_t* shared, uint32_t outputs, float (&bias)[
 #pragma unroll
   for (int pixel = 0; pixel < kWeightsPixels; pixel += Mma<T>::kDepth) {
     uint32_t a[4];
-    LoadOutputs<T>(shared, outputs + pixel * PixelRow<T, kWeightsOutputs>::kPixelBytes,
+    LoadOutputs<T>(shared,
+                   outputs + pixel * PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes,
                    threadIdx.x / 32, a);
     Mma<T>::Run(bias, a, kOnes, kOnes);
   }

@@ -1,13 +1,17 @@
-// What the kernel of engine "implicit_gemm_weights" and its launcher agree on. For .cu files.
+// What the kernels of engines "implicit_gemm_weights" and "wgmma_weights" and their launcher agree
+// on. For .cu files.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/runtime/dtype.h"
+
 namespace lseg::cuda {
 
-// A block: channels of dst and of src, pixels of a row, and four warps, each of which has all
-// outputs and a quarter of the inputs.
-constexpr int kWeightsOutputs = 64, kWeightsInputs = 32, kWeightsPixels = 32;
+constexpr int kWeightsPixels = 32;  // of a row, that a block takes
+// With mma.sync, a block: channels of dst and of src, and four warps, each of which has all outputs
+// and a quarter of the inputs.
+constexpr int kWeightsOutputs = 64, kWeightsInputs = 32;
 constexpr int kWeightsThreads = 128;
 constexpr int kWeightsTaps = 9;
 // Rows on their way, and rows in the rings: besides these, the one (of src: three) being read, and
@@ -29,5 +33,15 @@ struct ConvWeightsArgs {
   int64_t part_elements;  // kWeightsTaps * outputs * inputs + outputs
   bool bias;
 };
+
+struct ConvWeightsKernel {
+  void (*run)(ConvWeightsArgs);
+  int outputs, inputs, threads;  // of a block
+  int blocks;                    // that a multiprocessor holds
+  int shared_bytes;
+};
+
+ConvWeightsKernel ConvWeightsKernelMma(DType dtype);
+ConvWeightsKernel ConvWeightsKernelWgmma(DType dtype);  // bf16, f16; for sm_90a
 
 }  // namespace lseg::cuda

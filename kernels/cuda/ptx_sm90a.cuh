@@ -57,6 +57,12 @@ __device__ inline void CopyBulk(uint32_t shared, const void* global, uint32_t by
       : "memory");
 }
 
+// What the thread has written to shared memory, by itself or by cp.async once waited for, is seen
+// by products that are issued after a barrier that follows.
+__device__ inline void FenceForProducts() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 // Before the first product, and before products that read registers that were written since the
 // products before them.
 __device__ inline void WarpgroupFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -94,8 +100,9 @@ __device__ inline uint64_t SwizzledRows(uint32_t address) {
 }
 
 // wgmma: sums += a b, 64 rows of which each warp holds 16 in registers, as mma.sync has them; b in
-// shared memory, kCount * 8 rows of 32 bytes' k values. sums[i] are the columns 8i to 8i+7, as
-// mma.sync has them. All of it may be read or written only after WaitProducts.
+// shared memory, kCount * 8 rows of 32 bytes' k values, or, "Turned", 16 rows, one for each k, of
+// as many values. sums[i] are the columns 8i to 8i+7, as mma.sync has them. All of it may be read
+// or written only after WaitProducts.
 #define LSEG_SUMS_4(i)                                                                          \
   "+f"(sums[i][0]), "+f"(sums[i][1]), "+f"(sums[i][2]), "+f"(sums[i][3]), "+f"(sums[i + 1][0]), \
       "+f"(sums[i + 1][1]), "+f"(sums[i + 1][2]), "+f"(sums[i + 1][3]), "+f"(sums[i + 2][0]),   \
@@ -143,6 +150,12 @@ __device__ inline void WgmmaF16(float (&sums)[8][4], const uint32_t (&a)[4], uin
 }
 __device__ inline void WgmmaF16(float (&sums)[16][4], const uint32_t (&a)[4], uint64_t b) {
   LSEG_WGMMA_N128("m64n128k16.f32.f16.f16", ", 0");
+}
+__device__ inline void WgmmaTurnedBf16(float (&sums)[8][4], const uint32_t (&a)[4], uint64_t b) {
+  LSEG_WGMMA_N64("m64n64k16.f32.bf16.bf16", ", 1");
+}
+__device__ inline void WgmmaTurnedF16(float (&sums)[8][4], const uint32_t (&a)[4], uint64_t b) {
+  LSEG_WGMMA_N64("m64n64k16.f32.f16.f16", ", 1");
 }
 // f32 operands of which the upper 19 bits count; k is 8.
 __device__ inline void WgmmaTf32(float (&sums)[8][4], const uint32_t (&a)[4], uint64_t b) {

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 
 #include "tests/kernels/conv_check.h"
+#include "tests/kernels/wgmma.h"
 
 namespace lseg {
 namespace {
@@ -169,11 +171,11 @@ TEST(ConvPlanes, MatchesTheOracle) {
 }
 
 // Strips and segments cut short, several parts, tiles of channels cut short.
-TEST(ConvWeights, MatchesTheOracle) {
+void ExpectWeights(const std::string& engine, std::span<const DType> dtypes) {
   int count = 0;
-  for (const Shape& src : {Shape{2, 8, 5, 35}, {1, 40, 19, 7}, {1, 16, 3, 70}}) {
+  for (const Shape& src : {Shape{2, 8, 5, 35}, {1, 40, 19, 7}, {1, 16, 3, 70}, {1, 72, 6, 33}}) {
     for (const int64_t outputs : {72, 8}) {
-      for (const DType dtype : kTypes) {
+      for (const DType dtype : dtypes) {
         ConvCheck check{{.src = src,
                          .out_channels = outputs,
                          .kernel_h = 3,
@@ -185,13 +187,21 @@ TEST(ConvWeights, MatchesTheOracle) {
                         ConvDirection::kBackwardWeights,
                         {Format::kNHWC, Format::kNHWC, dtype, dtype},
                         GradMode::kWrite,
-                        "implicit_gemm_weights"};
+                        engine};
         check.device = Device::kCuda;
         if (count++ % 2 == 0) check.mode = GradMode::kAdd;
         ExpectConvExactOnTensorCores(check);
       }
     }
   }
+}
+
+TEST(ConvWeights, MatchesTheOracle) { ExpectWeights("implicit_gemm_weights", kTypes); }
+
+TEST(ConvWeightsWgmma, MatchesTheOracle) {
+  LSEG_SKIP_WITHOUT_WGMMA();
+  constexpr DType kNarrow[] = {DType::kBF16, DType::kF16};
+  ExpectWeights("wgmma_weights", kNarrow);
 }
 
 TEST(ConvWeightsSimt, MatchesTheOracle) {

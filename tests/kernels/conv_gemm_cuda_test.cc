@@ -122,7 +122,7 @@ TEST(ConvGemmWgmma, AreAllTestedAndNobodyGetsThemUnasked) {
   }
   EXPECT_EQ(count, 3);
   for (const ConvEngine& engine : ConvEngines(Device::kCuda)) {
-    EXPECT_EQ(engine.unproven, engine.name.starts_with("wgmma_gemm_")) << engine.name;
+    EXPECT_EQ(engine.unproven, engine.name.starts_with("wgmma_")) << engine.name;
   }
   EXPECT_FALSE(EligibleConvEngines(context, params, ConvDirection::kForward, kBf16)
                    .front()
