@@ -96,6 +96,10 @@ void Land(Warp& w, AsyncCopy& copy, uint32_t lanes) {
                            : copy.bytes == 8 ? LandLanes<8>(block, async, copy, lanes)
                                              : LandLanes<4>(block, async, copy, lanes);
   if (block.races) block.races->OnWritten();
+  if (!async.proxy.last.empty()) {
+    ForLanes(lanes,
+             [&](int l) { NoteProxyWrite(block, w.thread(l), copy.destination[l], copy.bytes); });
+  }
   if (changed) {
     Report(w, *copy.inst, std::countr_zero(changed), Check::kRaceGlobal,
            "the source of a cp.async was written before the copy was waited for");
@@ -185,6 +189,38 @@ void WaitCopies(Warp& w, uint32_t lanes, int32_t groups_left) {
         return due & lanes;
       },
       [&](AsyncCopy& copy, uint32_t due) { Land(w, copy, due); });
+}
+
+void FollowProxyWrites(Block& block, uint32_t threads) {
+  ProxyWrites& proxy = AsyncOf(block).proxy;
+  proxy.last.resize(block.shared.size() / kGranule + 1);
+  proxy.fences.resize(threads);
+}
+
+void NoteProxyWrite(Block& block, uint32_t thread, uint32_t offset, uint32_t bytes) {
+  ProxyWrites& proxy = AsyncOf(block).proxy;
+  if (proxy.last.empty()) return;
+  const uint32_t fences = thread == kNobody ? 0 : proxy.fences[thread];
+  for (uint32_t g = offset / kGranule; g <= (offset + bytes - 1) / kGranule; ++g) {
+    proxy.last[g] = {thread, fences};
+  }
+}
+
+uint32_t UnfencedWriter(const Block& block, uint32_t offset, uint32_t bytes) {
+  const ProxyWrites& proxy = static_cast<const AsyncCopies*>(block.async)->proxy;
+  if (proxy.last.empty()) return kNobody;
+  for (uint32_t g = offset / kGranule; g <= (offset + bytes - 1) / kGranule; ++g) {
+    const ProxyWrites::Last& last = proxy.last[g];
+    if (last.thread != kNobody && proxy.fences[last.thread] == last.fences) return last.thread;
+  }
+  return kNobody;
+}
+
+void NoteProxyFence(Warp& w, uint32_t lanes) {
+  if (w.block->async == nullptr) return;
+  ProxyWrites& proxy = AsyncOf(*w.block).proxy;
+  if (proxy.fences.empty()) return;
+  ForLanes(lanes, [&](int l) { ++proxy.fences[w.thread(l)]; });
 }
 
 void CompleteAsync(Warp& w, uint32_t lanes) { WaitCopies(w, lanes, kNoGroupLeft); }

@@ -49,6 +49,17 @@ struct AsyncBulk {
   std::vector<uint8_t> unwritten;  // 1: the byte of the source was never written
 };
 
+// Who wrote shared memory last, not by the async proxy (stores, cp.async, but not bulk copies), and
+// whether a fence.proxy.async of that thread came after. Kept for kernels with wgmma.
+struct ProxyWrites {
+  struct Last {
+    uint32_t thread = ~0u;  // nobody
+    uint32_t fences = 0;    // that the thread had made before
+  };
+  std::vector<Last> last;        // a granule of shared memory
+  std::vector<uint32_t> fences;  // a thread
+};
+
 struct AsyncCopies {
   static constexpr uint32_t kGranule = 4;  // the smallest copy, and all are aligned
   struct OfWarp {
@@ -61,11 +72,20 @@ struct AsyncCopies {
   std::vector<OfWarp> warps;
   std::vector<uint8_t> in_flight;  // a flag for every granule of shared memory
   std::vector<AsyncBulk> bulk;
+  ProxyWrites proxy;     // empty: not kept
   uint32_t pending = 0;  // records with lanes left, of all warps; and bulk copies
   std::vector<std::unique_ptr<AsyncCopy>> pool;
 };
 
 AsyncCopies& AsyncOf(Block& block);
+// For a block of a kernel with wgmma, before it runs.
+void FollowProxyWrites(Block& block, uint32_t threads);
+// A write by this thread, or (kNobody) by the async proxy.
+inline constexpr uint32_t kNobody = ~0u;
+void NoteProxyWrite(Block& block, uint32_t thread, uint32_t offset, uint32_t bytes);
+// The thread that wrote there and has made no fence since; kNobody where there is none.
+uint32_t UnfencedWriter(const Block& block, uint32_t offset, uint32_t bytes);
+void NoteProxyFence(Warp& warp, uint32_t lanes);
 // A record to fill. Its fields hold anything.
 AsyncCopy& NewCopy(AsyncCopies& async, uint32_t warp);
 // The record is filled: its destinations are in flight from now on. Reports what already was.

@@ -1,6 +1,7 @@
 #include "tests/softgpu/machine/findings.h"
 
 #include <cstdio>
+#include <sstream>
 #include <stdexcept>
 
 namespace softgpu {
@@ -14,7 +15,9 @@ constexpr const char* kNames[] = {
 static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<size_t>(Check::kCount));
 
 std::string Coordinates(const uint32_t* v) {
-  return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
+  std::ostringstream text;
+  text << "(" << v[0] << "," << v[1] << "," << v[2] << ")";
+  return text.str();
 }
 
 }  // namespace

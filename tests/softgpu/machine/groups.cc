@@ -2,6 +2,7 @@
 // for the rule of who runs next.
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "tests/softgpu/machine/async_copies.h"
 #include "tests/softgpu/machine/lanes.h"
@@ -34,8 +35,8 @@ void Load(Warp& w, const Group& g) {
   w.insts = g.frame->code->insts.data();
 }
 
-// Adds lanes to the waiting or ready ones, into an equal group if there is one. Lanes that a barrier
-// has just let go differ from those that come to it for the next round.
+// Adds lanes to the waiting or ready ones, into an equal group if there is one. Lanes that a
+// barrier has just let go differ from those that come to it for the next round.
 void AddGroup(Warp& w, const Group& g) {
   for (Group& other : w.groups) {
     if (other.pc == g.pc && other.frame == g.frame && other.wait == g.wait &&
@@ -51,16 +52,18 @@ void AddGroup(Warp& w, const Group& g) {
 }
 
 std::string LanesText(uint32_t mask) {
-  std::string text;
+  std::ostringstream text;
+  const char* between = "";
   for (int l = 0; l < kLanes; ++l) {
     if (!((mask >> l) & 1)) continue;
     int last = l;
     while (last + 1 < kLanes && ((mask >> (last + 1)) & 1)) ++last;
-    text += (text.empty() ? "" : ", ") + std::to_string(l);
-    if (last > l) text += "-" + std::to_string(last);
+    text << between << l;
+    if (last > l) text << "-" << last;
+    between = ", ";
     l = last;
   }
-  return text;
+  return text.str();
 }
 
 }  // namespace

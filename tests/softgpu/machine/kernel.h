@@ -150,6 +150,7 @@ struct Code {
   // Functions that this kernel can call, by name; the entry's Code owns them.
   std::map<std::string, std::unique_ptr<Code>> callees;
   Code* entry = nullptr;
+  bool has_wgmma = false;  // an entry: it or a callee, so that writes to shared memory are followed
   Ref carry = kNoRef;  // of add.cc and its kin: 32-bit slot, 0 or 1 a lane
   std::vector<std::shared_ptr<void>> kept;
 

@@ -2,6 +2,7 @@
 // blocks run on other threads meanwhile, so global memory is changed by the host's own atomics.
 #include <string>
 
+#include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/atomic_values.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/ops_memory.h"
@@ -278,6 +279,11 @@ void Fence(Warp& w, const Inst& i) {
   if (w.block->races) w.block->races->OnFence(w, w.exec, static_cast<Scope>(i.a));
 }
 
+void ProxyFence(Warp& w, const Inst& i) {
+  Fence(w, i);
+  NoteProxyFence(w, w.exec);
+}
+
 void SetFence(Inst& inst, Scope scope) {
   inst.exec = Fence;
   inst.klass = InstClass::kFence;
@@ -289,12 +295,14 @@ constexpr Scope kMembarScopes[] = {Scope::kBlock, Scope::kDevice, Scope::kSystem
 void BuildFence(const ptx::Instruction& instruction, Decoder& decoder, Inst& inst) {
   Words words(instruction);
   decoder.Operands(0);
-  // Accesses are ordered here whatever proxy they go through, and a cluster is one block.
+  // The race checks know no proxies (what wgmma needs of them: async_records.h); a cluster is one
+  // block.
   if (words.Take("proxy")) {
     if (!words.Take("async")) words.Refuse("only fence.proxy.async is covered");
     words.TakeOneOf({"global", "shared::cta", "shared::cluster"});
     words.Finish();
     SetFence(inst, Scope::kBlock);
+    inst.exec = ProxyFence;
     return;
   }
   if (words.Take("mbarrier_init")) {

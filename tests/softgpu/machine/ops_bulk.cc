@@ -91,6 +91,7 @@ void CopyLane(Warp& w, const Inst& i, int lane, uint64_t to, uint64_t from, uint
       twice = twice || flags[g];
       flags[g] = 1;
     }
+    NoteProxyWrite(*w.block, kNobody, static_cast<uint32_t>(data - shared), kPiece);
     std::memcpy(data, &bulk.data[at], kPiece);
     std::memset(state, kUnwritten, kPiece);
   });

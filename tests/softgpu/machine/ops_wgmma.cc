@@ -1,8 +1,9 @@
 // wgmma: products of a group of four warps, operands in shared memory. Each warp computes its own
 // 16 of the 64 rows when it gets there, which gives what the group would. Until wgmma.wait_group
 // the sums count as never written, and operands in shared memory must stay what they are
-// (wgmma_groups.h). A missing proxy fence does not show here, nor do registers of A that are
-// overwritten too early: PTX has new ones where the machine's are the same.
+// (wgmma_groups.h), and who wrote them must have made a fence.proxy.async since. Registers of A
+// that are overwritten too early do not show here: PTX has new ones where the machine's are the
+// same.
 //
 // The layouts of operands in shared memory are those of the manual's matrix descriptor: units of 16
 // bytes (chunks), 8 x 8 chunks' rows to a core matrix, swizzled by address bits.
@@ -80,8 +81,8 @@ Descriptor TakeDescriptor(Warp& w, const Inst& i, Ref ref) {
 }
 
 // Of an operand `outers` rows (of k, if transposed), `inners` chunks of each from first_inner on:
-// f(outer, inner, data, states). Core matrix by core matrix, so that a pass over shared memory reads
-// one, as the machine does.
+// f(outer, inner, data, states). Core matrix by core matrix, so that a pass over shared memory
+// reads one, as the machine does.
 template <class F>
 void ForChunks(Warp& w, const Inst& i, const AccessSpec& read, const Descriptor& d, int outers,
                int first_inner, int inners, bool transposed, AsyncOperands& held, F f) {
@@ -100,6 +101,12 @@ void ForChunks(Warp& w, const Inst& i, const AccessSpec& read, const Descriptor&
       const uint8_t* data = LaneData(reached, c);
       held.offsets.push_back(static_cast<uint32_t>(data - w.block->shared.data()));
       held.data.insert(held.data.end(), data, data + kChunk);
+      const uint32_t writer = UnfencedWriter(*w.block, held.offsets.back(), kChunk);
+      if (writer != kNobody) {
+        Report(w, i, c, Check::kRaceShared,
+               "thread " + std::to_string(writer) + " wrote this operand, at shared address " +
+                   Hex(held.offsets.back()) + ", and has made no fence.proxy.async since");
+      }
       f((first + c) % outers, (first + c) / outers + first_inner, data,
         reached.written ? nullptr : LaneState(reached, c));
     });
@@ -352,6 +359,7 @@ void BuildMultiply(const ptx::Instruction& instruction, Decoder& decoder, Inst& 
   spec.read.space = ptx::Space::kShared;
   spec.read.bytes = kChunk;
   decoder.SetList(inst, std::move(refs));
+  decoder.code().entry->has_wgmma = true;
   inst.exec = found->exec;
   inst.klass = InstClass::kMatrix;
   inst.flops_warp = static_cast<uint32_t>(2 * kRows * spec.n * (a == Type::kTF32 ? 8 : 16));

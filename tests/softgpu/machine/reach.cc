@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "tests/softgpu/machine/async_copies.h"
+#include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/byte_states.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/launch.h"
@@ -344,6 +345,23 @@ uint32_t TakeAddresses(Warp& w, const Inst& i, const AccessSpec& spec, uint64_t*
   return w.exec;
 }
 
+namespace {
+
+// For the check of proxies.
+void NoteWrite(Warp& w, const Access& access) {
+  if (AsyncOf(*w.block).proxy.last.empty()) return;
+  ForLanes(access.mask, [&](int l) {
+    const auto from = static_cast<uint32_t>(
+        access.pattern == Access::Pattern::kUniform ? access.address[access.first]
+        : access.pattern == Access::Pattern::kUnitStride
+            ? access.address[0] + static_cast<uint64_t>(l) * access.bytes
+            : access.address[l]);
+    NoteProxyWrite(*w.block, w.thread(l), from, access.bytes);
+  });
+}
+
+}  // namespace
+
 void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addresses,
            uint32_t* rest, Reached& r) {
   Access& access = r.access;
@@ -390,6 +408,7 @@ void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addre
   if (access.space == ptx::Space::kShared && spec.check_in_flight && w.block->async) {
     CheckInFlight(w, i, access);
   }
+  if (access.space == ptx::Space::kShared && access.write && w.block->async) NoteWrite(w, access);
   if (spec.counted) CountAccess(access, *w.counters);
   if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tests/softgpu/machine/async_copies.h"
+#include "tests/softgpu/machine/async_records.h"
 #include "tests/softgpu/machine/lanes.h"
 #include "tests/softgpu/machine/launch.h"
 #include "tests/softgpu/machine/warp_sync.h"
@@ -246,6 +247,7 @@ void BlockRunner::Start(uint64_t index) {
   std::memset(block_.shared_state.data() + kSharedBase, kUnwritten, launch_.shared_bytes);
   for (Barrier& barrier : block_.barriers) barrier = Barrier{};
   FreeAsync(block_);
+  if (launch_.code->has_wgmma) FollowProxyWrites(block_, launch_.threads);
   if (races_) races_->Start(index);
   for (uint32_t k = 0; k < launch_.warps; ++k) {
     Warp& w = block_.warps[k];

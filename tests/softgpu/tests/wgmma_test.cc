@@ -338,6 +338,30 @@ TEST(WgmmaFaults, OperandsThatChangeBeforeTheWait) {
   }
 }
 
+// Whoever wrote an operand by stores or by cp.async makes a proxy fence afterwards.
+TEST(WgmmaFaults, WritersWithoutAProxyFence) {
+  const Form f{"f16", "f32", 16, {128, false}, {128, false}};
+  const std::string fence = "fence.proxy.async.shared::cta;\n";
+  Case none = MakeCase(f);
+  none.body.erase(none.body.find(fence), fence.size());
+  EXPECT_TRUE(RunPtx(none).Found(Check::kRaceShared));
+  // By all but one, who wrote the first bytes of A.
+  Case others = MakeCase(f);
+  others.body.replace(others.body.find(fence), fence.size(),
+                      "setp.ne.u32 %p3, %r0, 0;\n@%p3 " + fence);
+  EXPECT_TRUE(RunPtx(others).Found(Check::kRaceShared));
+  // Before the copy has landed.
+  const std::string issue = "mov.u32 %r1, big;\ncp.async.cg.shared.global [%r1], [%d0], 16;\n";
+  const std::string land = "cp.async.wait_all;\n";
+  for (const bool after : {false, true}) {
+    Case copy = MakeCase(f);
+    copy.body.insert(copy.body.find(fence) + fence.size(),
+                     "bar.sync 0;\nsetp.ne.u32 %p3, %r0, 5;\n@%p3 bra PAST;\n" + issue +
+                         (after ? land + fence : fence + land) + "PAST:\n");
+    EXPECT_EQ(RunPtx(copy).Found(Check::kRaceShared), !after);
+  }
+}
+
 TEST(WgmmaFaults, AreFound) {
   const Form f{"f16", "f32", 16, {128, false}, {128, false}};
   Case no_barrier = MakeCase(f);
