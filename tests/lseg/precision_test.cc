@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/error_of.h"
+#include "tests/kernels/wgmma.h"
 
 namespace lseg {
 namespace {
@@ -20,7 +22,8 @@ namespace {
 constexpr int64_t kSize = 16;
 
 struct Training {
-  Training(Device device, Precision precision)
+  Training(Device device, Precision precision,
+           const std::map<std::string, std::string>& engines = {})
       : context(device),
         solver(SolverDefinition::FromFile(std::string(LSEG_SOURCE_DIR) +
                                           "/lseg/demo_solver.prototxt")),
@@ -29,6 +32,7 @@ struct Training {
     options.phase = caffe::TRAIN;
     options.solver = &solver.solver();
     options.precision = precision;
+    options.engines = engines;
     options.inputs = {{"data", {{1, 3, kSize, kSize}}},
                       {"label", {{1, 4, kSize, kSize}, DType::kU8}}};
     net = std::make_unique<Net>(
@@ -59,24 +63,13 @@ INSTANTIATE_TEST_SUITE_P(Cuda, PrecisionTest,
                                                           Precision::kF16)),
                          [](const auto& info) { return ToString(std::get<1>(info.param)); });
 
-// Activations and gradients are rounded some thirty times on the way, to 2^-11 (tf32, f16) or 2^-9
-// (bf16), and a ReLU of the last stage, whose map is one pixel here, decides a hundredth of it: the
-// angle between the gradients stays below 0.2 (cosine .98), in bf16 below 0.64 (cosine .8). Wrong
-// taps or gradients of another layer leave a random angle, a cosine of 0.1 and less.
-TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
-  const auto [device, precision] = GetParam();
-  LSEG_SKIP_WITHOUT(device);
-  LSEG_SKIP_WITHOUT_BF16(device, precision == Precision::kBF16);
-  Training exact(device, Precision::kF32), rounded(device, precision);
-  EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
-  const double cosine = precision == Precision::kBF16 ? 0.8 : 0.98;
-  const double length = precision == Precision::kBF16 ? 0.3 : 0.1;
+void ExpectGradientsPoint(const Net& exact, const Net& rounded, double cosine, double length) {
   int learned = 0;
-  for (const NetParam& param : exact.net->params()) {
+  for (const NetParam& param : exact.params()) {
     if (param.lr_mult == 0) continue;
     ++learned;
-    const std::vector<float> want = exact.net->Gradient(param.key);
-    const std::vector<float> got = rounded.net->Gradient(param.key);
+    const std::vector<float> want = exact.Gradient(param.key);
+    const std::vector<float> got = rounded.Gradient(param.key);
     ASSERT_EQ(want.size(), got.size()) << param.key;
     double product = 0, of_want = 0, of_got = 0;
     for (size_t i = 0; i < want.size(); ++i) {
@@ -89,6 +82,48 @@ TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
     EXPECT_NEAR(std::sqrt(of_got / of_want), 1, length) << param.key;
   }
   EXPECT_EQ(learned, 44);  // weight and bias of 13 + 5 + 4 layers
+}
+
+// Activations and gradients are rounded some thirty times on the way, to 2^-11 (tf32, f16) or 2^-9
+// (bf16), and a ReLU of the last stage, whose map is one pixel here, decides a hundredth of it: the
+// angle between the gradients stays below 0.2 (cosine .98), in bf16 below 0.64 (cosine .8). Wrong
+// taps or gradients of another layer leave a random angle, a cosine of 0.1 and less.
+TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
+  const auto [device, precision] = GetParam();
+  LSEG_SKIP_WITHOUT(device);
+  LSEG_SKIP_WITHOUT_BF16(device, precision == Precision::kBF16);
+  Training exact(device, Precision::kF32), rounded(device, precision);
+  EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
+  const double cosine = precision == Precision::kBF16 ? 0.8 : 0.98;
+  const double length = precision == Precision::kBF16 ? 0.3 : 0.1;
+  ExpectGradientsPoint(*exact.net, *rounded.net, cosine, length);
+}
+
+// The same net by the kernels with wgmma, which sum up in another order: now and then a value is
+// rounded the other way, by 2^-8 of itself, and few of those that a gradient sums up.
+TEST(CudaWgmma, GradientsAreThoseOfOtherEngines) {
+  LSEG_SKIP_WITHOUT(Device::kCuda);
+  LSEG_SKIP_WITHOUT_WGMMA();
+  for (const Precision precision : {Precision::kBF16, Precision::kF16}) {
+    SCOPED_TRACE(ToString(precision));
+    Training usual(Device::kCuda, precision);
+    std::map<std::string, std::string> engines = usual.net->engines();
+    int gemms = 0, weights = 0;
+    for (auto& [layer, engine] : engines) {
+      if (engine == "implicit_gemm_weights") {
+        engine = "wgmma_weights";
+        ++weights;
+      } else if (engine.starts_with("implicit_gemm_")) {
+        constexpr const char* kTiles[] = {"256x128", "128x128", "256x64"};
+        engine = std::string("wgmma_gemm_") + kTiles[gemms++ % 3];
+      }
+    }
+    EXPECT_EQ(gemms, 24);  // forward and backward data of the trunk but for its first layer
+    EXPECT_EQ(weights, 12);
+    Training wgmma(Device::kCuda, precision, engines);
+    EXPECT_EQ(wgmma.net->engines(), engines);
+    ExpectGradientsPoint(*usual.net, *wgmma.net, 0.999, 0.01);
+  }
 }
 
 // Nothing between two layers of the trunk goes through f32, and nothing is reordered.
