@@ -96,7 +96,7 @@ void Land(Warp& w, AsyncCopy& copy, uint32_t lanes) {
                            : copy.bytes == 8 ? LandLanes<8>(block, async, copy, lanes)
                                              : LandLanes<4>(block, async, copy, lanes);
   if (block.races) block.races->OnWritten();
-  if (!async.proxy.last.empty()) {
+  if (block.follows_writes) {
     ForLanes(lanes,
              [&](int l) { NoteProxyWrite(block, w.thread(l), copy.destination[l], copy.bytes); });
   }
@@ -195,11 +195,12 @@ void FollowProxyWrites(Block& block, uint32_t threads) {
   ProxyWrites& proxy = AsyncOf(block).proxy;
   proxy.last.resize(block.shared.size() / kGranule + 1);
   proxy.fences.resize(threads);
+  block.follows_writes = true;
 }
 
 void NoteProxyWrite(Block& block, uint32_t thread, uint32_t offset, uint32_t bytes) {
-  ProxyWrites& proxy = AsyncOf(block).proxy;
-  if (proxy.last.empty()) return;
+  if (!block.follows_writes) return;
+  ProxyWrites& proxy = static_cast<AsyncCopies*>(block.async)->proxy;
   const uint32_t fences = thread == kNobody ? 0 : proxy.fences[thread];
   for (uint32_t g = offset / kGranule; g <= (offset + bytes - 1) / kGranule; ++g) {
     proxy.last[g] = {thread, fences};
@@ -207,8 +208,8 @@ void NoteProxyWrite(Block& block, uint32_t thread, uint32_t offset, uint32_t byt
 }
 
 uint32_t UnfencedWriter(const Block& block, uint32_t offset, uint32_t bytes) {
+  if (!block.follows_writes) return kNobody;
   const ProxyWrites& proxy = static_cast<const AsyncCopies*>(block.async)->proxy;
-  if (proxy.last.empty()) return kNobody;
   for (uint32_t g = offset / kGranule; g <= (offset + bytes - 1) / kGranule; ++g) {
     const ProxyWrites::Last& last = proxy.last[g];
     if (last.thread != kNobody && proxy.fences[last.thread] == last.fences) return last.thread;
@@ -217,9 +218,8 @@ uint32_t UnfencedWriter(const Block& block, uint32_t offset, uint32_t bytes) {
 }
 
 void NoteProxyFence(Warp& w, uint32_t lanes) {
-  if (w.block->async == nullptr) return;
-  ProxyWrites& proxy = AsyncOf(*w.block).proxy;
-  if (proxy.fences.empty()) return;
+  if (!w.block->follows_writes) return;
+  ProxyWrites& proxy = static_cast<AsyncCopies*>(w.block->async)->proxy;
   ForLanes(lanes, [&](int l) { ++proxy.fences[w.thread(l)]; });
 }
 
@@ -228,6 +228,7 @@ void CompleteAsync(Warp& w, uint32_t lanes) { WaitCopies(w, lanes, kNoGroupLeft)
 void FreeAsync(Block& block) {
   delete static_cast<AsyncCopies*>(block.async);
   block.async = nullptr;
+  block.follows_writes = false;
 }
 
 void OnThreadExit(Warp& w, const Inst&, uint32_t lanes) {

@@ -349,7 +349,6 @@ namespace {
 
 // For the check of proxies.
 void NoteWrite(Warp& w, const Access& access) {
-  if (AsyncOf(*w.block).proxy.last.empty()) return;
   ForLanes(access.mask, [&](int l) {
     const auto from = static_cast<uint32_t>(
         access.pattern == Access::Pattern::kUniform ? access.address[access.first]
@@ -408,7 +407,9 @@ void Reach(Warp& w, const Inst& i, const AccessSpec& spec, const uint64_t* addre
   if (access.space == ptx::Space::kShared && spec.check_in_flight && w.block->async) {
     CheckInFlight(w, i, access);
   }
-  if (access.space == ptx::Space::kShared && access.write && w.block->async) NoteWrite(w, access);
+  if (w.block->follows_writes && access.space == ptx::Space::kShared && access.write) {
+    NoteWrite(w, access);
+  }
   if (spec.counted) CountAccess(access, *w.counters);
   if (spec.check_races && w.block->races) w.block->races->OnAccess(w, i, access);
 }

@@ -130,7 +130,8 @@ struct Block {
   std::vector<uint8_t> shared, shared_state;
   Barrier barriers[16];
   BlockRaces* races = nullptr;
-  void* async = nullptr;  // of the cp.async ops: AsyncCopies
+  void* async = nullptr;        // of the cp.async ops: AsyncCopies
+  bool follows_writes = false;  // FollowProxyWrites
   Counters counters;
   Random random{1};
   uint32_t alive = 0;  // threads
