@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 
+#include "framework/file.h"
 #include "lseg/exif.h"
 #include "lseg/image_decode.h"
 
@@ -105,7 +106,7 @@ class TiffReader {
   }
   [[noreturn]] void Fail() const {
     LSEG_FAIL("is truncated or damaged (TIFF: "
-              << (source_.reason[0] ? source_.reason : "no reason given") << ")");
+              << (source_.reason[0] ? Printable(source_.reason) : "no reason given") << ")");
   }
 
   int width = 0, height = 0;
