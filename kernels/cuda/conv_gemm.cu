@@ -165,7 +165,8 @@ bool TakesType(Kind kind, DType dtype, bool allow_tf32) {
 }
 
 template <size_t kVariant>
-bool Supports(const Context&, const ConvParams& p, ConvDirection direction, ConvFormats formats) {
+bool Supports(const Context& context, const ConvParams& p, ConvDirection direction,
+              ConvFormats formats) {
   constexpr const Variant& variant = kVariants[kVariant];
   const DType dtype = formats.src_dtype;
   if (p.HasStageEnd() && direction != ConvDirection::kForward) return false;
@@ -185,7 +186,7 @@ bool Supports(const Context&, const ConvParams& p, ConvDirection direction, Conv
     if (size > most / 16) return false;
   }
   if (sides.in.h * sides.in.w > most || Blocks(sides.out, kernel) > most) return false;
-  if (variant.kind == Kind::kWgmma && !HasSm90a()) return false;
+  if (variant.kind == Kind::kWgmma && !HasSm90a(context)) return false;
   int shared_bytes = 0;
   LSEG_CUDA_CHECK(
       cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));

@@ -8,8 +8,6 @@
 // one k step later. One thread has the weights copied, a tap at once, into a ring of kSlots
 // buffers; a barrier a buffer tells that they have come, another one that all warps are done with
 // them. So the warpgroups meet once a chunk only, where the halos change places.
-#include <type_traits>
-
 #include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/conv_gemm_kernel.h"
 #include "kernels/cuda/conv_gemm_pixels.cuh"
@@ -18,21 +16,11 @@
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/ptx_sm90a.cuh"
+#include "kernels/cuda/wgmma.cuh"
 #include "kernels/runtime/check.h"
 
 namespace lseg::cuda {
 namespace {
-
-template <class T, int kCount>
-__device__ void Product(float (&sums)[kCount][4], const uint32_t (&a)[4], uint64_t b) {
-  if constexpr (std::is_same_v<T, __half>) {
-    WgmmaF16(sums, a, b);
-  } else if constexpr (std::is_same_v<T, float>) {
-    WgmmaTf32(sums, a, b);
-  } else {
-    WgmmaBf16(sums, a, b);
-  }
-}
 
 // The ring of weights, tap after tap of all chunks.
 template <class Tile>

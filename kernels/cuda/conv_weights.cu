@@ -139,13 +139,13 @@ ConvWeightsKernel KernelOf() {
           .shared_bytes = WeightsTile<T>::kSharedBytes};
 }
 
-}  // namespace
-
-ConvWeightsKernel ConvWeightsKernelMma(DType dtype) {
+ConvWeightsKernel KernelFor(DType dtype) {
   ConvWeightsKernel kernel;
   WithElementType(dtype, [&](auto element) { kernel = KernelOf<decltype(element)>(); });
   return kernel;
 }
+
+}  // namespace
 
 bool SupportsConvWeights(const Context&, const ConvParams& p, ConvDirection direction,
                          ConvFormats formats) {
@@ -162,14 +162,13 @@ bool SupportsConvWeights(const Context&, const ConvParams& p, ConvDirection dire
 
 std::unique_ptr<ConvPlan> MakeConvWeights(const Context& context, const ConvParams& params,
                                           ConvDirection, ConvFormats formats) {
-  return std::make_unique<ConvWeightsPlan>(context, params,
-                                           ConvWeightsKernelMma(formats.src_dtype));
+  return std::make_unique<ConvWeightsPlan>(context, params, KernelFor(formats.src_dtype));
 }
 
 bool SupportsConvWeightsWgmma(const Context& context, const ConvParams& params,
                               ConvDirection direction, ConvFormats formats) {
   return SupportsConvWeights(context, params, direction, formats) &&
-         formats.src_dtype != DType::kF32 && HasSm90a();
+         formats.src_dtype != DType::kF32 && HasSm90a(context);
 }
 
 std::unique_ptr<ConvPlan> MakeConvWeightsWgmma(const Context& context, const ConvParams& params,

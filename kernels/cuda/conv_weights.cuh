@@ -26,8 +26,8 @@ namespace lseg::cuda {
 
 template <class T>
 struct WeightsTile {
-  using Gradients = PixelRow<T, kWeightsOutputs, kWeightsThreads>;
-  using Sources = PixelRow<T, kWeightsInputs, kWeightsThreads>;
+  using Gradients = PixelRow<T, kWeightsOutputs>;
+  using Sources = PixelRow<T, kWeightsInputs>;
   static constexpr int kGradientBytes = kWeightsPixels * Gradients::kPixelBytes;
   static constexpr int kSourceBytes = (kWeightsPixels + 2) * Sources::kPixelBytes;
   static constexpr int kSharedBytes =
@@ -41,7 +41,7 @@ __device__ void LoadOutputs(const uint8_t* shared, uint32_t at, int m, uint32_t 
   if constexpr (sizeof(T) == 2) {
     LdmatrixX4Trans(a, SharedAddress(shared + (at ^ m * 32)));
   } else {
-    constexpr int kPixelBytes = PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       a[i] = *reinterpret_cast<const uint32_t*>(shared + (at ^ (m * 64 + i % 2 * 32)) +
@@ -56,7 +56,7 @@ __device__ void LoadInputs(const uint8_t* shared, uint32_t at, uint32_t (&b)[4])
   if constexpr (sizeof(T) == 2) {
     LdmatrixX4Trans(b, SharedAddress(shared + at));
   } else {
-    constexpr int kPixelBytes = PixelRow<T, kWeightsInputs, kWeightsThreads>::kPixelBytes;
+    constexpr int kPixelBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       b[i] = *reinterpret_cast<const uint32_t*>(shared + at + i * 4 * kPixelBytes);
@@ -68,7 +68,7 @@ __device__ void LoadInputs(const uint8_t* shared, uint32_t at, uint32_t (&b)[4])
 // are channels 0-7 and 8-15 of pixels 0-7 and the same of pixels 8-15; with f32 its first word.
 template <class T>
 __device__ uint32_t OutputsOf(int lane) {
-  using Row = PixelRow<T, kWeightsOutputs, kWeightsThreads>;
+  using Row = PixelRow<T, kWeightsOutputs>;
   if constexpr (sizeof(T) == 2) return Row::At(lane % 8 + lane / 16 * 8, lane / 8 % 2);
   return Row::At(lane % 4, lane / 16) + lane / 4 % 4 * 4;
 }
@@ -77,7 +77,7 @@ __device__ uint32_t OutputsOf(int lane) {
 // 0-7, 8-15, 16-23, 24-31.
 template <class T>
 __device__ uint32_t InputsOf(int lane, int warp, int shift) {
-  using Row = PixelRow<T, kWeightsInputs, kWeightsThreads>;
+  using Row = PixelRow<T, kWeightsInputs>;
   if constexpr (sizeof(T) == 2) return Row::At(lane + shift, warp);
   return Row::At(lane % 4 + shift, warp * 2 + lane / 16) + lane / 4 % 4 * 4;
 }
@@ -126,8 +126,8 @@ template <class T>
 __device__ void MultiplyRow(const uint8_t* shared, uint32_t outputs, const uint32_t (&sources)[3],
                             const uint32_t (&inputs)[3], float (&sums)[4][kWeightsTaps][4]) {
   constexpr int kDepth = Mma<T>::kDepth;
-  constexpr int kOutputBytes = PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes;
-  constexpr int kInputBytes = PixelRow<T, kWeightsInputs, kWeightsThreads>::kPixelBytes;
+  constexpr int kOutputBytes = PixelRow<T, kWeightsOutputs>::kPixelBytes;
+  constexpr int kInputBytes = PixelRow<T, kWeightsInputs>::kPixelBytes;
 #pragma unroll
   for (int pixel = 0; pixel < kWeightsPixels; pixel += 2 * kDepth) {
     uint32_t a[2][4][4];
@@ -156,8 +156,7 @@ __device__ void AddUpRow(const uint8_t* shared, uint32_t outputs, float (&bias)[
 #pragma unroll
   for (int pixel = 0; pixel < kWeightsPixels; pixel += Mma<T>::kDepth) {
     uint32_t a[4];
-    LoadOutputs<T>(shared,
-                   outputs + pixel * PixelRow<T, kWeightsOutputs, kWeightsThreads>::kPixelBytes,
+    LoadOutputs<T>(shared, outputs + pixel * PixelRow<T, kWeightsOutputs>::kPixelBytes,
                    threadIdx.x / 32, a);
     Mma<T>::Run(bias, a, kOnes, kOnes);
   }

@@ -8,7 +8,7 @@
 namespace lseg::cuda {
 
 // A row of pixels in shared memory: of each pixel kChannels channels.
-template <class T, int kChannels, int kThreads>
+template <class T, int kChannels>
 struct PixelRow {
   static constexpr int kPixelBytes = kChannels * sizeof(T);
   static constexpr int kSegments = kPixelBytes / 16;
@@ -24,9 +24,6 @@ struct PixelRow {
       return pixel * kPixelBytes + (segment ^ (pixel / kPixels & (kSegments - 1))) * 16;
     }
   }
-
-  // A thread copies the same segment of every kStep-th pixel.
-  static constexpr int kStep = kThreads / kSegments;
 };
 
 // Where a block is: a row of a segment of a strip, counted from two rows of src before the first
@@ -72,7 +69,7 @@ class RowCopy {
     valid_ = 0;
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
-      const int at = x + pixel_ + i * Row::kStep;
+      const int at = x + pixel_ + i * kStep;
       valid_ |= (channel_ < channels_ && at >= 0 && at < width) << i;
     }
   }
@@ -83,19 +80,20 @@ class RowCopy {
     const int valid = inside && !zeros ? valid_ : 0;
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
-      const bool wanted = (i + 1) * Row::kStep <= kPixels || pixel_ + i * Row::kStep < kPixels;
-      const T* from = from_ + i * Row::kStep * channels_;
-      CpAsync16OrZeros(row + to_ + i * Row::kStep * Row::kPixelBytes,
-                       valid >> i & 1 ? from : tensor_, valid >> i & 1, wanted);
+      const bool wanted = (i + 1) * kStep <= kPixels || pixel_ + i * kStep < kPixels;
+      const T* from = from_ + i * kStep * channels_;
+      CpAsync16OrZeros(row + to_ + i * kStep * Row::kPixelBytes, valid >> i & 1 ? from : tensor_,
+                       valid >> i & 1, wanted);
     }
     from_ += pitch_;
     ++y_;
   }
 
  private:
-  using Row = PixelRow<T, kChannels, kThreads>;
-  static constexpr int kCopies = (kPixels + Row::kStep - 1) / Row::kStep;
-  static_assert(Row::kStep % 8 == 0, "all copies of a thread have the same place in their pixels");
+  using Row = PixelRow<T, kChannels>;
+  static constexpr int kStep = kThreads / Row::kSegments;
+  static constexpr int kCopies = (kPixels + kStep - 1) / kStep;
+  static_assert(kStep % 8 == 0, "all copies of a thread have the same place in their pixels");
 
   const T* tensor_;
   const T* from_ = nullptr;

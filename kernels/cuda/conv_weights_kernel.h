@@ -41,7 +41,6 @@ struct ConvWeightsKernel {
   int shared_bytes;
 };
 
-ConvWeightsKernel ConvWeightsKernelMma(DType dtype);
 ConvWeightsKernel ConvWeightsKernelWgmma(DType dtype);  // bf16, f16; for sm_90a
 
 }  // namespace lseg::cuda

@@ -9,13 +9,12 @@
 //
 // Shared memory a row of 32 pixels and a warpgroup: 4 KB for the registers and 12 KB for the
 // products, of which the tensor cores, alone, take 192 cycles; 128 bytes a cycle make this 128.
-#include <type_traits>
-
 #include "kernels/cuda/conv_weights_copy.cuh"
 #include "kernels/cuda/conv_weights_kernel.h"
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/ptx_sm90a.cuh"
+#include "kernels/cuda/wgmma.cuh"
 #include "kernels/runtime/check.h"
 
 namespace lseg::cuda {
@@ -77,15 +76,6 @@ class RowRing {
   int source_ = 0, gradient_ = 0, queued_ = 0;
 };
 
-template <class T>
-__device__ void Product(float (&sums)[kChannels / 8][4], const uint32_t (&a)[4], uint64_t b) {
-  if constexpr (std::is_same_v<T, __half>) {
-    WgmmaTurnedF16(sums, a, b);
-  } else {
-    WgmmaTurnedBf16(sums, a, b);
-  }
-}
-
 // Sums of d_dst over pixels: a thread has two outputs and every kBiasGroups-th pixel, of the first
 // 8 warps.
 template <class T>
@@ -121,7 +111,7 @@ class BiasSums {
   }
 
  private:
-  using Row = PixelRow<T, kChannels, kThreads>;
+  using Row = PixelRow<T, kChannels>;
   float sums_[2] = {};
 };
 
@@ -154,7 +144,7 @@ __device__ void StoreProducts(const ConvWeightsArgs& args,
 // Block (tile of outputs and inputs, part of the pixels).
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1) ConvWeightsWgmma(const ConvWeightsArgs args) {
-  using Row = PixelRow<T, kChannels, kThreads>;
+  using Row = PixelRow<T, kChannels>;
   extern __shared__ __align__(1024) uint8_t shared[];
   const uint32_t begin = SharedAddress(shared);
   // The rows of d_dst before the first one, which the ring has for its last two.
@@ -184,9 +174,9 @@ __global__ void __launch_bounds__(kThreads, 1) ConvWeightsWgmma(const ConvWeight
     for (int k = 0; k < kSteps; ++k) {
       const uint32_t at = k * 16 * Row::kPixelBytes;
       WarpgroupFence();
-      Product<T>(sums[0], a[k], SwizzledRows(gradient + at));
-      Product<T>(sums[1], a[k], SwizzledRows(before[0] + at));
-      Product<T>(sums[2], a[k], SwizzledRows(before[1] + at));
+      ProductTurned<T>(sums[0], a[k], SwizzledRows(gradient + at));
+      ProductTurned<T>(sums[1], a[k], SwizzledRows(before[0] + at));
+      ProductTurned<T>(sums[2], a[k], SwizzledRows(before[1] + at));
       CommitProducts();
       WaitProducts<1>();  // those of the step before are done with their pixels
       if (k + 1 < kSteps) LdmatrixX4Trans(a[k + 1], source + pixels + at + 16 * Row::kPixelBytes);

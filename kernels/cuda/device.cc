@@ -175,11 +175,9 @@ int Multiprocessors(const Context& context) {
   return context.stream()->properties().multiProcessorCount;
 }
 
-bool HasSm90a() {
-  int major = 0, minor = 0;
-  LSEG_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
-  LSEG_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0));
-  return major == 9 && minor == 0;
+bool HasSm90a(const Context& context) {
+  const auto& properties = context.stream()->properties();
+  return properties.major == 9 && properties.minor == 0;
 }
 
 }  // namespace lseg::cuda

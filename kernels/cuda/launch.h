@@ -32,7 +32,7 @@ cudaStream_t StreamOf(const Context& context);
 int32_t* FaultWord(const Context& context);
 int Multiprocessors(const Context& context);
 // Whether the GPU runs what is compiled for sm_90a: no other compute capability than 9.0 does.
-bool HasSm90a();
+bool HasSm90a(const Context& context);
 // kScratchBytes of device memory for the partial sums of one op; the next op may overwrite them.
 constexpr int64_t kScratchBytes = int64_t{1} << 20;
 void* Scratch(const Context& context);

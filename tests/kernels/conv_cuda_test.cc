@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <span>
 
+#include "tests/kernels/conv_cases.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/wgmma.h"
 
@@ -243,11 +244,6 @@ constexpr ConvFormats kScoreFormats = {Format::kNHWC, Format::kNCHW, DType::kBF1
 constexpr ConvFormats kExactFormats = {Format::kNHWC, Format::kNHWC};
 constexpr ConvFormats kExactScoreFormats = {Format::kNHWC, Format::kNCHW};
 constexpr ConvFormats kNarrowFormats = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
-
-ConvParams Conv3x3(Shape src, int64_t outputs) {
-  return {
-      .src = src, .out_channels = outputs, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1};
-}
 
 // More tiles or pixels than all blocks of a GPU take at once.
 TEST(ConvCuda, BlocksGoOnToFurtherTiles) {

@@ -9,6 +9,7 @@
 
 #include "kernels/cudnn/conv_graph.h"
 #include "tests/error_of.h"
+#include "tests/kernels/conv_cases.h"
 
 namespace lseg::cudnn {
 namespace {
@@ -48,33 +49,16 @@ std::string Json(const Gpu& gpu) {
          " \"supportCoopLaunch\": 1, \"smClockRateKHz\": 1410000, \"memClockRateKHz\": 1593000}";
 }
 
-ConvParams Conv(Shape src, int64_t outputs, int64_t kernel) {
-  return {.src = src,
-          .out_channels = outputs,
-          .kernel_h = kernel,
-          .kernel_w = kernel,
-          .pad_h = kernel / 2,
-          .pad_w = kernel / 2};
-}
-
-// L-Seg's at 1440x960, one of each kind; and of the odd ones that conv_cudnn_test computes.
+// L-Seg's at 1440x960, one of each kind; and those that conv_cudnn_test computes.
 std::vector<ConvParams> Cases() {
-  std::vector<ConvParams> cases = {
-      Conv({1, 3, 960, 1440}, 64, 3),  Conv({1, 64, 960, 1440}, 64, 3),
-      Conv({1, 64, 480, 720}, 128, 3), Conv({1, 256, 240, 360}, 256, 3),
-      Conv({1, 512, 60, 90}, 512, 3),  Conv({1, 64, 960, 1440}, 4, 1),
-      Conv({4, 512, 30, 45}, 4, 1),    Conv({1, 5, 7, 6}, 3, 3)};
-  cases.push_back({.src = {1, 4, 9, 10},
-                   .out_channels = 6,
-                   .kernel_h = 2,
-                   .kernel_w = 3,
-                   .stride_h = 2,
-                   .stride_w = 3,
-                   .pad_h = 1,
-                   .pad_w = 2,
-                   .dilation_h = 2,
-                   .bias = false});
-  cases.push_back({.src = {2, 16, 5, 4}, .out_channels = 8, .kernel_h = 3, .pad_h = 1, .group = 2});
+  std::vector<ConvParams> cases = LibraryCases();
+  for (const ConvParams& params :
+       {Conv3x3({1, 3, 960, 1440}, 64), Conv3x3({1, 64, 960, 1440}, 64),
+        Conv3x3({1, 64, 480, 720}, 128), Conv3x3({1, 256, 240, 360}, 256),
+        Conv3x3({1, 512, 60, 90}, 512), ConvParams{.src = {1, 64, 960, 1440}, .out_channels = 4},
+        ConvParams{.src = {4, 512, 30, 45}, .out_channels = 4}}) {
+    cases.push_back(params);
+  }
   return cases;
 }
 
@@ -107,7 +91,7 @@ TEST_P(ConvCudnnPlanTest, EveryDirectionAndTypeHasAPlan) {
 }
 
 TEST_P(ConvCudnnPlanTest, TensorCoresWhereTheyMaySumAndNowhereElse) {
-  ConvParams params = Conv({1, 64, 240, 360}, 64, 3);
+  ConvParams params = Conv3x3({1, 64, 240, 360}, 64);
   for (const ConvDirection direction : kDirections) {
     params.allow_tf32 = false;
     const auto on_tensor_cores = Contains(CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
@@ -123,7 +107,7 @@ TEST_P(ConvCudnnPlanTest, TensorCoresWhereTheyMaySumAndNowhereElse) {
 // would show as a workspace of a map's size.
 TEST_P(ConvCudnnPlanTest, ANetsOwnLayoutIsComputedWhereItLies) {
   for (const int64_t channels : {64, 256}) {
-    const ConvParams params = Conv({1, channels, 240, 360}, channels, 3);
+    const ConvParams params = Conv3x3({1, channels, 240, 360}, channels);
     for (const ConvDirection direction : kDirections) {
       EXPECT_LT(Graph(params, direction, DType::kBF16).workspace(), params.src.Count() * 2 / 2)
           << ToString(direction) << " " << channels;
@@ -134,7 +118,7 @@ TEST_P(ConvCudnnPlanTest, ANetsOwnLayoutIsComputedWhereItLies) {
 TEST_P(ConvCudnnPlanTest, BiasAndReluAreFused) {
   for (const DType dtype : kTypes) {
     for (const bool relu : {true, false}) {
-      ConvParams params = Conv({1, 64, 240, 360}, 64, 3);
+      ConvParams params = Conv3x3({1, 64, 240, 360}, 64);
       params.relu = relu;
       const ConvGraph graph = Graph(params, ConvDirection::kForward, dtype, Format::kNHWC, true);
       EXPECT_TRUE(graph.usable()) << ToString(dtype) << ", ReLU " << relu << ": " << graph.why();

@@ -12,6 +12,7 @@
 #include "kernels/cuda/engine_library.h"
 #include "kernels/runtime/random.h"
 #include "tests/error_of.h"
+#include "tests/kernels/conv_cases.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/device_memory.h"
 
@@ -24,11 +25,6 @@ using testing::HasSubstr;
 constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData,
                                          ConvDirection::kBackwardWeights};
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
-
-ConvParams Conv3x3(Shape src, int64_t outputs) {
-  return {
-      .src = src, .out_channels = outputs, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1};
-}
 
 TEST(EngineLibrary, AbsentFileIsNamedWithThePlacesLookedIn) {
   EXPECT_THAT(ErrorOf([] { cuda::LoadEngineLibrary("liblseg_absent.so"); }),
@@ -161,32 +157,13 @@ class ConvLibraryTest : public testing::TestWithParam<const char*> {
   Context context_{Device::kCuda};
 };
 
-std::vector<ConvParams> Cases() {
-  std::vector<ConvParams> cases = {Conv3x3({2, 16, 9, 11}, 24), Conv3x3({1, 5, 7, 6}, 3),
-                                   Conv3x3({1, 64, 12, 20}, 64)};
-  cases.push_back({.src = {1, 4, 9, 10},
-                   .out_channels = 6,
-                   .kernel_h = 2,
-                   .kernel_w = 3,
-                   .stride_h = 2,
-                   .stride_w = 3,
-                   .pad_h = 1,
-                   .pad_w = 2,
-                   .dilation_h = 2,
-                   .bias = false});
-  cases.push_back({.src = {2, 16, 5, 4}, .out_channels = 8, .kernel_h = 3, .pad_h = 1, .group = 2});
-  cases.push_back({.src = {2, 64, 5, 7}, .out_channels = 4});
-  cases.push_back({.src = {1, 24, 19, 17}, .out_channels = 40, .bias = false});
-  return cases;
-}
-
 TEST_P(ConvLibraryTest, MatchesTheOracle) {
   constexpr std::pair<Format, Format> kFormats[] = {{Format::kNHWC, Format::kNHWC},
                                                     {Format::kNCHW, Format::kNHWC},
                                                     {Format::kNHWC, Format::kNCHW},
                                                     {Format::kNCHW, Format::kNCHW}};
   int count = 0, checked = 0;
-  for (const ConvParams& params : Cases()) {
+  for (const ConvParams& params : LibraryCases()) {
     for (const auto& [src, dst] : kFormats) {
       for (const DType dtype : kTypes) {
         for (const ConvDirection direction : kDirections) {

@@ -5,6 +5,7 @@
 // which the check takes off. Tensor cores may cut off where they add, which doubles the bound.
 #include <gtest/gtest.h>
 
+#include "tests/kernels/conv_cases.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/wgmma.h"
 
@@ -15,15 +16,6 @@ struct Case {
   const char* why;
   ConvParams params;
 };
-
-ConvParams Conv3x3(Shape src, int64_t out_channels, int64_t pad = 1) {
-  return {.src = src,
-          .out_channels = out_channels,
-          .kernel_h = 3,
-          .kernel_w = 3,
-          .pad_h = pad,
-          .pad_w = pad};
-}
 
 void ExpectExact(const ConvCheck& check) {
   if (check.engine.starts_with("simt")) return ExpectConvExact(check);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/conv.h"
+#include "tests/kernels/conv_cases.h"
 
 namespace lseg {
 namespace {
@@ -12,15 +13,6 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-ConvParams Conv3x3(Shape src, int64_t out_channels) {
-  return {.src = src,
-          .out_channels = out_channels,
-          .kernel_h = 3,
-          .kernel_w = 3,
-          .pad_h = 1,
-          .pad_w = 1};
-}
 
 std::string Rule(const ConvParams& params) {
   try {

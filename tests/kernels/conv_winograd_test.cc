@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "tests/kernels/conv_cases.h"
 #include "tests/kernels/conv_check.h"
 
 namespace lseg {
@@ -21,15 +22,6 @@ constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection:
                                          ConvDirection::kBackwardWeights};
 constexpr double kNoiseBound = 32;
 constexpr Format kFormats[] = {Format::kNChw8c, Format::kNChw16c};
-
-ConvParams Conv3x3(Shape src, int64_t out_channels) {
-  return {.src = src,
-          .out_channels = out_channels,
-          .kernel_h = 3,
-          .kernel_w = 3,
-          .pad_h = 1,
-          .pad_w = 1};
-}
 
 std::vector<ConvCheck> Checks() {
   std::vector<ConvCheck> checks;

@@ -7,19 +7,14 @@
 #include <algorithm>
 
 #include "kernels/conv.h"
+#include "tests/kernels/conv_cases.h"
 
 namespace lseg {
 
 inline bool HasWgmma() {
-  const ConvParams params = {.src = {1, 64, 8, 8},
-                             .out_channels = 64,
-                             .kernel_h = 3,
-                             .kernel_w = 3,
-                             .pad_h = 1,
-                             .pad_w = 1};
-  const auto names =
-      EligibleConvEngines(Context(Device::kCuda), params, ConvDirection::kForward,
-                          {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16});
+  const auto names = EligibleConvEngines(
+      Context(Device::kCuda), Conv3x3({1, 64, 8, 8}, 64), ConvDirection::kForward,
+      {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16});
   return std::any_of(names.begin(), names.end(),
                      [](const std::string& name) { return name.starts_with("wgmma"); });
 }

@@ -44,11 +44,7 @@ void ForPieces(Warp& w, const Inst& i, int lane, AccessSpec spec, uint64_t addre
         access.bytes = kPiece;
         access.mask = 1u << lane;
         access.first = static_cast<uint32_t>(lane);
-        access.address[lane] = reached.access.pattern == Access::Pattern::kUniform
-                                   ? reached.access.address[reached.access.first]
-                               : reached.access.pattern == Access::Pattern::kUnitStride
-                                   ? reached.access.address[0] + static_cast<uint64_t>(l) * kPiece
-                                   : reached.access.address[l];
+        access.address[lane] = reached.access.address[l];
         if (w.block->races) w.block->races->OnAccess(w, i, access);
         f(at + static_cast<uint32_t>(l) * kPiece, LaneData(reached, l),
           reached.written && !spec.write ? nullptr : LaneState(reached, l));

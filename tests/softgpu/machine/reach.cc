@@ -350,12 +350,7 @@ namespace {
 // For the check of proxies.
 void NoteWrite(Warp& w, const Access& access) {
   ForLanes(access.mask, [&](int l) {
-    const auto from = static_cast<uint32_t>(
-        access.pattern == Access::Pattern::kUniform ? access.address[access.first]
-        : access.pattern == Access::Pattern::kUnitStride
-            ? access.address[0] + static_cast<uint64_t>(l) * access.bytes
-            : access.address[l]);
-    NoteProxyWrite(*w.block, w.thread(l), from, access.bytes);
+    NoteProxyWrite(*w.block, w.thread(l), static_cast<uint32_t>(access.address[l]), access.bytes);
   });
 }
 
