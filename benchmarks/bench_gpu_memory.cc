@@ -140,13 +140,16 @@ void BenchInference(GpuBench& bench, const Shape& map, const std::string& at) {
   FuseHeadParams params;
   params.dst = map;
   std::vector<TensorSpec> specs = {{map.Count()}, {map.c * 5}};
+  // As many partial sums as stages' ends leave with tiles of 128 outputs.
+  constexpr int64_t kPartials[] = {1, 1, 2, 4, 4};
   for (int64_t stride = 1; stride <= 16; stride *= 2) {
     FuseHeadParams::Level& level = params.level[static_cast<size_t>(params.levels++)];
     level.height = map.h / stride;
     level.width = map.w / stride;
     level.stride = stride;
     level.offset_h = level.offset_w = stride / 2;
-    specs.push_back({map.n * map.c * level.height * level.width});
+    level.partials = kPartials[params.levels - 1];
+    specs.push_back({level.partials * map.n * map.c * level.height * level.width});
   }
   Measure(bench, "fused head" + at, specs, BytesOf(specs), [&](const Tensors& t, int run) {
     FuseHeadArgs args;

@@ -1,5 +1,5 @@
 // The head of L-Seg at inference, fused: score maps of several resolutions -> bilinear upsampling,
-// crop, weighted sum by channel, sigmoid; the full-size side maps are never stored unless wanted.
+// crop, weighted sum by channel, sigmoid; the full-size side maps are never stored.
 //
 //   score_l = sum over partials of the map's planes, in their order, + score_bias_l[c]
 //   side_l[n,c,y,x] = side_bias_l[c] + sum over r,s of tap(r) tap(s) score_l[n,c,j,k],
@@ -33,7 +33,7 @@ struct FuseHeadParams {
     int64_t Upsampled(int64_t size) const { return stride == 1 ? size : (size + 1) * stride; }
   };
 
-  Shape dst;  // (N,C,H,W) of the fused map and of the side maps
+  Shape dst;  // (N,C,H,W) of the fused map
   int levels = 0;
   Level level[kMaxLevels];
 
@@ -47,8 +47,6 @@ struct FuseHeadArgs {
     const float* score = nullptr;       // (partials, N, C, height, width)
     const float* score_bias = nullptr;  // C, may be null
     const float* side_bias = nullptr;   // C, may be null
-    float* side = nullptr;              // dst's shape: the side map's logits, may be null
-    float* side_probability = nullptr;  // their sigmoid, may be null
   };
   Level level[FuseHeadParams::kMaxLevels];
   const float* weight = nullptr;  // (C, levels)
@@ -57,7 +55,7 @@ struct FuseHeadArgs {
   float* probability = nullptr;   // their sigmoid, may be null
 };
 
-// No two outputs may overlap. A side map's element is the sum of at most four products.
+// The outputs may not overlap. Sums over levels are taken in one fixed order, the devices' own.
 void FuseHead(Context& context, const FuseHeadParams& params, const FuseHeadArgs& args);
 
 }  // namespace lseg

@@ -104,10 +104,7 @@ LSEG_MULTIVERSION void FuseRow(const FuseHeadParams& p, const FuseHeadArgs& args
     float fused[kColumns], memory[kColumns + 2 * FuseHeadParams::kMaxStride];
     std::fill(fused, fused + kColumns, args.bias == nullptr ? 0.0f : args.bias[c]);
     for (int l = 0; l < p.levels; ++l) {
-      const FuseHeadArgs::Level& to = args.level[l];
       const float* side = SidePiece(p.level[l], PlaneOf(p, args, l, n, c), y, x, count, memory);
-      if (to.side != nullptr) std::copy(side, side + count, to.side + at);
-      if (to.side_probability != nullptr) WriteSigmoid(count, side, to.side_probability + at);
       const float weight = args.weight[c * p.levels + l];
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) fused[i] += weight * side[i];
