@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "benchmarks/bench_gpu.h"
+#include "framework/filler.h"
 #include "kernels/bin_loss.h"
 #include "kernels/box_copy.h"
 #include "kernels/deconv.h"
@@ -96,20 +97,33 @@ DeconvParams Upsampling(const Shape& map, int64_t stride) {
   return params;
 }
 
+// With the crop behind it as a part, as in a net; with the weights that a net has, and with any.
 void BenchDeconv(GpuBench& bench, const Shape& map, int64_t stride, const std::string& at) {
-  const DeconvParams params = Upsampling(map, stride);
+  DeconvParams params = Upsampling(map, stride);
+  params.pad_h = params.pad_w = stride / 2;
+  params.rows = map.h;
+  params.columns = map.w;
+  const Shape shape = params.Weight();
   const std::vector<TensorSpec> specs = {
-      {params.src.Count()}, {params.Weight().Count()}, {params.Dst().Count()}, {map.c}};
+      {params.src.Count()}, {shape.Count()}, {params.Dst().Count()}, {map.c}};
   const std::string by = " x" + std::to_string(stride) + at;
+  std::vector<float> bilinear(static_cast<size_t>(shape.Count()));
+  FillBilinearDiagonal(shape, bilinear.data());
+  const Buffer weight(bench.context.device(), bilinear.size() * sizeof(float));
+  CopyToDevice(bench.context.device(), weight.data(), bilinear.data(), weight.bytes());
+  const auto* taps = static_cast<const float*>(weight.data());
   Measure(bench, "deconv forward" + by, specs, BytesOf(specs), [&](const Tensors& t, int run) {
-    DeconvForward(bench.context, params, t.At<float>(run, 0), t.At<float>(run, 1),
-                  t.At<float>(run, 3), t.At<float>(run, 2));
+    DeconvForward(bench.context, params, t.At<float>(run, 0), taps, t.At<float>(run, 3),
+                  t.At<float>(run, 2));
   });
-  Measure(bench, "deconv backward data" + by, specs, BytesOf(specs),
-          [&](const Tensors& t, int run) {
-            DeconvBackwardData(bench.context, params, t.At<float>(run, 2), t.At<float>(run, 1),
-                               t.At<float>(run, 0), GradMode::kWrite);
-          });
+  const auto backward = [&](const std::string& name, bool any) {
+    Measure(bench, name + by, specs, BytesOf(specs), [&](const Tensors& t, int run) {
+      DeconvBackwardData(bench.context, params, t.At<float>(run, 2),
+                         any ? t.At<float>(run, 1) : taps, t.At<float>(run, 0), GradMode::kWrite);
+    });
+  };
+  backward("deconv backward data", false);
+  backward("deconv backward data, any weights", true);
 }
 
 void BenchBoxCopy(GpuBench& bench, const Shape& map, const std::string& at) {
@@ -294,7 +308,8 @@ void BenchUpdate(GpuBench& bench) {
 }  // namespace
 
 void BenchMemoryOps(GpuBench& bench) {
-  const int64_t height = bench.costs ? 128 : 960, width = bench.costs ? 192 : 1440;
+  const int64_t height = bench.costs ? (getenv("BIG") ? 960 : 128) : 960,
+                width = bench.costs ? (getenv("BIG") ? 1440 : 192) : 1440;
   const std::string size = " " + std::to_string(width) + "x" + std::to_string(height);
   const Shape stage1{1, 64, height, width}, stage3{1, 256, height / 4, width / 4};
   const Shape map{1, 4, height, width};  // a side map: one channel a lesion

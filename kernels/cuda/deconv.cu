@@ -3,12 +3,14 @@
 //   is reached by 2x2 source pixels of every channel; a thread keeps the weights of its output
 //   phase in registers and walks down the column, one new row of source an output
 // - forward in general: a thread an output, over the source elements that reach it
-// - backward data: a group of lanes a source pixel, along the kernel's columns; d_dst is read from
-//   memory once, from cache (kernel / stride)^2 times
+// - backward data where each channel goes by itself, with bilinear weights: deconv_separable.cu
+// - backward data in general: a group of lanes a source pixel, along the kernel's columns; d_dst is
+//   read from memory once, from cache (kernel / stride)^2 times
 // - backward weights and bias: a block a sum, in double; weights read d_dst kernel^2 times from
 //   cache, which is dear, and rarely wanted: upsampling is mostly fixed
 #include <algorithm>
 
+#include "kernels/cuda/deconv_separable.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/reduce.cuh"
@@ -18,7 +20,7 @@ namespace {
 
 constexpr int kThreads = 128, kReduceThreads = 256;
 constexpr int kInputs = 4;     // input channels that share what backward data reads
-constexpr int kBandRows = 16;  // outputs down a column that a thread of the 2x2 kernel makes
+constexpr int kBlocks2x2 = 4;  // of Forward2x2, a multiprocessor
 
 // Along one axis, position = at * stride - pad + tap * dilation.
 struct Axis {
@@ -75,16 +77,18 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Kernel 2 * stride, dilation 1, kChannels to kChannels in each group. A thread an output column of
-// one row phase, kBandRows outputs `stride` apart; blockIdx.y: (band, phase), blockIdx.z: (n,
-// group). Source pixels beyond the border count as zeros.
+// one row phase, `band` outputs `stride` apart, each from two rows of the source, while the next
+// one is on its way; blockIdx.y: (band, phase), blockIdx.z: (n, group). Source pixels beyond the
+// border count as zeros.
 template <int kChannels>
-__global__ void __launch_bounds__(kThreads)
-    Forward2x2(Geometry g, const float* src, const float* weight, const float* bias, float* dst) {
+__global__ void __launch_bounds__(kThreads, kBlocks2x2)
+    Forward2x2(Geometry g, int band, const float* src, const float* weight, const float* bias,
+               float* dst) {
   const Axis &rows = g.rows, &columns = g.columns;
   const int stride = rows.stride, kernel_w = columns.kernel;
   const int x = blockIdx.x * kThreads + threadIdx.x;
   if (x >= columns.out) return;
-  const int phase = blockIdx.y % stride, band = blockIdx.y / stride;
+  const int phase = blockIdx.y % stride, first_row = blockIdx.y / stride * band;
   const int column = (x + columns.pad) / columns.stride;  // of the source; and the one before it
   const int column_phase = (x + columns.pad) % columns.stride;
   const int group = blockIdx.z % g.group;
@@ -102,29 +106,34 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
-  const float* from = src + g.SrcPlaneOf(n, group) * g.SrcPlane();
-  const auto source = [&](int i, int row, int at) {
-    const bool exists = row >= 0 && row < rows.in && at >= 0 && at < columns.in;
-    return exists ? from[i * g.SrcPlane() + int64_t{row} * columns.in + at] : 0.0f;
+  const float* from = src + g.SrcPlaneOf(n, group) * g.SrcPlane() + column;
+  const bool exists[2] = {column<columns.in, column> 0};
+  const auto load = [&](int row, float(&values)[kChannels][2]) {
+    const bool row_exists = row >= 0 && row < rows.in;
+    for (int i = 0; i < kChannels; ++i) {
+      const float* at = from + i * g.SrcPlane() + int64_t{row} * columns.in;
+      for (int s = 0; s < 2; ++s) values[i][s] = row_exists && exists[s] ? at[-s] : 0.0f;
+    }
   };
-  int row = band * kBandRows;  // of the source, whose phase is written; and the one before it
-  float above[kChannels][2];
-  for (int i = 0; i < kChannels; ++i) {
-    for (int s = 0; s < 2; ++s) above[i][s] = source(i, row - 1, column - s);
+  float before[kChannels][2], here[kChannels][2], next[kChannels][2];
+  load(first_row - 1, before);
+  load(first_row, here);
+  float offsets[kChannels];
+  for (int o = 0; o < kChannels; ++o) {
+    offsets[o] = bias == nullptr ? 0.0f : bias[group * kChannels + o];
   }
   float* to = dst + g.DstPlaneOf(n, group) * g.DstPlane() + x;
-  for (int step = 0; step < kBandRows; ++step, ++row) {
+  for (int row = first_row; row < first_row + band; ++row) {
+    load(row + 1, next);
     float sums[kChannels];
-    for (int o = 0; o < kChannels; ++o) {
-      sums[o] = bias == nullptr ? 0.0f : bias[group * kChannels + o];
-    }
+    for (int o = 0; o < kChannels; ++o) sums[o] = offsets[o];
     for (int i = 0; i < kChannels; ++i) {
       for (int s = 0; s < 2; ++s) {
-        const float value = source(i, row, column - s);
         for (int o = 0; o < kChannels; ++o) {
-          sums[o] += w[i][o][0][s] * value + w[i][o][1][s] * above[i][s];
+          sums[o] += w[i][o][0][s] * here[i][s] + w[i][o][1][s] * before[i][s];
         }
-        above[i][s] = value;
+        before[i][s] = here[i][s];
+        here[i][s] = next[i][s];
       }
     }
     const int y = row * stride + phase - rows.pad;
@@ -146,10 +155,13 @@ __device__ float GroupSum(float value) {
 }
 
 // kLanes lanes a source pixel, along the kernel's columns; up to kInputs channels at once.
-// blockIdx.y: source row, blockIdx.z: (n, group, block of input channels).
+// blockIdx.y: source row, blockIdx.z: (n, group, block of input channels). Nothing is left to do
+// where `separable` says so.
 template <int kLanes>
 __global__ void __launch_bounds__(kThreads)
-    BackwardData(Geometry g, bool add, const float* d_dst, const float* weight, float* d_src) {
+    BackwardData(Geometry g, SeparablePairs separable, bool add, const float* d_dst,
+                 const float* weight, float* d_src) {
+  if (separable.AllFit()) return;
   const Axis &rows = g.rows, &columns = g.columns;
   const int lane = threadIdx.x % kLanes;
   const int column = (blockIdx.x * kThreads + threadIdx.x) / kLanes;  // may lie beyond the source
@@ -264,6 +276,20 @@ bool Is2x2(const Geometry& g) {
          (g.inputs == 1 || g.inputs == 4) && g.batch * g.group <= 65535;
 }
 
+// Rows of a band, of `rows` that each of `walks` blocks would go down: with all waves of blocks
+// full but the last, few waves of short bands and many of long ones take about as long; this is the
+// shortest, where a band's start costs what three of its rows do.
+int64_t Band2x2(const Context& context, int64_t rows, int64_t walks) {
+  const int64_t at_once = int64_t{Multiprocessors(context)} * kBlocks2x2;
+  int64_t best = rows, best_cost = INT64_MAX;
+  for (int64_t bands = 1; bands <= std::min<int64_t>(rows, 64); ++bands) {
+    const int64_t band = CeilDiv(rows, bands);
+    const int64_t cost = CeilDiv(bands * walks, at_once) * (band + 3);
+    if (cost < best_cost) best = band, best_cost = cost;
+  }
+  return best;
+}
+
 unsigned Capped(int64_t blocks) { return static_cast<unsigned>(std::min<int64_t>(blocks, 65535)); }
 
 }  // namespace
@@ -273,12 +299,15 @@ void DeconvForward(Context& context, const DeconvParams& params, const float* sr
   const Geometry g = GeometryOf(params);
   const float* offset = params.bias ? bias : nullptr;
   const auto columns = static_cast<unsigned>(CeilDiv(g.columns.out, kThreads));
-  const int64_t bands = CeilDiv(CeilDiv(g.rows.out + g.rows.pad, g.rows.stride), kBandRows);
+  const int64_t rows = CeilDiv(g.rows.out + g.rows.pad, g.rows.stride);
+  const int64_t band = Band2x2(context, rows, columns * g.rows.stride * g.batch * g.group);
+  const int64_t bands = CeilDiv(rows, band);
   if (Is2x2(g) && bands * g.rows.stride <= 65535) {
     const dim3 grid(columns, static_cast<unsigned>(bands * g.rows.stride),
                     static_cast<unsigned>(g.batch * g.group));
     const auto launch = [&](auto kernel) {
-      kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, src, weight, offset, dst);
+      kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, static_cast<int>(band), src, weight,
+                                                       offset, dst);
     };
     g.inputs == 4 ? launch(Forward2x2<4>) : launch(Forward2x2<1>);
   } else {
@@ -291,11 +320,15 @@ void DeconvForward(Context& context, const DeconvParams& params, const float* sr
 void DeconvBackwardData(Context& context, const DeconvParams& params, const float* d_dst,
                         const float* weight, float* d_src, GradMode d_src_mode) {
   const Geometry g = GeometryOf(params);
+  SeparablePairs separable;
+  if (MayBeSeparable(params)) {
+    separable = SeparableBackwardData(context, params, d_dst, weight, d_src, d_src_mode);
+  }
   const auto launch = [&](auto kernel, int lanes) {
     const dim3 grid(static_cast<unsigned>(CeilDiv(g.columns.in, kThreads / lanes)),
                     Capped(g.rows.in), Capped(g.batch * g.group * CeilDiv(g.inputs, kInputs)));
-    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, d_src_mode == GradMode::kAdd, d_dst, weight,
-                                                     d_src);
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, separable, d_src_mode == GradMode::kAdd,
+                                                     d_dst, weight, d_src);
   };
   if (g.columns.kernel <= 4) {
     launch(BackwardData<4>, 4);

@@ -275,44 +275,58 @@ TEST_P(DeconvTest, ImpossibleCasesAreRefused) {
 TEST_P(DeconvTest, BackwardDataOfSeparableAndNearlySeparableWeights) {
   std::vector<Case> cases;
   for (const int64_t stride : {1, 2, 3, 16}) {
-    DeconvParams p;
-    p.src = {2, 3, 5, 7};
-    p.out_channels = 3;
-    p.kernel_h = 2 * stride;
-    p.kernel_w = 2 * stride + 1;
-    p.stride_h = p.stride_w = stride;
-    cases.push_back({p, "stride " + std::to_string(stride)});
-    p.pad_h = stride;
-    p.pad_w = stride - 1;
-    cases.push_back({Part(p, 1, 0, 4 * stride, 6 * stride), cases.back().what + ", a part"});
+    for (const int64_t more : {-1, 0, 1}) {  // columns of the kernel than twice the stride
+      DeconvParams p;
+      p.src = {2, 3, 5, 7};
+      p.out_channels = 3;
+      p.kernel_h = 2 * stride;
+      p.kernel_w = 2 * stride + more;
+      p.stride_h = p.stride_w = stride;
+      const std::string what =
+          "stride " + std::to_string(stride) + ", " + std::to_string(p.kernel_w) + " columns";
+      cases.push_back({p, what});
+      p.pad_h = stride;
+      p.pad_w = stride - 1;
+      cases.push_back({Part(p, 1, 0, 4 * stride, 6 * stride - 1), what + ", a part"});
+    }
   }
-  // More columns than one piece of the sums takes.
-  DeconvParams wide;
-  wide.src = {1, 1, 2, 700};
-  wide.out_channels = 1;
-  wide.kernel_h = wide.kernel_w = 32;
-  wide.stride_h = wide.stride_w = 16;
-  cases.push_back({wide, "wide"});
+  // More columns than one piece of the sums takes, of which 16 bytes are whole words or not; many
+  // rows; each channel a group of its own.
+  const auto like = [](Shape src, int64_t stride) {
+    DeconvParams p;
+    p.src = src;
+    p.out_channels = src.c;
+    p.kernel_h = p.kernel_w = 2 * stride;
+    p.stride_h = p.stride_w = stride;
+    return p;
+  };
+  cases.push_back({like({1, 1, 2, 700}, 16), "wide"});
+  cases.push_back({like({1, 2, 21, 300}, 2), "wide and high, odd"});
+  cases.push_back({Part(like({1, 2, 21, 301}, 2), 1, 1, 41, 600), "wide and high, even"});
+  DeconvParams grouped = like({2, 3, 9, 6}, 4);
+  grouped.group = 3;
+  cases.push_back({grouped, "depthwise"});
   for (const auto& [p, what] : cases) {
     Data data(p);
     const int64_t size = p.kernel_h * p.kernel_w;
+    const int64_t outputs = p.out_channels / p.group;  // of a group
     for (int64_t at = 0; at < p.Weight().Count(); ++at) {
       const int64_t pair = at / size, y = at % size / p.kernel_w, x = at % p.kernel_w;
-      const int64_t channel = pair % p.out_channels;
-      const bool own = pair / p.out_channels == channel;
+      const int64_t channel = pair / outputs;
+      const bool own = channel % outputs == pair % outputs;
       data.weight[at] =
           own ? (0.3f + 0.7f * static_cast<float>(y + channel)) * (static_cast<float>(x % 5) - 1.5f)
               : 0.0f;
     }
     // As they are; one tap off by 1e-4 of it; a weight between two channels.
     for (const int change : {0, 1, 2}) {
-      if (change == 2 && p.out_channels == 1) continue;
+      if (change == 2 && outputs == 1) continue;
       const int64_t at = change == 1 ? size - 1 : size;
       const float kept = data.weight[at];
       if (change == 1) data.weight[at] *= 1.0001f;
       if (change == 2) data.weight[at] = 0.25f;
       // The taps' product is within 2^-22 of a weight: four roundings more.
-      ExpectBackwardData(p, data, Tolerance(p.out_channels * size) + 0x1p-22,
+      ExpectBackwardData(p, data, Tolerance(outputs * size) + 0x1p-22,
                          what + ", change " + std::to_string(change));
       data.weight[at] = kept;
     }
