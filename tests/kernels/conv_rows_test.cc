@@ -1,7 +1,6 @@
 // Convolutions of a part of the rows, whose sources and destinations lie in memory in part: put
 // together they give the bits of one run over the whole, on every instruction set.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,7 @@
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/random.h"
 #include "tests/bf16.h"
+#include "tests/kernels/for_each_target.h"
 
 namespace lseg {
 namespace {
@@ -210,15 +210,9 @@ void ExpectPartsMakeTheWhole(const Case& c) {
 }
 
 TEST(ConvRows, PartsMakeTheWhole) {
-  hwy::SetSupportedTargetsForTest(0);
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t target = 1; target <= supported && target > 0; target <<= 1) {
-    if ((supported & target) == 0) continue;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
+  ForEachTarget([] {
     for (const Case& c : Cases()) ExpectPartsMakeTheWhole(c);
-  }
-  hwy::SetSupportedTargetsForTest(0);
+  });
 }
 
 TEST(ConvRows, PartsMakeTheWholeInBf16) {

@@ -1,36 +1,18 @@
 // The engines of own SIMD code on every instruction set that this processor has and that they are
-// compiled for, not the best one alone: a machine without the others would never run them.
+// compiled for.
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
-#include <hwy/targets.h>
 
 #include <bit>
 #include <cmath>
 
 #include "tests/kernels/conv_check.h"
+#include "tests/kernels/for_each_target.h"
 
 namespace lseg {
 namespace {
 
 constexpr ConvDirection kDirections[] = {ConvDirection::kForward, ConvDirection::kBackwardData,
                                          ConvDirection::kBackwardWeights};
-
-// Calls each() once a set. Sets that the engines are not compiled for come out as the baseline.
-template <typename Each>
-void ForEachTarget(Each each) {
-  hwy::SetSupportedTargetsForTest(0);
-  const int64_t supported = hwy::SupportedTargets();
-  int count = 0;
-  for (int64_t target = 1; target <= supported && target > 0; target <<= 1) {
-    if ((supported & target) == 0) continue;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    each();
-    ++count;
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  EXPECT_GT(count, 0);
-}
 
 TEST(ConvTargets, Winograd4x3) {
   ForEachTarget([] {
