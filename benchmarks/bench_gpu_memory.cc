@@ -49,17 +49,16 @@ void BenchPool(GpuBench& bench, const Shape& stage, const std::string& at) {
   params.dtype = DType::kBF16;
   const int64_t src = stage.Count(), dst = params.Dst().Count();
   const std::vector<TensorSpec> specs = {
-      {src, DType::kBF16}, {dst, DType::kBF16}, {dst, DType::kI32, 0, 0}};
+      {src, DType::kBF16}, {dst, DType::kBF16}, {dst, params.ArgmaxDType(), 0, 3}};
   Measure(bench, "pool forward, inference" + at, {specs[0], specs[1]}, 2 * (src + dst),
           [&](const Tensors& t, int run) {
             PoolForward(bench.context, params, t.At(run, 0), t.At(run, 1), nullptr);
           });
   Measure(bench, "pool forward" + at, specs, BytesOf(specs), [&](const Tensors& t, int run) {
-    PoolForward(bench.context, params, t.At(run, 0), t.At(run, 1), t.At<int32_t>(run, 2));
+    PoolForward(bench.context, params, t.At(run, 0), t.At(run, 1), t.At(run, 2));
   });
   Measure(bench, "pool backward" + at, specs, BytesOf(specs), [&](const Tensors& t, int run) {
-    PoolBackward(bench.context, params, t.At(run, 1), t.At<int32_t>(run, 2), t.At(run, 0),
-                 GradMode::kWrite);
+    PoolBackward(bench.context, params, t.At(run, 1), t.At(run, 2), t.At(run, 0), GradMode::kWrite);
   });
 }
 

@@ -25,19 +25,18 @@ void BenchWindows(GpuBench& bench, const Shape& stage, const std::string& at) {
   params.dtype = DType::kBF16;
   const int64_t src = stage.Count(), dst = params.Dst().Count();
   const std::vector<TensorSpec> specs = {
-      {src, DType::kBF16}, {dst, DType::kBF16}, {dst, DType::kI32, 0, 0}};
+      {src, DType::kBF16}, {dst, DType::kBF16}, {dst, params.ArgmaxDType(), 0, 3}};
   for (const PoolParams::Method method : {PoolParams::Method::kMax, PoolParams::Method::kAverage}) {
     params.method = method;
     const bool max = method == PoolParams::Method::kMax;
     const std::string of = std::string(max ? "pool 3x3, maximum" : "pool 3x3, average");
     const int64_t bytes = max ? BytesOf(specs) : BytesOf({specs[0], specs[1]});
     Measure(bench, of + at, specs, bytes, [&](const Tensors& t, int run) {
-      PoolForward(bench.context, params, t.At(run, 0), t.At(run, 1),
-                  max ? t.At<int32_t>(run, 2) : nullptr);
+      PoolForward(bench.context, params, t.At(run, 0), t.At(run, 1), max ? t.At(run, 2) : nullptr);
     });
     Measure(bench, of + ", backward" + at, specs, bytes, [&](const Tensors& t, int run) {
-      PoolBackward(bench.context, params, t.At(run, 1), max ? t.At<int32_t>(run, 2) : nullptr,
-                   t.At(run, 0), GradMode::kWrite);
+      PoolBackward(bench.context, params, t.At(run, 1), max ? t.At(run, 2) : nullptr, t.At(run, 0),
+                   GradMode::kWrite);
     });
   }
 }

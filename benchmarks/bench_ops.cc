@@ -49,6 +49,16 @@ class Floats {
   int64_t count_;
 };
 
+// Such numbers as elements of a type, f32 or bf16.
+Buffer Numbers(int64_t count, DType dtype) {
+  Floats floats(count);
+  Buffer numbers(Device::kCpu, count * SizeOf(dtype));
+  Context context;
+  Reorder(context, {1, 1, 1, count}, Format::kNCHW, floats.data(), Format::kNCHW, numbers.data(),
+          GradMode::kWrite, DType::kF32, dtype);
+  return numbers;
+}
+
 // Runs `op` once an iteration and reports `bytes` of traffic each.
 template <class Op>
 void Measure(benchmark::State& state, int64_t bytes, const Op& op) {
@@ -92,33 +102,41 @@ void SigmoidOfMap(benchmark::State& state) {
           [&] { SigmoidForward(context, kMap.Count(), data.data(), dst.data()); });
 }
 
-PoolParams Pool2x2(Format format) {
+PoolParams Pool2x2(Format format, DType dtype) {
   PoolParams params;
   params.src = kStage1;
   params.format = format;
+  params.dtype = dtype;
   return params;
 }
 
-void Pool(benchmark::State& state, Format format, bool argmax) {
+// What pooling of the first stage reads and writes.
+struct PoolMemory {
+  explicit PoolMemory(const PoolParams& params)
+      : src(Numbers(StorageCount(kStage1, params.format), params.dtype)),
+        dst(Numbers(StorageCount(params.Dst(), params.format), params.dtype)),
+        argmax(StorageCount(params.Dst(), params.format) * SizeOf(params.ArgmaxDType())) {}
+  Buffer src, dst;
+  std::vector<char> argmax;
+};
+
+void Pool(benchmark::State& state, Format format, DType dtype, bool argmax) {
   Context context;
-  const PoolParams params = Pool2x2(format);
-  const int64_t count = StorageCount(params.Dst(), format);
-  Floats src(StorageCount(kStage1, format)), dst(count);
-  std::vector<int32_t> positions(count);
-  Measure(state, src.bytes() + (argmax ? 2 : 1) * dst.bytes(), [&] {
-    PoolForward(context, params, src.data(), dst.data(), argmax ? positions.data() : nullptr);
+  const PoolParams params = Pool2x2(format, dtype);
+  PoolMemory m(params);
+  const int64_t bytes = m.src.bytes() + m.dst.bytes();
+  Measure(state, bytes + (argmax ? static_cast<int64_t>(m.argmax.size()) : 0), [&] {
+    PoolForward(context, params, m.src.data(), m.dst.data(), argmax ? m.argmax.data() : nullptr);
   });
 }
 
-void PoolGradient(benchmark::State& state, Format format) {
+void PoolGradient(benchmark::State& state, Format format, DType dtype) {
   Context context;
-  const PoolParams params = Pool2x2(format);
-  const int64_t count = StorageCount(params.Dst(), format);
-  Floats src(StorageCount(kStage1, format)), dst(count);
-  std::vector<int32_t> positions(count);
-  PoolForward(context, params, src.data(), dst.data(), positions.data());
-  Measure(state, src.bytes() + 2 * dst.bytes(), [&] {
-    PoolBackward(context, params, dst.data(), positions.data(), src.data(), GradMode::kWrite);
+  const PoolParams params = Pool2x2(format, dtype);
+  PoolMemory m(params);
+  PoolForward(context, params, m.src.data(), m.dst.data(), m.argmax.data());
+  Measure(state, m.src.bytes() + m.dst.bytes() + static_cast<int64_t>(m.argmax.size()), [&] {
+    PoolBackward(context, params, m.dst.data(), m.argmax.data(), m.src.data(), GradMode::kWrite);
   });
 }
 
@@ -292,13 +310,15 @@ LSEG_BENCH(BENCHMARK(Copy)->Name("copy"));
 LSEG_BENCH(BENCHMARK(Relu)->Name("relu"));
 LSEG_BENCH(BENCHMARK(ReluGradient)->Name("relu_gradient"));
 LSEG_BENCH(BENCHMARK(SigmoidOfMap)->Name("sigmoid"));
-LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw8c, Format::kNChw8c, true));
-LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw16c, Format::kNChw16c, true));
-LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw16c_inference, Format::kNChw16c, false));
-LSEG_BENCH(BENCHMARK_CAPTURE(Pool, NCHW, Format::kNCHW, true));
-LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, nChw8c, Format::kNChw8c));
-LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, nChw16c, Format::kNChw16c));
-LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, NCHW, Format::kNCHW));
+LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw8c, Format::kNChw8c, DType::kF32, true));
+LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw16c, Format::kNChw16c, DType::kF32, true));
+LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw16c_bf16, Format::kNChw16c, DType::kBF16, true));
+LSEG_BENCH(BENCHMARK_CAPTURE(Pool, nChw16c_inference, Format::kNChw16c, DType::kF32, false));
+LSEG_BENCH(BENCHMARK_CAPTURE(Pool, NCHW, Format::kNCHW, DType::kF32, true));
+LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, nChw8c, Format::kNChw8c, DType::kF32));
+LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, nChw16c, Format::kNChw16c, DType::kF32));
+LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, nChw16c_bf16, Format::kNChw16c, DType::kBF16));
+LSEG_BENCH(BENCHMARK_CAPTURE(PoolGradient, NCHW, Format::kNCHW, DType::kF32));
 LSEG_BENCH(BENCHMARK(Deconv)->Name("deconv_stride")->Arg(2)->Arg(4)->Arg(8)->Arg(16));
 LSEG_BENCH(
     BENCHMARK(DeconvGradient)->Name("deconv_gradient_stride")->Arg(2)->Arg(4)->Arg(8)->Arg(16));

@@ -26,22 +26,23 @@ struct PoolParams {
   // end is dropped (by Caffe only where there is padding: without it such a window, possible where
   // stride > kernel, would be empty).
   Shape Dst() const;
+  // Of a position within a window, see PoolForward: u8 where it has at most 256 elements, else i32.
+  DType ArgmaxDType() const;
   // Source rows that dst rows [begin, end) read, cut to the image.
   RowRange SrcRows(RowRange dst_rows) const;
 };
 
-// Maximum: argmax (one int32 a dst element, laid out as dst; may be null in inference) receives the
-// position within the window, r * kernel_w + s, of the first maximum in row order; padding takes no
-// part, and a NaN counts as larger than any number. Average: the divisor counts padding that lies
-// within in + pad, as Caffe; argmax is unused.
+// Maximum: argmax (an ArgmaxDType() a dst element, laid out as dst; may be null in inference)
+// receives the position within the window, r * kernel_w + s, of the first maximum in row order;
+// padding takes no part, and a NaN counts as larger than any number. Average: the divisor counts
+// padding that lies within in + pad, as Caffe; argmax is unused.
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
-                 int32_t* argmax);
+                 void* argmax);
 // d_src by mode, as a gather over the windows that hold a source element (fixed order). Padding
 // channels of d_src get what those of d_dst hold: zeros. relu_dst, where not null: src, which came
 // out of a ReLU, whose gradient is taken at once: d_src, what was there before included, becomes 0
 // wherever src is not above 0.
-void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode,
-                  const void* relu_dst = nullptr);
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst, const void* argmax,
+                  void* d_src, GradMode d_src_mode, const void* relu_dst = nullptr);
 
 }  // namespace lseg

@@ -23,8 +23,7 @@ class PoolBackwardOp : public Op {
   }
   void Run(Context& context, const OpArgs& args) const override {
     const bool max = params_.method == PoolParams::Method::kMax;
-    PoolBackward(context, params_, args.in[0],
-                 max ? static_cast<const int32_t*>(args.in[1]) : nullptr, args.out[0],
+    PoolBackward(context, params_, args.in[0], max ? args.in[1] : nullptr, args.out[0],
                  args.modes[0], relu_gradient_ ? args.in.back() : nullptr);
   }
 
@@ -63,8 +62,8 @@ class PoolForwardOp : public Op {
     builder.AddGradientNode(std::make_unique<PoolBackwardOp>(params_), std::move(inputs), {0});
   }
   void Run(Context& context, const OpArgs& args) const override {
-    int32_t* argmax = args.out.size() > 1 ? static_cast<int32_t*>(args.out[1]) : nullptr;
-    PoolForward(context, params_, args.in[0], args.out[0], argmax);
+    PoolForward(context, params_, args.in[0], args.out[0],
+                args.out.size() > 1 ? args.out[1] : nullptr);
   }
 
  private:
@@ -118,7 +117,7 @@ void BuildPooling(LayerBuilder& builder) {
   const TensorId bottom = builder.Bottom(0);
   std::vector<TensorId> outputs = {builder.AddTop(0, pool.Dst())};
   if (pool.method == PoolParams::Method::kMax && builder.training_phase()) {
-    outputs.push_back(builder.AddTemporary("argmax", pool.Dst(), DType::kI32));
+    outputs.push_back(builder.AddTemporary("argmax", pool.Dst(), pool.ArgmaxDType()));
   }
   builder.AddNode(std::make_unique<PoolForwardOp>(pool), {bottom}, std::move(outputs));
 }

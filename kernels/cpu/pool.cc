@@ -19,16 +19,19 @@ PoolAxis Columns(const PoolParams& p, int64_t out) {
 struct Layout {
   PoolGeometry geometry;
   int64_t planes, src_plane, dst_plane;  // plane sizes in elements
+  int64_t argmax_plane;                  // in bytes
 };
 
 Layout LayoutOf(const PoolParams& params) {
   params.Validate();
   const Shape dst = params.Dst();
   const int64_t lanes = ChannelBlock(params.format, dst.c);
-  return {{Rows(params, dst.h), Columns(params, dst.w), lanes},
+  const DType argmax = params.ArgmaxDType();
+  return {{Rows(params, dst.h), Columns(params, dst.w), lanes, argmax},
           dst.n * ((dst.c + lanes - 1) / lanes),
           params.src.h * params.src.w * lanes,
-          dst.h * dst.w * lanes};
+          dst.h * dst.w * lanes,
+          dst.h * dst.w * lanes * SizeOf(argmax)};
 }
 
 void CheckAxis(const char* name, const PoolAxis& axis) {
@@ -64,6 +67,10 @@ Shape PoolParams::Dst() const {
           Columns(*this, 0).OutputSize(round_up)};
 }
 
+DType PoolParams::ArgmaxDType() const {
+  return kernel_h * kernel_w <= 256 ? DType::kU8 : DType::kI32;
+}
+
 RowRange PoolParams::SrcRows(RowRange dst_rows) const {
   if (dst_rows.begin >= dst_rows.end) return {0, 0};
   const PoolAxis rows = Rows(*this, 0);
@@ -71,10 +78,11 @@ RowRange PoolParams::SrcRows(RowRange dst_rows) const {
 }
 
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
-                 int32_t* argmax) {
+                 void* argmax) {
   const Layout layout = LayoutOf(params);
   LSEG_ON_CUDA(context, PoolForward(context, params, src, dst, argmax));
   const bool max = params.method == PoolParams::Method::kMax;
+  auto* positions = static_cast<char*>(argmax);
   WithFloatType(params.dtype, "pooling", [&](auto type) {
     using T = decltype(type);
 #pragma omp parallel for collapse(2) schedule(static) \
@@ -84,20 +92,21 @@ void PoolForward(Context& context, const PoolParams& params, const void* src, vo
         PoolForwardRow(layout.geometry, max, row,
                        static_cast<const T*>(src) + plane * layout.src_plane,
                        static_cast<T*>(dst) + plane * layout.dst_plane,
-                       argmax == nullptr ? nullptr : argmax + plane * layout.dst_plane);
+                       positions == nullptr ? nullptr : positions + plane * layout.argmax_plane);
       }
     }
   });
 }
 
-void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst) {
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst, const void* argmax,
+                  void* d_src, GradMode d_src_mode, const void* relu_dst) {
   const Layout layout = LayoutOf(params);
   if (d_src_mode == GradMode::kSkip) return;
   const bool max = params.method == PoolParams::Method::kMax, add = d_src_mode == GradMode::kAdd;
   LSEG_CHECK(!max || argmax != nullptr,
              "pooling: the gradient of the maximum needs the positions that forward found");
   LSEG_ON_CUDA(context, PoolBackward(context, params, d_dst, argmax, d_src, d_src_mode, relu_dst));
+  const auto* positions = static_cast<const char*>(argmax);
   WithFloatType(params.dtype, "pooling", [&](auto type) {
     using T = decltype(type);
     const auto* mask = static_cast<const T*>(relu_dst);
@@ -107,7 +116,7 @@ void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
       for (int64_t row = 0; row < layout.geometry.rows.in; ++row) {
         PoolBackwardRow(layout.geometry, max, row,
                         static_cast<const T*>(d_dst) + plane * layout.dst_plane,
-                        max ? argmax + plane * layout.dst_plane : nullptr,
+                        max ? positions + plane * layout.argmax_plane : nullptr,
                         static_cast<T*>(d_src) + plane * layout.src_plane, add,
                         mask == nullptr ? nullptr : mask + plane * layout.src_plane);
       }

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/runtime/bfloat16.h"
+#include "kernels/runtime/dtype.h"
 
 namespace lseg {
 
@@ -45,19 +46,21 @@ struct PoolAxis {
 struct PoolGeometry {
   PoolAxis rows, columns;
   int64_t lanes;
+  DType argmax = DType::kU8;  // or i32
 };
 
-// Row `row` of dst from a plane of src; argmax may be null. Sums and comparisons are f32's.
+// Row `row` of dst from a plane of src; argmax, of the plane, may be null. Sums and comparisons are
+// f32's.
 void PoolForwardRow(const PoolGeometry& g, bool max, int64_t row, const float* src, float* dst,
-                    int32_t* argmax);
+                    void* argmax);
 void PoolForwardRow(const PoolGeometry& g, bool max, int64_t row, const BFloat16* src,
-                    BFloat16* dst, int32_t* argmax);
+                    BFloat16* dst, void* argmax);
 
 // Row `row` of d_src from a plane of d_dst; argmax is read for the maximum only. relu_dst may be
 // null. An element is rounded to its type once.
 void PoolBackwardRow(const PoolGeometry& g, bool max, int64_t row, const float* d_dst,
-                     const int32_t* argmax, float* d_src, bool add, const float* relu_dst);
+                     const void* argmax, float* d_src, bool add, const float* relu_dst);
 void PoolBackwardRow(const PoolGeometry& g, bool max, int64_t row, const BFloat16* d_dst,
-                     const int32_t* argmax, BFloat16* d_src, bool add, const BFloat16* relu_dst);
+                     const void* argmax, BFloat16* d_src, bool add, const BFloat16* relu_dst);
 
 }  // namespace lseg

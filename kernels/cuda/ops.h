@@ -62,9 +62,9 @@ void WeightedSum(Context& context, int64_t count, std::span<const SumTerm> terms
                  GradMode dst_mode, DType dtype);
 
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
-                 int32_t* argmax);
-void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst);
+                 void* argmax);
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst, const void* argmax,
+                  void* d_src, GradMode d_src_mode, const void* relu_dst);
 
 void Preprocess(Context& context, const PreprocessParams& params, const uint8_t* src,
                 const float* mean_image, float* dst);

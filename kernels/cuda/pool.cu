@@ -11,6 +11,9 @@ namespace lseg::cuda {
 namespace {
 
 constexpr int kThreads = 128;  // of a block, at most
+// Blocks that must fit a multiprocessor, of kernels for any window: told nothing, the compiler
+// makes room for more of them and spills registers for it.
+constexpr int kBlocks = 8;
 
 struct Axis {
   int in, out, kernel, stride, pad;
@@ -56,15 +59,15 @@ __device__ void ForPixels(const Geometry& g, int rows, int columns, F f) {
   }
 }
 
-// kWindow: the kernel's size where it is known and square, else 0.
-template <class T, int kWidth, int kWindow, bool kMax>
-__global__ void __launch_bounds__(kThreads)
-    PoolForwardKernel(Geometry g, const T* src, T* dst, int32_t* argmax) {
+// kWindow: the kernel's size where it is known and square, else 0. Position: the type of argmax.
+template <class T, int kWidth, int kWindow, bool kMax, class Position>
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    PoolForwardKernel(Geometry g, const T* src, T* dst, Position* argmax) {
   const int kernel_h = kWindow > 0 ? kWindow : g.rows.kernel;
   const int kernel_w = kWindow > 0 ? kWindow : g.columns.kernel;
   ForPixels<kWidth>(g, g.rows.out, g.columns.out, [&](int64_t plane, int y, int x, int lane) {
     float result[kWidth] = {};
-    Vector<int32_t, kWidth> best_at;
+    Vector<Position, kWidth> best_at;
     bool is_first = true;
 #pragma unroll
     for (int r = 0; r < kernel_h; ++r) {
@@ -80,7 +83,7 @@ __global__ void __launch_bounds__(kThreads)
             // The first maximum stays; a NaN counts as larger than any number.
             if (is_first || value > result[i] || value != value) {
               result[i] = value;
-              best_at.at[i] = r * kernel_w + s;
+              best_at.at[i] = static_cast<Position>(r * kernel_w + s);
             }
           } else {
             result[i] += value;
@@ -122,9 +125,9 @@ struct Target {
 };
 
 // A source element's gradient: what the windows that hold it give, in their order.
-template <class T, int kWidth, bool kMax>
-__global__ void __launch_bounds__(kThreads)
-    PoolBackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, Target<T> target) {
+template <class T, int kWidth, bool kMax, class Position>
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    PoolBackwardKernel(Geometry g, const T* d_dst, const Position* argmax, Target<T> target) {
   ForPixels<kWidth>(g, g.rows.in, g.columns.in, [&](int64_t plane, int y, int x, int lane) {
     float sum[kWidth] = {};
     for (int out_y = g.rows.FirstOutput(y); out_y <= g.rows.LastOutput(y); ++out_y) {
@@ -152,12 +155,11 @@ __global__ void __launch_bounds__(kThreads)
 // position are read once rather than by each of its four elements.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    MaxPool2x2BackwardKernel(Geometry g, const T* d_dst, const int32_t* argmax, Target<T> target) {
+    MaxPool2x2BackwardKernel(Geometry g, const T* d_dst, const uint8_t* argmax, Target<T> target) {
   const int rows = (g.rows.in + 1) / 2, columns = (g.columns.in + 1) / 2;
   ForPixels<kWidth>(g, rows, columns, [&](int64_t plane, int y, int x, int lane) {
-    Vector<int32_t, kWidth> best;
+    Vector<uint8_t, kWidth> best = {};
     float gradient[kWidth] = {};
-    for (int32_t& position : best.at) position = -1;
     if (y < g.rows.out && x < g.columns.out) {  // else a rest that no window holds
       const int64_t from = g.DstAt(plane, y, x, lane);
       best = Load<kWidth>(argmax + from);
@@ -217,44 +219,55 @@ Launch LaunchOf(const Geometry& g, int rows, int columns, int width) {
 }
 
 template <class T, int kWidth>
-void Forward(const Context& context, const Geometry& g, bool max, const T* src, T* dst,
-             int32_t* argmax) {
-  const auto launch = [&](auto kernel) {
+void Forward(const Context& context, const Geometry& g, const PoolParams& p, const T* src, T* dst,
+             void* argmax) {
+  const auto launch = [&](auto kernel, auto* positions) {
     const Launch l = LaunchOf(g, g.rows.out, g.columns.out, kWidth);
-    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, src, dst, argmax);
+    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, src, dst, positions);
   };
-  if (!max) {
-    launch(PoolForwardKernel<T, kWidth, 0, false>);
+  auto* bytes = static_cast<uint8_t*>(argmax);
+  if (p.method == PoolParams::Method::kAverage) {
+    launch(PoolForwardKernel<T, kWidth, 0, false, uint8_t>, bytes);
   } else if (Is2x2(g)) {
-    launch(PoolForwardKernel<T, kWidth, 2, true>);
+    launch(PoolForwardKernel<T, kWidth, 2, true, uint8_t>, bytes);
+  } else if (p.ArgmaxDType() == DType::kU8) {
+    launch(PoolForwardKernel<T, kWidth, 0, true, uint8_t>, bytes);
   } else {
-    launch(PoolForwardKernel<T, kWidth, 0, true>);
+    launch(PoolForwardKernel<T, kWidth, 0, true, int32_t>, static_cast<int32_t*>(argmax));
   }
   CheckLaunch("pool forward");
 }
 
 template <class T, int kWidth>
-void Backward(const Context& context, const Geometry& g, bool max, const T* d_dst,
-              const int32_t* argmax, const Target<T>& target) {
-  const auto launch = [&](auto kernel, int rows, int columns) {
+void Backward(const Context& context, const Geometry& g, const PoolParams& p, const T* d_dst,
+              const void* argmax, const Target<T>& target) {
+  const auto launch = [&](auto kernel, const auto* positions, int rows, int columns) {
     const Launch l = LaunchOf(g, rows, columns, kWidth);
-    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, d_dst, argmax, target);
+    kernel<<<l.grid, l.threads, 0, StreamOf(context)>>>(g, d_dst, positions, target);
   };
-  if (!max) {
-    launch(PoolBackwardKernel<T, kWidth, false>, g.rows.in, g.columns.in);
+  const int rows = g.rows.in, columns = g.columns.in;
+  const auto* bytes = static_cast<const uint8_t*>(argmax);
+  if (p.method == PoolParams::Method::kAverage) {
+    launch(PoolBackwardKernel<T, kWidth, false, uint8_t>, bytes, rows, columns);
   } else if (Is2x2(g)) {
-    launch(MaxPool2x2BackwardKernel<T, kWidth>, (g.rows.in + 1) / 2, (g.columns.in + 1) / 2);
+    launch(MaxPool2x2BackwardKernel<T, kWidth>, bytes, (rows + 1) / 2, (columns + 1) / 2);
+  } else if (p.ArgmaxDType() == DType::kU8) {
+    launch(PoolBackwardKernel<T, kWidth, true, uint8_t>, bytes, rows, columns);
   } else {
-    launch(PoolBackwardKernel<T, kWidth, true>, g.rows.in, g.columns.in);
+    launch(PoolBackwardKernel<T, kWidth, true, int32_t>, static_cast<const int32_t*>(argmax), rows,
+           columns);
   }
   CheckLaunch("pool backward");
 }
 
-// run(integral_constant) with the width that the channels and the pointers' alignment allow.
+// run(integral_constant) with the width that the channels and the memory's alignment allow.
+// `aligned`: all but the positions are, to 16 bytes.
 template <class T, class Run>
-void WithWidth(int lanes, bool aligned, Run run) {
-  if (aligned && lanes % kVectorWidth<T> == 0) {
-    run(std::integral_constant<int, kVectorWidth<T>>{});
+void WithWidth(const PoolParams& p, int lanes, bool aligned, const void* argmax, Run run) {
+  constexpr int kWidth = kVectorWidth<T>;
+  const int64_t positions = kWidth * SizeOf(p.ArgmaxDType());  // bytes of a vector of them
+  if (aligned && lanes % kWidth == 0 && IsAligned(argmax, std::min<int64_t>(positions, 16))) {
+    run(std::integral_constant<int, kWidth>{});
   } else {
     run(std::integral_constant<int, 1>{});
   }
@@ -263,31 +276,28 @@ void WithWidth(int lanes, bool aligned, Run run) {
 }  // namespace
 
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
-                 int32_t* argmax) {
+                 void* argmax) {
   const Geometry g = GeometryOf(params);
-  const bool max = params.method == PoolParams::Method::kMax;
-  const bool aligned = IsAligned(src, 16) && IsAligned(dst, 16) && IsAligned(argmax, 16);
+  const bool aligned = IsAligned(src, 16) && IsAligned(dst, 16);
   WithElementType(params.dtype, [&](auto element) {
     using T = decltype(element);
-    WithWidth<T>(g.lanes, aligned, [&](auto width) {
-      Forward<T, width()>(context, g, max, static_cast<const T*>(src), static_cast<T*>(dst),
+    WithWidth<T>(params, g.lanes, aligned, argmax, [&](auto width) {
+      Forward<T, width()>(context, g, params, static_cast<const T*>(src), static_cast<T*>(dst),
                           argmax);
     });
   });
 }
 
-void PoolBackward(Context& context, const PoolParams& params, const void* d_dst,
-                  const int32_t* argmax, void* d_src, GradMode d_src_mode, const void* relu_dst) {
+void PoolBackward(Context& context, const PoolParams& params, const void* d_dst, const void* argmax,
+                  void* d_src, GradMode d_src_mode, const void* relu_dst) {
   const Geometry g = GeometryOf(params);
-  const bool max = params.method == PoolParams::Method::kMax;
-  const bool aligned = IsAligned(d_dst, 16) && IsAligned(d_src, 16) && IsAligned(argmax, 16) &&
-                       IsAligned(relu_dst, 16);
+  const bool aligned = IsAligned(d_dst, 16) && IsAligned(d_src, 16) && IsAligned(relu_dst, 16);
   WithElementType(params.dtype, [&](auto element) {
     using T = decltype(element);
-    WithWidth<T>(g.lanes, aligned, [&](auto width) {
+    WithWidth<T>(params, g.lanes, aligned, argmax, [&](auto width) {
       const Target<T> target = {static_cast<T*>(d_src), static_cast<const T*>(relu_dst),
                                 d_src_mode == GradMode::kAdd};
-      Backward<T, width()>(context, g, max, static_cast<const T*>(d_dst), argmax, target);
+      Backward<T, width()>(context, g, params, static_cast<const T*>(d_dst), argmax, target);
     });
   });
 }

@@ -37,5 +37,46 @@ TEST(MemoryPlan, IsToldBeforeTheNetIsThere) {
   EXPECT_EQ(plan.inputs, 4 * 8 * 8);
 }
 
+// Type of the positions that max pooling with a window keeps for its gradient, and the bytes that
+// all tensors of the plan take together.
+struct Positions {
+  DType dtype;
+  int64_t without_reuse;
+};
+
+Positions PositionsOf(const std::string& window) {
+  Context context;
+  const std::string shape = "input_param { shape { dim: 1 dim: 16 dim: 20 dim: 20 } } }\n";
+  const std::string text =
+      "layer { name: 'data' type: 'Input' top: 'data' " + shape +
+      "layer { name: 'conv' type: 'Convolution' bottom: 'data' top: 'conv' convolution_param { "
+      "num_output: 16 kernel_size: 1 weight_filler { type: 'msra' } } }\n"
+      "layer { name: 'pool' type: 'Pooling' bottom: 'conv' top: 'pool' pooling_param { pool: MAX " +
+      window + " } }\n" +
+      "layer { name: 'label' type: 'Input' top: 'label' input_param { shape { dim: 1 dim: 16 dim: "
+      "2 dim: 2 } } }\n"
+      "layer { type: 'SigmoidCrossEntropyLoss' bottom: 'pool' bottom: 'label' top: 'loss' }\n";
+  NetOptions options;
+  options.phase = caffe::TRAIN;
+  const Net net(NetDefinition::FromText(text, "test.prototxt"), BuiltinLayers(), context,
+                std::make_shared<ParameterSet>(), options);
+  for (const GraphTensor& tensor : net.graph().tensors) {
+    if (tensor.name.find("argmax") == std::string::npos) continue;
+    EXPECT_EQ(tensor.desc.shape, (Shape{1, 16, 2, 2}));
+    return {tensor.desc.dtype, net.memory().without_reuse};
+  }
+  ADD_FAILURE() << "no positions";
+  return {};
+}
+
+TEST(MemoryPlan, PositionsOfAMaximumTakeAByte) {
+  // Both give 2x2; 100 positions fit a byte, 289 do not.
+  const Positions narrow = PositionsOf("kernel_size: 10 stride: 10");
+  const Positions wide = PositionsOf("kernel_size: 17 stride: 3");
+  EXPECT_EQ(narrow.dtype, DType::kU8);
+  EXPECT_EQ(wide.dtype, DType::kI32);
+  EXPECT_EQ(wide.without_reuse - narrow.without_reuse, 3 * 16 * 2 * 2);
+}
+
 }  // namespace
 }  // namespace lseg
