@@ -13,6 +13,7 @@
 #include "kernels/preprocess.h"
 #include "kernels/reorder.h"
 #include "kernels/sigmoid_loss.h"
+#include "kernels/stage_gradient.h"
 #include "kernels/update.h"
 
 namespace lseg {
@@ -60,6 +61,43 @@ void BenchPool(GpuBench& bench, const Shape& stage, const std::string& at) {
   Measure(bench, "pool backward" + at, specs, BytesOf(specs), [&](const Tensors& t, int run) {
     PoolBackward(bench.context, params, t.At(run, 1), t.At(run, 2), t.At(run, 0), GradMode::kWrite);
   });
+}
+
+// A stage's end in training, with four scores, and the last stage's, which has no pooling.
+void BenchStageGradient(GpuBench& bench, const Shape& stage, const std::string& at) {
+  StageGradientParams params;
+  params.map = stage;
+  params.scores = 4;
+  params.relu = true;
+  params.dtype = DType::kBF16;
+  const int64_t map = stage.Count(), pooled = params.Pooled().Count();
+  const std::vector<TensorSpec> specs = {{map, DType::kBF16},
+                                         {4 * stage.n * stage.h * stage.w},
+                                         {4 * stage.c},
+                                         {map, DType::kBF16},
+                                         {4 * stage.c},
+                                         {4},
+                                         {params.WorkspaceBytes(bench.context), DType::kU8},
+                                         {pooled, DType::kBF16},
+                                         {pooled, DType::kU8, 0, 3}};
+  for (const bool with_pooling : {true, false}) {
+    params.pooled = with_pooling;
+    const int64_t bytes = 4 * map + 4 * specs[1].count + (with_pooling ? 3 * pooled : 0);
+    Measure(bench, (with_pooling ? "stage gradient" : "stage gradient without pooling") + at, specs,
+            bytes, [&](const Tensors& t, int run) {
+              StageGradientArgs args;
+              args.map = t.At(run, 0);
+              args.d_score = t.At<float>(run, 1);
+              args.weight = t.At<float>(run, 2);
+              args.d_map = t.At(run, 3);
+              args.d_weight = t.At<float>(run, 4);
+              args.d_bias = t.At<float>(run, 5);
+              args.workspace = t.At(run, 6);
+              args.d_pooled = t.At(run, 7);
+              args.argmax = t.At<uint8_t>(run, 8);
+              StageGradient(bench.context, params, args);
+            });
+  }
 }
 
 void BenchRelu(GpuBench& bench, const Shape& stage, const std::string& at) {
@@ -315,6 +353,7 @@ void BenchMemoryOps(GpuBench& bench) {
   for (const Shape& stage : {stage1, stage3}) {
     const std::string at = " " + ToString(stage);
     BenchPool(bench, stage, at);
+    BenchStageGradient(bench, stage, at);
     BenchRelu(bench, stage, at);
     BenchReorder(bench, stage, at);
   }

@@ -116,9 +116,11 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options, 
   }
   AddGradients(graph, parts_.losses, parts_.params, definition.net().force_backward());
   if (own && runs("fuse_relu_gradients")) FuseReluGradients(graph);
+  const bool cuda = context_.device() == Device::kCuda;
+  if (cuda && own && runs("fuse_stage_gradients")) FuseStageGradients(graph);
   if (runs("delay_gradients")) DelayGradients(graph);
   // A GPU has memory for it, and time is dearer there.
-  if (context_.device() == Device::kCpu && runs("recompute")) {
+  if (!cuda && runs("recompute")) {
     Recompute(graph, options.recompute[choice]);
   }
   update_ = AddUpdate(graph, parts_.losses, parts_.params, *options.solver);

@@ -62,8 +62,9 @@ struct NetOptions {
   int64_t memory_limit = 0;
   // Passes to leave out, by name, for tests and for measuring what they bring: "fold_head",
   // "fuse_conv_relu", "fold_copies", "fuse_sides" (finds nothing without "fold_copies"),
-  // "join_losses", "fuse_stage_ends", "fuse_relu_gradients", "delay_gradients", "assign_formats"
-  // (everything stays NCHW; no stage ends then), "chain_convs", "recompute".
+  // "join_losses", "fuse_stage_ends", "fuse_relu_gradients", "fuse_stage_gradients",
+  // "delay_gradients", "assign_formats" (everything stays NCHW; no stage is fused then),
+  // "chain_convs", "recompute".
   std::set<std::string> without_passes;
 };
 

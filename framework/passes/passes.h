@@ -77,6 +77,12 @@ void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
 // where nobody else reads that.
 void FuseReluGradients(Graph& graph);
 
+// The gradients of a stage's last map, from its score layer and from the pooling behind it, with
+// the ReLU's and those of the score layer's parameters, as one op (kernels/stage_gradient.h). After
+// FuseReluGradients. The map's gradient is rounded once instead of twice, and sums of the
+// parameters' are taken in another order: they differ by rounding.
+void FuseStageGradients(Graph& graph);
+
 // Gradients that take more memory than they free are computed as late as others allow. Bits stay
 // what they are.
 void DelayGradients(Graph& graph);

@@ -6,24 +6,21 @@
 // conflicts.
 #include "kernels/cuda/conv_partials.cuh"
 #include "kernels/cuda/conv_score.h"
-#include "kernels/cuda/vector.cuh"
+#include "kernels/cuda/conv_score_sums.cuh"
 
 namespace lseg::cuda {
 namespace {
 
 constexpr int kPixels = 4;  // that a thread has under way
 
-// A block's threads: `segments` of 16 bytes of a pixel next to each other, `slots` pixels.
 template <class T>
-struct Layout {
-  explicit Layout(const ScoreArgs& args)
-      : segments(args.channels / kVectorWidth<T>), slots(kScoreThreads / segments) {}
+using Layout = ScoreLayout<kScoreThreads, kVectorWidth<T>>;
 
-  // Groups of pixels that a block takes at a time.
-  int64_t Groups(const ScoreArgs& args) const { return CeilDiv(args.pixels, slots * kPixels); }
-
-  int segments, slots;
-};
+// Groups of pixels that a block takes one after the other.
+template <class T>
+int64_t Groups(const ScoreArgs& args) {
+  return CeilDiv(args.pixels, Layout<T>(args.channels).slots * kPixels);
+}
 
 // d_dst of all outputs at a pixel; zeros past the last ones.
 template <int kOutputs>
@@ -95,9 +92,8 @@ __global__ void __launch_bounds__(kScoreThreads)
     ScoreBackwardWeights(const ScoreArgs args, const Layout<T> layout, const T* __restrict__ src,
                          const float* __restrict__ d_dst, float* __restrict__ partials) {
   constexpr int kWidth = kVectorWidth<T>;
-  __shared__ float shared[kScoreThreads * (kWidth + 1)];
-  const int slot = threadIdx.x / layout.segments, segment = threadIdx.x % layout.segments;
-  const int channel = segment * kWidth;
+  const int slot = threadIdx.x / layout.segments;
+  const int channel = threadIdx.x % layout.segments * kWidth;
   float sums[kOutputs][kWidth] = {}, bias[kOutputs] = {};
   const int stride = gridDim.x * layout.slots * kPixels;
   for (int first = blockIdx.x * layout.slots * kPixels + slot;
@@ -125,34 +121,14 @@ __global__ void __launch_bounds__(kScoreThreads)
       }
     }
   }
-  // The slots of a segment, one after the other.
-  float* partial = partials + static_cast<int64_t>(blockIdx.x) * args.outputs * (args.channels + 1);
-#pragma unroll
-  for (int o = 0; o < kOutputs; ++o) {
-    if (o >= args.outputs) break;
-    __syncthreads();
-    if (slot < layout.slots) {
-      float* mine = shared + slot * (args.channels + layout.segments);
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i) mine[channel + i] = sums[o][i];
-      mine[args.channels + segment] = bias[o];
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i <= args.channels; i += kScoreThreads) {
-      float sum = 0;
-      for (int s = 0; s < layout.slots; ++s) {
-        sum += shared[s * (args.channels + layout.segments) + i];
-      }
-      const int to = i < args.channels ? o * args.channels + i : args.outputs * args.channels + o;
-      partial[to] = sum;
-    }
-  }
+  WriteScoreSums(layout, args.channels, args.outputs, sums, bias,
+                 partials + static_cast<int64_t>(blockIdx.x) * args.outputs * (args.channels + 1));
 }
 
 template <class T>
 unsigned WeightsGrid(const Context& context, const ScoreArgs& args) {
   constexpr int kGroups = 8;  // at least, if there are as many: a block's end costs as much
-  return GridFor(context, Layout<T>(args).Groups(args), kGroups, 4);
+  return GridFor(context, Groups<T>(args), kGroups, 4);
 }
 
 int64_t PartialElements(const ScoreArgs& args) {
@@ -172,10 +148,10 @@ void RunScoreData(Context& context, const ConvParams& params, DType dtype, const
   const ScoreArgs args = MakeScoreArgs(params);
   WithElementType(dtype, [&](auto element) {
     using T = decltype(element);
-    const Layout<T> layout(args);
+    const Layout<T> layout(args.channels);
     WithOutputs(args.outputs, [&](auto outputs) {
       ScoreBackwardData<T, outputs.value>
-          <<<GridFor(context, layout.Groups(args), 1, 4), kScoreThreads, 0, StreamOf(context)>>>(
+          <<<GridFor(context, Groups<T>(args), 1, 4), kScoreThreads, 0, StreamOf(context)>>>(
               args, layout, run.f32_d_dst(), static_cast<const float*>(run.weight),
               static_cast<T*>(run.d_src), run.d_src_mode == GradMode::kAdd,
               params.relu_gradient ? static_cast<const T*>(run.src) : nullptr);
@@ -192,7 +168,8 @@ void RunScoreWeights(Context& context, const ConvParams& params, DType dtype, co
     float* partials = static_cast<float*>(run.workspace);
     WithOutputs(args.outputs, [&](auto outputs) {
       ScoreBackwardWeights<T, outputs.value><<<grid, kScoreThreads, 0, StreamOf(context)>>>(
-          args, Layout<T>(args), static_cast<const T*>(run.src), run.f32_d_dst(), partials);
+          args, Layout<T>(args.channels), static_cast<const T*>(run.src), run.f32_d_dst(),
+          partials);
     });
     CheckLaunch("ScoreBackwardWeights");
     const WeightsThenBias target = {int64_t{args.outputs} * args.channels, run.d_weight,

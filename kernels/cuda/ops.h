@@ -18,6 +18,7 @@
 #include "kernels/preprocess.h"
 #include "kernels/sigmoid_loss.h"
 #include "kernels/softmax.h"
+#include "kernels/stage_gradient.h"
 #include "kernels/update.h"
 
 namespace lseg::cuda {
@@ -88,6 +89,10 @@ void SoftmaxLossForward(Context& context, const SoftmaxLossParams& params, const
 void SoftmaxLossBackward(Context& context, const SoftmaxLossParams& params, const float* logits,
                          const uint8_t* label, const float* normalizer, float loss_weight,
                          float* d_logits, GradMode d_logits_mode, const float* loss_scale);
+
+int64_t StageGradientWorkspace(const Context& context, const StageGradientParams& params);
+void StageGradient(Context& context, const StageGradientParams& params,
+                   const StageGradientArgs& args);
 
 void GradientNorm(Context& context, const std::vector<UpdateTensor>& tensors, float* norm,
                   const float* loss_scale, const std::vector<const float*>& losses);
