@@ -182,10 +182,12 @@ class ConvForwardOp : public ConvOpBase {
   const ConvParams* AsConv() const override { return engine_.empty() ? &params_ : nullptr; }
 
   // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
-  // few of a score map leave plainly; other channel counts and groups stay plain on both sides.
+  // few of a score map leave plainly; other channel counts and groups stay plain on both sides, but
+  // for f32 in a 1x1 convolution, where engines take blocks to any number of channels.
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
-    constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
+    constexpr int64_t kVector = 8;      // channels that NHWC kernels move at a time
+    constexpr int64_t kMostScores = 8;  // of a 1x1 convolution with 16 bits in and f32 out
     const Format blocked = policy.blocked;
     const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
     const bool in_fits = params_.src.c % block == 0 && params_.group == 1;
@@ -194,7 +196,9 @@ class ConvForwardOp : public ConvOpBase {
     in[0].format = in_fits ? blocked : Format::kNCHW;
     out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
     const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
-    if (in_fits && !out_fits && !pointwise) in[0].format = Format::kNCHW;
+    const bool scores =
+        pointwise && (params_.out_channels <= kMostScores || policy.trunk == DType::kF32);
+    if (in_fits && !out_fits && !scores) in[0].format = Format::kNCHW;
     in[0].dtype = in[0].format == blocked ? policy.trunk : DType::kF32;
     out[0].dtype = out[0].format == blocked ? policy.trunk : DType::kF32;
   }

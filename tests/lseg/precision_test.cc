@@ -14,6 +14,7 @@
 #include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/error_of.h"
+#include "tests/framework/train_once.h"
 #include "tests/kernels/wgmma.h"
 
 namespace lseg {
@@ -154,6 +155,26 @@ TEST(CpuPrecision, TheWholeTrunkIsInBf16) {
   EXPECT_EQ(pools, 4);
   for (const NetParam& param : training.net->params()) {
     EXPECT_EQ(ToString(training.parameters->Find(param.key)->desc().dtype), "f32") << param.key;
+  }
+}
+
+// A score layer of more outputs than a vector's: what it reads is plain then.
+TEST(CpuPrecision, ManyClassesTrainInBf16) {
+  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  const std::string text = InputText("data", "dim: 2 dim: 3 dim: 11 dim: 13") +
+                           InputText("label", "dim: 2 dim: 21 dim: 11 dim: 13") +
+                           Conv3x3Text("a", "data") + ReluText("a") +
+                           ConvText("score", "a", "num_output: 21 kernel_size: 1") +
+                           LossText("loss", "score", "label");
+  const Trained exact = TrainOnce(text, Device::kCpu, Precision::kF32, {});
+  const Trained rounded = TrainOnce(text, Device::kCpu, Precision::kBF16, {});
+  for (const auto& [key, gradient] : exact.gradients) {
+    double square = 0, size = 0;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      square += std::pow(gradient[i] - rounded.gradients.at(key)[i], 2);
+      size += std::pow(gradient[i], 2);
+    }
+    EXPECT_LT(std::sqrt(square / size), 0.01) << key;  // one map, rounded by 2^-9
   }
 }
 
