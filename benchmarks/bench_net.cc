@@ -11,9 +11,11 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "framework/net.h"
 #include "framework/solver_definition.h"
+#include "framework/text.h"
 #include "framework/weights.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
@@ -38,6 +40,7 @@ struct Options {
   int64_t batch = 1, width = 1440, height = 960;
   int threads = 0, repeat = 3, warmup = 1;
   bool layers = false, measure = false, unproven = false;
+  std::set<std::string> without;  // passes
   std::string save;
 };
 
@@ -170,6 +173,7 @@ std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& sol
   net_options.unproven_engines = options.unproven;
   net_options.precision = options.precision;
   net_options.library = options.library;
+  net_options.without_passes = options.without;
   const std::vector<TensorDesc> blobs = batch.Blobs();
   for (size_t i = 0; i < blobs.size(); ++i) net_options.inputs[batch.Names()[i]] = blobs[i];
   if (options.train) {
@@ -237,6 +241,7 @@ void Run(const Options& options) {
                                 {"device", ToString(options.device)},
                                 {"precision", ToString(options.precision)},
                                 {"library", options.library},
+                                {"without", options.without},
                                 {"batch", options.batch},
                                 {"width", options.width},
                                 {"height", options.height},
@@ -284,6 +289,8 @@ int Main(int argc, char** argv) {
       ("layers", "a table of the time of each node")                               //
       ("measure", "choose convolution engines by timing them")                     //
       ("unproven", "with --measure: also those that no GPU has run yet")           //
+      ("without", "passes to leave out (framework/net.h), with commas between",
+       cxxopts::value<std::string>()->default_value(""))  //
       ("save", "folder for weights, inputs and what comes out, to check against",
        cxxopts::value<std::string>()->default_value(""))  //
       ("help", "this text");
@@ -311,6 +318,9 @@ int Main(int argc, char** argv) {
   options.measure = parsed.count("measure") > 0;
   options.unproven = parsed.count("unproven") > 0;
   LSEG_CHECK(!options.unproven || options.measure, "--unproven is for --measure");
+  for (const std::string& pass : SplitAtCommas(parsed["without"].as<std::string>())) {
+    if (!pass.empty()) options.without.insert(pass);
+  }
   options.save = parsed["save"].as<std::string>();
   LSEG_CHECK(mode == "forward" || mode == "train",
              "say what to time: forward or train, not '" << mode << "'");
