@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kThreads)
   const int first_row = blockIdx.y * g.band, first_column = blockIdx.x * g.columns_of_block;
   __shared__ Taps its;
   __shared__ Sums<kWidth> sums;
-  const Taps& channel = taps[plane % g.channels];
+  const Taps& channel = taps[blockIdx.z % g.channels];
   its.rows[threadIdx.x] = channel.rows[threadIdx.x];
   its.columns[threadIdx.x] = channel.columns[threadIdx.x];
   static_assert(kThreads == kMostTaps);

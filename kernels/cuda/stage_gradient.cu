@@ -22,43 +22,78 @@ static_assert(StageGradientParams::kMostChannels / kVectorWidth<float> <= kThrea
 struct Geometry {
   int height, width, channels, scores;
   int rows, columns;  // of windows
-  int64_t windows;    // of all images
+  int windows;        // of all images
   bool relu;
 };
 
-// A window's place: the image's number of pixels before it, and of windows.
-struct Window {
-  int64_t image;
-  int y, x;  // its first pixel
+// Windows `step` apart, in their order, without a division each.
+struct Walk {
+  int at, image, row, column;
+  int step, step_rows, step_columns;
 
-  __device__ Window(const Geometry& g, int64_t at)
-      : image(at / (g.rows * g.columns)),
-        y(static_cast<int>(at % (g.rows * g.columns)) / g.columns * 2),
-        x(static_cast<int>(at % (g.rows * g.columns)) % g.columns * 2) {}
-  __device__ bool Has(const Geometry& g, int pixel) const {
-    return y + pixel / 2 < g.height && x + pixel % 2 < g.width;
+  __device__ Walk(const Geometry& g, int first, int step)
+      : at(first), step(step), step_rows(step / g.columns), step_columns(step % g.columns) {
+    column = at % g.columns;
+    row = at / g.columns % g.rows;
+    image = at / g.columns / g.rows;
   }
-  // The pixel's place among those of all images.
-  __device__ int64_t Pixel(const Geometry& g, int pixel) const {
-    return (image * g.height + y + pixel / 2) * g.width + x + pixel % 2;
+  __device__ void Next(const Geometry& g) {
+    at += step;
+    column += step_columns;
+    row += step_rows;
+    if (column >= g.columns) column -= g.columns, ++row;
+    while (row >= g.rows) row -= g.rows, ++image;
   }
 };
 
-// d_score of all outputs at the window's pixels; zeros where there is none.
-template <int kScores>
+// A window's place. At an odd border its missing pixels are read from those that there are.
+struct Window {
+  int image, first;         // the upper left pixel, within its image
+  int down = 0, right = 0;  // pixels to the lower, and to the right ones; 0: there are none
+
+  __device__ Window(const Geometry& g, const Walk& walk) : image(walk.image) {
+    const int y = walk.row * 2, x = walk.column * 2;
+    first = y * g.width + x;
+    if (y + 1 < g.height) down = g.width;
+    if (x + 1 < g.width) right = 1;
+  }
+  __device__ bool Has(int pixel) const {
+    return (pixel / 2 == 0 || down > 0) && (pixel % 2 == 0 || right > 0);
+  }
+  // The pixel's place within its image.
+  __device__ int Pixel(int pixel) const {
+    return first + (pixel / 2 == 0 ? 0 : down) + (pixel % 2 == 0 ? 0 : right);
+  }
+};
+
+// d_score of all outputs at the window's pixels, zeros where there is none; beyond the last output
+// that one's again, which nobody needs. kPairs: the two of a row lie at a multiple of 8 bytes.
+template <int kScores, bool kPairs>
 __device__ void LoadScores(const Geometry& g, const Window& window, const float* d_score,
                            float (&gradients)[4][kScores]) {
-  const int64_t plane = int64_t{g.height} * g.width;
-  const float* from =
-      d_score + window.image * g.scores * plane + int64_t{window.y} * g.width + window.x;
+  const int plane = g.height * g.width;
+  const float* from = d_score + int64_t{window.image} * g.scores * plane;
 #pragma unroll
-  for (int pixel = 0; pixel < 4; ++pixel) {
-    const bool exists = window.Has(g, pixel);
+  for (int k = 0; k < kScores; ++k) {
+    const int begin = min(k, g.scores - 1) * plane;
+#pragma unroll
+    for (int pixel = 0; pixel < 4; pixel += 2) {
+      if constexpr (kPairs) {
+        const Vector<float, 2> pair = Load<2>(from + begin + window.Pixel(pixel));
+        gradients[pixel][k] = pair.at[0];
+        gradients[pixel + 1][k] = pair.at[1];
+      } else {
+        gradients[pixel][k] = from[begin + window.Pixel(pixel)];
+        gradients[pixel + 1][k] = from[begin + window.Pixel(pixel + 1)];
+      }
+    }
+  }
+  if (window.down > 0 && window.right > 0) return;
+#pragma unroll
+  for (int pixel = 1; pixel < 4; ++pixel) {
 #pragma unroll
     for (int k = 0; k < kScores; ++k) {
-      const bool valid = exists && k < g.scores;
-      gradients[pixel][k] =
-          valid ? __ldg(from + k * plane + pixel / 2 * g.width + pixel % 2) : 0.0f;
+      if (!window.Has(pixel)) gradients[pixel][k] = 0;
     }
   }
 }
@@ -72,7 +107,7 @@ struct Maps {
 };
 
 // partials: [block][scores * channels, then scores].
-template <class T, int kScores, bool kPooled>
+template <class T, int kScores, bool kPooled, bool kPairs>
 __global__ void __launch_bounds__(kThreads, kScores == 4 ? kBlocks : 2)
     StageGradients(const Geometry g, const Layout<T> layout, const Maps<T> maps,
                    const float* __restrict__ d_score, const float* __restrict__ weight,
@@ -89,24 +124,22 @@ __global__ void __launch_bounds__(kThreads, kScores == 4 ? kBlocks : 2)
       w[k][i] = valid ? __ldg(weight + k * g.channels + channel + i) : 0.0f;
     }
   }
-  const int64_t step = int64_t{gridDim.x} * layout.slots;
+  Walk walk(g, blockIdx.x * layout.slots + slot, gridDim.x * layout.slots);
 #pragma unroll 1
-  for (int64_t at = int64_t{blockIdx.x} * layout.slots + slot;
-       slot < layout.slots && at < g.windows; at += step) {
-    const Window window(g, at);
+  for (; slot < layout.slots && walk.at < g.windows; walk.Next(g)) {
+    const Window window(g, walk);
+    const int64_t image = int64_t{window.image} * g.height * g.width * g.channels + channel;
     float gradients[4][kScores];
     Vector<T, kWidth> map[4], d_pooled = {};
     Vector<uint8_t, kWidth> argmax = {};
-    LoadScores(g, window, d_score, gradients);
+    LoadScores<kScores, kPairs>(g, window, d_score, gradients);
 #pragma unroll
     for (int pixel = 0; pixel < 4; ++pixel) {
-      map[pixel] = {};
-      if (!window.Has(g, pixel)) continue;
-      map[pixel] = Load<kWidth>(maps.map + window.Pixel(g, pixel) * g.channels + channel);
+      map[pixel] = Load<kWidth>(maps.map + image + int64_t{window.Pixel(pixel)} * g.channels);
     }
     if constexpr (kPooled) {
-      d_pooled = Load<kWidth>(maps.d_pooled + at * g.channels + channel);
-      argmax = Load<kWidth>(maps.argmax + at * g.channels + channel);
+      d_pooled = Load<kWidth>(maps.d_pooled + int64_t{walk.at} * g.channels + channel);
+      argmax = Load<kWidth>(maps.argmax + int64_t{walk.at} * g.channels + channel);
     }
 #pragma unroll
     for (int pixel = 0; pixel < 4; ++pixel) {
@@ -120,12 +153,13 @@ __global__ void __launch_bounds__(kThreads, kScores == 4 ? kBlocks : 2)
           sum = fmaf(w[k][i], gradients[pixel][k], sum);
           sums[k][i] = fmaf(gradients[pixel][k], value, sums[k][i]);
         }
-        d_map.at[i] = FromFloat<T>(g.relu && !(value > 0) ? 0.0f : sum);
+        const bool alive = !g.relu | (value > 0);  // no branch for it
+        d_map.at[i] = FromFloat<T>(alive ? sum : 0.0f);
       }
 #pragma unroll
       for (int k = 0; k < kScores; ++k) bias[k] += gradients[pixel][k];
-      if (window.Has(g, pixel)) {
-        Store(maps.d_map + window.Pixel(g, pixel) * g.channels + channel, d_map);
+      if (window.Has(pixel)) {
+        Store(maps.d_map + image + int64_t{window.Pixel(pixel)} * g.channels, d_map);
       }
     }
   }
@@ -135,12 +169,16 @@ __global__ void __launch_bounds__(kThreads, kScores == 4 ? kBlocks : 2)
 
 Geometry GeometryOf(const StageGradientParams& p) {
   const Shape pooled = p.Pooled();
-  LSEG_CHECK(p.map.h * p.map.w <= INT32_MAX / 4,
+  LSEG_CHECK(p.map.n * p.map.h * p.map.w <= INT32_MAX / 4,
              "a stage's gradient on a GPU: a map of " << ToString(p.map) << " is too large");
-  return {static_cast<int>(p.map.h),     static_cast<int>(p.map.w),
-          static_cast<int>(p.map.c),     static_cast<int>(p.scores),
-          static_cast<int>(pooled.h),    static_cast<int>(pooled.w),
-          p.map.n * pooled.h * pooled.w, p.relu};
+  return {static_cast<int>(p.map.h),
+          static_cast<int>(p.map.w),
+          static_cast<int>(p.map.c),
+          static_cast<int>(p.scores),
+          static_cast<int>(pooled.h),
+          static_cast<int>(pooled.w),
+          static_cast<int>(p.map.n * pooled.h * pooled.w),
+          p.relu};
 }
 
 template <class T>
@@ -155,9 +193,17 @@ void Launch(Context& context, const Geometry& g, bool pooled, const StageGradien
                         args.argmax, static_cast<T*>(args.d_map)};
   const unsigned grid = GridOf<T>(context, g);
   auto* partials = static_cast<float*>(args.workspace);
-  const auto kernel = pooled ? StageGradients<T, kScores, true> : StageGradients<T, kScores, false>;
-  kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, Layout<T>(g.channels), maps, args.d_score,
-                                                   args.weight, partials);
+  const auto launch = [&](auto kernel) {
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, Layout<T>(g.channels), maps, args.d_score,
+                                                     args.weight, partials);
+  };
+  if (g.width % 2 == 0 && IsAligned(args.d_score, 8)) {
+    pooled ? launch(StageGradients<T, kScores, true, true>)
+           : launch(StageGradients<T, kScores, false, true>);
+  } else {
+    pooled ? launch(StageGradients<T, kScores, true, false>)
+           : launch(StageGradients<T, kScores, false, false>);
+  }
   CheckLaunch("StageGradients");
   const WeightsThenBias target = {int64_t{g.scores} * g.channels, args.d_weight, args.d_bias};
   RunSumPartials(context, partials, static_cast<int>(grid), int64_t{g.scores} * (g.channels + 1),

@@ -152,9 +152,12 @@ TEST(CudaStageGradient, AgreesWithItsDefinition) {
   LSEG_SKIP_WITHOUT(Device::kCuda);
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     int round = 0;
-    // The last: more windows than one round of the blocks takes.
-    for (const Sizes& sizes : std::vector<Sizes>{
-             {{1, 8, 1, 1}, 1}, {{2, 24, 7, 5}, 4}, {{1, 64, 6, 8}, 5}, {{2, 40, 67, 33}, 3}}) {
+    // The last two: more windows than one round of the blocks takes, of odd and even widths.
+    for (const Sizes& sizes : std::vector<Sizes>{{{1, 8, 1, 1}, 1},
+                                                 {{2, 24, 7, 5}, 4},
+                                                 {{1, 64, 6, 8}, 5},
+                                                 {{2, 40, 67, 33}, 3},
+                                                 {{3, 16, 40, 66}, 4}}) {
       for (const bool pooled : {true, false}) {
         const bool relu = round % 3 != 2, bias = round % 4 != 1, add = round % 2 == 1;
         ++round;
@@ -174,7 +177,7 @@ TEST(CudaStageGradient, AgreesWithItsDefinition) {
         // Up to nine terms in f32, then the rounding to the type.
         ExpectNear(d_map, expected.d_map, expected.map_scale, RoundingUnit(dtype) + 10 * 0x1p-24, 0,
                    what + ", d_map");
-        // Sums of up to 4422 products in parts of at most 300 in f32: their roundings, and those of
+        // Sums of up to 7920 products in parts of at most 300 in f32: their roundings, and those of
         // the parts, are of either sign, and stay far below the bound of so many.
         ExpectNear(result.d_weight,
                    add ? Add(expected.d_weight, Before(true, 5, sizes.scores * sizes.map.c))
