@@ -36,7 +36,8 @@ struct StageGradientParams {
 };
 
 // Memory of the context's device. d_score: (N, scores, H, W), f32, NCHW. weight, d_weight: (scores,
-// C). argmax: as PoolForward leaves it, laid out as d_pooled.
+// C). argmax: as PoolForward leaves it, laid out as d_pooled. All but d_score and d_bias are
+// aligned to 16 bytes.
 struct StageGradientArgs {
   const void* map = nullptr;
   const float* d_score = nullptr;

@@ -119,9 +119,12 @@ __global__ void __launch_bounds__(kThreads, kScores == 4 ? kBlocks : 2)
 #pragma unroll
   for (int k = 0; k < kScores; ++k) {
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      const bool valid = slot < layout.slots && k < g.scores;
-      w[k][i] = valid ? __ldg(weight + k * g.channels + channel + i) : 0.0f;
+    for (int i = 0; i < kWidth; i += 4) {
+      Vector<float, 4> some = {};
+      if (slot < layout.slots && k < g.scores) {
+        some = Load<4>(weight + k * g.channels + channel + i);
+      }
+      for (int j = 0; j < 4; ++j) w[k][i + j] = some.at[j];
     }
   }
   Walk walk(g, blockIdx.x * layout.slots + slot, gridDim.x * layout.slots);
@@ -223,6 +226,13 @@ int64_t StageGradientWorkspace(const Context& context, const StageGradientParams
 void StageGradient(Context& context, const StageGradientParams& params,
                    const StageGradientArgs& args) {
   const Geometry g = GeometryOf(params);
+  for (const void* vectors :
+       {args.map, static_cast<const void*>(args.d_map), args.d_pooled,
+        static_cast<const void*>(args.argmax), static_cast<const void*>(args.weight)}) {
+    LSEG_CHECK(IsAligned(vectors, 16),
+               "a stage's gradient on a GPU takes 16 bytes at a time: maps "
+               "and weights must be aligned to that");
+  }
   WithElementType(params.dtype, [&](auto element) {
     using T = decltype(element);
     if (g.scores <= 4) {
