@@ -13,6 +13,9 @@
 namespace lseg {
 namespace {
 
+// Maps of so many bytes or more are out of the caches before anybody reads them.
+constexpr int64_t kStreamedBytes = int64_t{32} << 20;
+
 // Whole cache lines, so that threads do not write into each other's.
 int64_t WholeLines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -75,6 +78,7 @@ class FirstLayerForward : public FirstLayerConv {
     const int64_t row = p_.src.w * shape_.block, image = p_.out_channels * dst_rows * p_.src.w;
     FirstLayerShape shape = shape_;
     shape.dst_block = dst_rows * row;
+    const bool stream = p_.src.n * image * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
     auto* workspace = static_cast<float*>(args.workspace);
 #pragma omp parallel for collapse(2) num_threads(threads_)
     for (int64_t n = 0; n < p_.src.n; ++n) {
@@ -82,7 +86,7 @@ class FirstLayerForward : public FirstLayerConv {
         float* lines = workspace + omp_get_thread_num() * LinesCount();
         CopyLines(args.f32_src(), rows.src_held, n, y, lines);
         FirstLayerRow(shape, lines, static_cast<const float*>(args.weight),
-                      p_.bias ? args.bias : nullptr, p_.relu,
+                      p_.bias ? args.bias : nullptr, p_.relu, stream,
                       dst + n * image + (y - rows.dst_held.begin) * row);
       }
     }

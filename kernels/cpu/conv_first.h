@@ -22,11 +22,12 @@ int64_t FirstLayerPackedCount(const FirstLayerShape& shape);
 void FirstLayerPack(const FirstLayerShape& shape, const float* weight, float* packed);
 
 // lines: (channels, 3) lines, the rows above, at and below the output's (zeros outside the image).
-// bias may be null. dst: the row in the first block of channels.
+// bias may be null. dst: the row in the first block of channels. stream: written past the caches,
+// which saves reading what is overwritten, where that is possible (whole vectors, aligned).
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
-                   const float* bias, bool relu, float* dst);
+                   const float* bias, bool relu, bool stream, float* dst);
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
-                   const float* bias, bool relu, BFloat16* dst);
+                   const float* bias, bool relu, bool stream, BFloat16* dst);
 
 // Adds to sums what a row of d_dst gives: (channels * 9 + 1, out), the gradients of the taps and,
 // last, of the bias.

@@ -1,5 +1,6 @@
 // See conv_first.h. A group of pixels by two vectors of outputs stays in registers over all taps;
-// the pixels' values are broadcast, the weights of two vectors come from the L1 cache.
+// the pixels' values are broadcast, the weights of two vectors come from the L1 cache. A row is
+// written two vectors of outputs at a time, and read a vector of them: few streams that are long.
 #include <algorithm>
 
 #include "kernels/cpu/conv_first.h"
@@ -8,6 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_first_simd.cc"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/cpu/bfloat16-inl.h"
@@ -43,7 +45,17 @@ int64_t Panels(const FirstLayerShape& s) {
   return (s.out + 2 * Lanes<kMost>() - 1) / (2 * Lanes<kMost>());
 }
 
-template <int kMost, class T>
+// To memory or, where kStream, past the caches.
+template <bool kStream, class D, class T>
+HWY_INLINE void StoreRow(hn::Vec<D> value, D d, T* to) {
+  if constexpr (kStream) {
+    hn::Stream(value, d, to);
+  } else {
+    StoreFloats(value, d, to);
+  }
+}
+
+template <int kMost, bool kStream, class T>
 void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
            bool relu, T* dst) {
   const Tag<kMost> d;
@@ -51,15 +63,16 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
   constexpr int64_t kLanes = Lanes<kMost>();
   const int64_t line = LineOf(s.width), panels = Panels<kMost>(s);
   const auto at = [&](int64_t c) { return dst + c / s.block * s.dst_block + c % s.block; };
-  for (int64_t x = 0; x < s.width; x += kPixels) {
-    const int64_t count = std::min<int64_t>(kPixels, s.width - x);
-    const float* weight = packed;
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t c0 = panel * 2 * kLanes, c1 = c0 + kLanes;
-      const bool second = c1 < s.out;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t c0 = panel * 2 * kLanes, c1 = c0 + kLanes;
+    const bool second = c1 < s.out;
+    const float* first = packed + panel * s.channels * 9 * 2 * kLanes;
+    const V bias0 = bias != nullptr ? hn::LoadU(d, bias + c0) : hn::Zero(d);
+    const V bias1 = bias != nullptr && second ? hn::LoadU(d, bias + c1) : hn::Zero(d);
+    for (int64_t x = 0; x < s.width; x += kPixels) {
+      const int64_t count = std::min<int64_t>(kPixels, s.width - x);
+      const float* weight = first;
       V sum0[kPixels], sum1[kPixels];
-      const V bias0 = bias != nullptr ? hn::LoadU(d, bias + c0) : hn::Zero(d);
-      const V bias1 = bias != nullptr && second ? hn::LoadU(d, bias + c1) : hn::Zero(d);
       for (int p = 0; p < kPixels; ++p) sum0[p] = bias0, sum1[p] = bias1;
       for (int64_t row = 0; row < 3 * s.channels; ++row) {
         const float* from = lines + row * line + x;
@@ -81,13 +94,14 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
       T *to0 = at(c0) + x * s.block, *to1 = second ? at(c1) + x * s.block : nullptr;
       // No index that is known at run time only: it would put the sums into memory.
       for (int p = 0; p < kPixels; ++p) {
-        if (p < count) StoreFloats(sum0[p], d, to0 + p * s.block);
+        if (p < count) StoreRow<kStream>(sum0[p], d, to0 + p * s.block);
       }
       for (int p = 0; p < kPixels; ++p) {
-        if (second && p < count) StoreFloats(sum1[p], d, to1 + p * s.block);
+        if (second && p < count) StoreRow<kStream>(sum1[p], d, to1 + p * s.block);
       }
     }
   }
+  if (kStream) hwy::FlushStream();
 }
 
 template <int kMost>
@@ -111,25 +125,34 @@ void AddPixels(const FirstLayerShape& s, const float* lines, const T* d_dst, int
   const Tag<kMost> d;
   using V = hn::Vec<Tag<kMost>>;
   const int64_t line = LineOf(s.width);
-  V sum[kChannels * 9], total = hn::LoadU(d, bias);
-  for (int tap = 0; tap < kChannels * 9; ++tap) sum[tap] = hn::LoadU(d, sums + tap * s.out);
+  // Loops of at most 9: GCC unrolls none of more than 16, and the sums would lie in memory.
+  V sum[kChannels][9], total = hn::LoadU(d, bias);
+  for (int c = 0; c < kChannels; ++c) {
+    for (int tap = 0; tap < 9; ++tap) sum[c][tap] = hn::LoadU(d, sums + (c * 9 + tap) * s.out);
+  }
   for (int64_t x = begin; x < end; ++x) {
     const V gradient = LoadFloats(d, d_dst + x * s.block);
-    for (int tap = 0; tap < kChannels * 9; ++tap) {
-      const V value = hn::Set(d, lines[tap / 3 * line + x + tap % 3]);
-      sum[tap] = hn::MulAdd(value, gradient, sum[tap]);
+    for (int c = 0; c < kChannels; ++c) {
+      for (int tap = 0; tap < 9; ++tap) {
+        const V value = hn::Set(d, lines[(c * 3 + tap / 3) * line + x + tap % 3]);
+        sum[c][tap] = hn::MulAdd(value, gradient, sum[c][tap]);
+      }
     }
     total = hn::Add(total, gradient);
   }
-  for (int tap = 0; tap < kChannels * 9; ++tap) hn::StoreU(sum[tap], d, sums + tap * s.out);
+  for (int c = 0; c < kChannels; ++c) {
+    for (int tap = 0; tap < 9; ++tap) hn::StoreU(sum[c][tap], d, sums + (c * 9 + tap) * s.out);
+  }
   hn::StoreU(total, d, bias);
 }
 
 template <int kMost, class T>
 void AddGradientsOf(const FirstLayerShape& s, const float* lines, const T* d_dst, float* sums) {
-  constexpr int64_t kStrip = 64;  // pixels whose gradients stay in the L1 cache
-  for (int64_t x = 0; x < s.width; x += kStrip) {
-    const int64_t end = std::min(x + kStrip, s.width);
+  // Where gradients are read again for further channels, so many pixels' stay in the L1 cache.
+  constexpr int64_t kStrip = 64;
+  const int64_t strip = s.channels <= kChannelsTogether ? s.width : kStrip;
+  for (int64_t x = 0; x < s.width; x += strip) {
+    const int64_t end = std::min(x + strip, s.width);
     for (int64_t o = 0; o < s.out; o += Lanes<kMost>()) {
       const T* from = d_dst + o / s.block * s.dst_block + o % s.block;
       for (int64_t c = 0; c < s.channels; c += kChannelsTogether) {
@@ -152,19 +175,28 @@ void AddGradientsOf(const FirstLayerShape& s, const float* lines, const T* d_dst
 
 // ---- Entry points: the longest vector that divides the block becomes a constant ----
 
-template <class T>
-void RowAs(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
-           bool relu, T* dst) {
-  if (s.block % 16 != 0) return RowOf<8>(s, lines, packed, bias, relu, dst);
-  RowOf<16>(s, lines, packed, bias, relu, dst);
+template <int kMost>
+bool IsAligned(const float* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % (Lanes<kMost>() * sizeof(float)) == 0;
+}
+
+template <int kMost>
+void RowF32(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
+            bool relu, bool stream, float* dst) {
+  if (stream && IsAligned<kMost>(dst)) {
+    return RowOf<kMost, true>(s, lines, packed, bias, relu, dst);
+  }
+  RowOf<kMost, false>(s, lines, packed, bias, relu, dst);
 }
 void Row(const FirstLayerShape& s, const float* lines, const float* packed, const float* bias,
-         bool relu, float* dst) {
-  RowAs(s, lines, packed, bias, relu, dst);
+         bool relu, bool stream, float* dst) {
+  if (s.block % 16 != 0) return RowF32<8>(s, lines, packed, bias, relu, stream, dst);
+  RowF32<16>(s, lines, packed, bias, relu, stream, dst);
 }
 void RowBFloat16(const FirstLayerShape& s, const float* lines, const float* packed,
                  const float* bias, bool relu, BFloat16* dst) {
-  RowAs(s, lines, packed, bias, relu, dst);
+  if (s.block % 16 != 0) return RowOf<8, false>(s, lines, packed, bias, relu, dst);
+  RowOf<16, false>(s, lines, packed, bias, relu, dst);
 }
 
 template <class T>
@@ -221,11 +253,11 @@ void FirstLayerPack(const FirstLayerShape& shape, const float* weight, float* pa
 }
 
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
-                   const float* bias, bool relu, float* dst) {
-  HWY_DYNAMIC_DISPATCH(Row)(shape, lines, packed, bias, relu, dst);
+                   const float* bias, bool relu, bool stream, float* dst) {
+  HWY_DYNAMIC_DISPATCH(Row)(shape, lines, packed, bias, relu, stream, dst);
 }
 void FirstLayerRow(const FirstLayerShape& shape, const float* lines, const float* packed,
-                   const float* bias, bool relu, BFloat16* dst) {
+                   const float* bias, bool relu, bool /*stream*/, BFloat16* dst) {
   HWY_DYNAMIC_DISPATCH(RowBFloat16)(shape, lines, packed, bias, relu, dst);
 }
 

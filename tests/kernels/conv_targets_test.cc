@@ -5,8 +5,11 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/cpu/conv_first.h"
+#include "kernels/runtime/buffer.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/for_each_target.h"
+#include "tests/kernels/op_check.h"
 
 namespace lseg {
 namespace {
@@ -62,6 +65,30 @@ TEST(ConvTargets, FirstLayer) {
           ExpectConvExact(check);
         }
       }
+    }
+  });
+}
+
+// What large maps are written by: the same values, wherever they lie.
+TEST(ConvTargets, FirstLayersRowsPastTheCaches) {
+  constexpr int64_t kWidth = 31, kOut = 64;
+  ForEachTarget([] {
+    for (const int64_t block : {int64_t{8}, int64_t{16}, kOut}) {
+      const FirstLayerShape shape = {
+          .channels = 3, .width = kWidth, .out = kOut, .block = block, .dst_block = kWidth * block};
+      const std::vector<float> weight = Draw(1, kOut * 27), bias = Draw(2, kOut);
+      const std::vector<float> lines = Draw(3, 9 * FirstLayerLine(shape));
+      std::vector<float> packed(static_cast<size_t>(FirstLayerPackedCount(shape)));
+      FirstLayerPack(shape, weight.data(), packed.data());
+      const auto row = [&](bool stream, int64_t at) {
+        const Buffer memory(Device::kCpu, (kWidth * kOut + 16) * 4);
+        float* dst = static_cast<float*>(memory.data()) + at;
+        FirstLayerRow(shape, lines.data(), packed.data(), bias.data(), true, stream, dst);
+        return std::vector<float>(dst, dst + kWidth * kOut);
+      };
+      const std::vector<float> expected = row(false, 0);
+      EXPECT_EQ(row(true, 0), expected) << "block " << block;
+      EXPECT_EQ(row(true, 1), expected) << "block " << block << ", not aligned";
     }
   });
 }
