@@ -4,8 +4,7 @@
 
 #include "framework/layers/layers.h"
 #include "framework/passes/passes.h"
-#include "kernels/conv.h"
-#include "kernels/pool.h"
+#include "framework/passes/stages.h"
 
 namespace lseg {
 namespace {
@@ -18,18 +17,6 @@ struct StageEnd {
   int head_input = 0;
 };
 
-bool IsScore(const ConvParams& p) {
-  return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
-         p.pad_w == 0 && p.group == 1 && !p.relu && p.out_channels <= 8;
-}
-
-bool IsHalving(const Node& node) {
-  const PoolParams* p = node.op->AsPool();
-  return p != nullptr && node.outputs.size() == 1 && p->method == PoolParams::Method::kMax &&
-         p->kernel_h == 2 && p->kernel_w == 2 && p->stride_h == 2 && p->stride_w == 2 &&
-         p->pad_h == 0 && p->pad_w == 0 && p->round_up;
-}
-
 std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   const Node& node = graph.nodes[conv];
   const ConvParams* params = node.op->AsConv();
@@ -41,10 +28,11 @@ std::optional<StageEnd> Match(const Graph& graph, size_t conv) {
   for (size_t reader : graph.Readers(node.outputs[0])) {
     const Node& next = graph.nodes[reader];
     const ConvParams* score = next.op->AsConv();
-    if (score != nullptr && IsScore(*score) && !scored) {
+    const PoolParams* pool = next.op->AsPool();
+    if (score != nullptr && IsScoreLayer(*score) && !scored) {
       scored = true;
       end.score = reader;
-    } else if (IsHalving(next) && !end.pool) {
+    } else if (pool != nullptr && IsHalving(*pool) && next.outputs.size() == 1 && !end.pool) {
       end.pool = reader;
     } else {
       return std::nullopt;

@@ -5,8 +5,7 @@
 #include <algorithm>
 
 #include "framework/passes/passes.h"
-#include "kernels/conv.h"
-#include "kernels/pool.h"
+#include "framework/passes/stages.h"
 #include "kernels/stage_gradient.h"
 
 namespace lseg {
@@ -66,21 +65,13 @@ const Node* ForwardOf(const Graph& graph, TensorId weight) {
   return nullptr;
 }
 
-bool IsScore(const ConvParams& p) {
-  return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
-         p.pad_w == 0 && p.group == 1 && !p.relu &&
-         p.out_channels <= StageGradientParams::kMostScores;
-}
-
 // Whether `node` is the gradient of maxima over windows of 2x2.
 bool IsUnpooling(const Graph& graph, const Node& node) {
   if (node.op->Name() != "pool_backward" || node.inputs.size() < 2) return false;
   if (graph.tensors[node.inputs[1]].desc.dtype != DType::kU8) return false;
   const Node* forward = graph.Writer(node.inputs[1]);  // of the positions
   const PoolParams* p = forward == nullptr ? nullptr : forward->op->AsPool();
-  return p != nullptr && p->method == PoolParams::Method::kMax && p->kernel_h == 2 &&
-         p->kernel_w == 2 && p->stride_h == 2 && p->stride_w == 2 && p->pad_h == 0 &&
-         p->pad_w == 0 && p->Dst().h == (p->src.h + 1) / 2 && p->Dst().w == (p->src.w + 1) / 2;
+  return p != nullptr && IsHalving(*p);
 }
 
 // The node that computes a parameter's gradient, alone.
@@ -111,7 +102,7 @@ std::optional<Gradients> Match(const Graph& graph, size_t data) {
     return std::nullopt;
   }
   const Node* forward = ForwardOf(graph, node.inputs[1]);
-  if (forward == nullptr || !IsScore(*forward->op->AsConv())) return std::nullopt;
+  if (forward == nullptr || !IsScoreLayer(*forward->op->AsConv())) return std::nullopt;
   const std::optional<size_t> weights = WeightsNode(graph, node.inputs[1], node.inputs[0]);
   if (!weights) return std::nullopt;
   Gradients found{data, *weights, std::nullopt, data};
