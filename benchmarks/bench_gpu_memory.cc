@@ -345,8 +345,7 @@ void BenchUpdate(GpuBench& bench) {
 }  // namespace
 
 void BenchMemoryOps(GpuBench& bench) {
-  const int64_t height = bench.costs ? (getenv("BIG") ? 960 : 128) : 960,
-                width = bench.costs ? (getenv("BIG") ? 1440 : 192) : 1440;
+  const int64_t height = bench.costs ? 128 : 960, width = bench.costs ? 192 : 1440;
   const std::string size = " " + std::to_string(width) + "x" + std::to_string(height);
   const Shape stage1{1, 64, height, width}, stage3{1, 256, height / 4, width / 4};
   const Shape map{1, 4, height, width};  // a side map: one channel a lesion
