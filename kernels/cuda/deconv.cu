@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks2x2)
     }
   }
   const float* from = src + g.SrcPlaneOf(n, group) * g.SrcPlane() + column;
-  const bool exists[2] = {column<columns.in, column> 0};
+  const bool exists[2] = {columns.in > column, column > 0};
   const auto load = [&](int row, float(&values)[kChannels][2]) {
     const bool row_exists = row >= 0 && row < rows.in;
     for (int i = 0; i < kChannels; ++i) {

@@ -14,7 +14,7 @@ namespace {
 constexpr int kThreads = 128;      // of a block that adds up
 constexpr int kPairThreads = 256;  // of one that looks at weights
 constexpr int kMostTaps = 128;
-constexpr int kMostPairs = 1024;
+constexpr int kMostPairs = 1024, kMostChannels = 512;
 constexpr int kMostBand = 8;  // source rows of a block
 constexpr int kLoads = 8;     // of a thread that are under way at once
 
@@ -193,7 +193,7 @@ bool MayBeSeparable(const DeconvParams& p) {
   const auto fits = [](int64_t kernel, int64_t stride, int64_t dilation) {
     return dilation == 1 && kernel <= 2 * stride && 2 * stride <= kMostTaps;
   };
-  return p.src.c == p.out_channels && pairs <= kMostPairs && p.src.c <= 512 &&
+  return p.src.c == p.out_channels && pairs <= kMostPairs && p.src.c <= kMostChannels &&
          fits(p.kernel_h, p.stride_h, p.dilation_h) && fits(p.kernel_w, p.stride_w, p.dilation_w) &&
          ColumnsOfBlock(1, p.stride_w) > 0 && p.src.n * p.src.c <= 65535 && p.src.h <= 65535;
 }
@@ -205,8 +205,7 @@ SeparablePairs SeparableBackwardData(Context& context, const DeconvParams& param
   const int count = static_cast<int>(params.src.c) * inputs;
   auto* fits = static_cast<int32_t*>(Scratch(context));
   auto* taps = reinterpret_cast<Taps*>(fits + kMostPairs);
-  LSEG_CHECK(kMostPairs * 4 + params.src.c * static_cast<int64_t>(sizeof(Taps)) <= kScratchBytes,
-             "deconvolution: the taps of " << params.src.c << " channels are too many");
+  static_assert(kMostPairs * sizeof(int32_t) + kMostChannels * sizeof(Taps) <= kScratchBytes);
   const bool vectors = params.Dst().w % 4 == 0 && IsAligned(d_dst, 16);
   const Geometry g = GeometryOf(params, vectors ? 4 : 1);
   FactorWeights<<<static_cast<unsigned>(count), kPairThreads, 0, StreamOf(context)>>>(

@@ -2,8 +2,6 @@
 // are, but for rounding.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "tests/device.h"
 #include "tests/framework/train_once.h"
 
@@ -27,16 +25,6 @@ std::string ThreeStages(const std::string& score = "num_output: 3 kernel_size: 1
          ConvText("score3", "c", "num_output: 3 kernel_size: 1") +
          LossText("l1", "score1", "label1") + LossText("l2", "score2", "label2") +
          LossText("l3", "score3", "label3");
-}
-
-// Of what lies between two tensors, as a share of the first one's size.
-double Distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double square = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    square += std::pow(double{a[i]} - b[i], 2);
-    size += std::pow(double{a[i]}, 2);
-  }
-  return std::sqrt(square / size);
 }
 
 class FuseStageGradients : public testing::TestWithParam<Precision> {

@@ -2,6 +2,7 @@
 // it, with and without passes.
 #pragma once
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -94,6 +95,16 @@ inline Trained TrainOnce(const std::string& text, Device device, Precision preci
   trained.nodes = static_cast<int>(net.graph().nodes.size());
   for (const Node& node : net.graph().nodes) ++trained.ops[node.op->Name()];
   return trained;
+}
+
+// Of what lies between two tensors, as a share of the first one's size.
+inline double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double square = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    square += std::pow(double{a[i]} - b[i], 2);
+    size += std::pow(double{a[i]}, 2);
+  }
+  return std::sqrt(square / size);
 }
 
 }  // namespace lseg

@@ -20,12 +20,7 @@ constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 // Odd sizes, batch 2, channel counts that are no multiple of anything.
 std::vector<ConvParams> GeneralCases() {
   std::vector<ConvParams> cases;
-  cases.push_back({.src = {2, 5, 7, 6},
-                   .out_channels = 3,
-                   .kernel_h = 3,
-                   .kernel_w = 3,
-                   .pad_h = 1,
-                   .pad_w = 1});
+  cases.push_back(Conv3x3({2, 5, 7, 6}, 3));
   // strides, pads, dilations, kernels that differ between the axes
   cases.push_back({.src = {1, 4, 9, 10},
                    .out_channels = 6,

@@ -169,12 +169,8 @@ TEST(CpuPrecision, ManyClassesTrainInBf16) {
   const Trained exact = TrainOnce(text, Device::kCpu, Precision::kF32, {});
   const Trained rounded = TrainOnce(text, Device::kCpu, Precision::kBF16, {});
   for (const auto& [key, gradient] : exact.gradients) {
-    double square = 0, size = 0;
-    for (size_t i = 0; i < gradient.size(); ++i) {
-      square += std::pow(gradient[i] - rounded.gradients.at(key)[i], 2);
-      size += std::pow(gradient[i], 2);
-    }
-    EXPECT_LT(std::sqrt(square / size), 0.01) << key;  // one map, rounded by 2^-9
+    EXPECT_LT(Distance(gradient, rounded.gradients.at(key)), 0.01)
+        << key;  // one map, rounded by 2^-9
   }
 }
 
