@@ -61,9 +61,9 @@ void ConvParams::Validate() const {
   LSEG_CHECK(group >= 1 && src.c % group == 0 && out_channels % group == 0,
              "convolution in " << group << " groups: the number of groups must divide the " << src.c
                                << " input and the " << out_channels << " output channels");
-  LSEG_CHECK(score_channels >= 0 && score_channels <= 8,
-             "convolution that ends a stage: scores of " << score_channels
-                                                         << " channels; at most 8 are computed");
+  LSEG_CHECK(score_channels >= 0 && score_channels <= kMostScores,
+             "convolution that ends a stage: scores of " << score_channels << " channels; at most "
+                                                         << kMostScores << " are computed");
   ValidateAxis('y', src.h, kernel_h, stride_h, pad_h, dilation_h);
   ValidateAxis('x', src.w, kernel_w, stride_w, pad_w, dilation_w);
 }

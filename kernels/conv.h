@@ -19,6 +19,10 @@
 
 namespace lseg {
 
+// Outputs, at most, of a score layer: a 1x1 convolution with engines of its own, which the end of a
+// stage may hold.
+constexpr int64_t kMostScores = 8;
+
 struct ConvParams {
   Shape src;
   int64_t out_channels = 0;
@@ -36,7 +40,7 @@ struct ConvParams {
   // The end of a stage in inference, forward only: where one of the two is set, the map itself
   // (dst) is not wanted and not written, but what is made of it, ReLU included.
   bool pooled = false;         // its maxima over windows of 2x2 with stride 2, sizes rounded up
-  int64_t score_channels = 0;  // at most 8: its 1x1 convolution to so many channels
+  int64_t score_channels = 0;  // at most kMostScores: its score layer's outputs
 
   // Throws Error with the rule that broke.
   void Validate() const;

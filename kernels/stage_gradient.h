@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "kernels/conv.h"
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
@@ -20,7 +21,7 @@
 namespace lseg {
 
 struct StageGradientParams {
-  static constexpr int64_t kMostScores = 8, kMostChannels = 512;
+  static constexpr int64_t kMostChannels = 512;
 
   Shape map;                  // at most kMostChannels
   int64_t scores = 0;         // outputs of the score layer, at most kMostScores

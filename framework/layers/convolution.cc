@@ -186,8 +186,7 @@ class ConvForwardOp : public ConvOpBase {
   // for f32 in a 1x1 convolution, where engines take blocks to any number of channels.
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
-    constexpr int64_t kVector = 8;      // channels that NHWC kernels move at a time
-    constexpr int64_t kMostScores = 8;  // of a 1x1 convolution with 16 bits in and f32 out
+    constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
     const Format blocked = policy.blocked;
     const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
     const bool in_fits = params_.src.c % block == 0 && params_.group == 1;

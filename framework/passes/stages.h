@@ -8,7 +8,6 @@ namespace lseg {
 
 // 1x1 to a few channels, one output a pixel.
 inline bool IsScoreLayer(const ConvParams& p) {
-  constexpr int64_t kMostScores = 8;  // that the ops for stages' ends take
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
          p.pad_w == 0 && p.group == 1 && !p.relu && p.out_channels <= kMostScores;
 }

@@ -154,7 +154,7 @@ bool SupportsConvPointwise(const Context&, const ConvParams& p, ConvDirection,
   const bool bf16 = formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kF32 &&
                     formats.src != Format::kNCHW;
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
-         p.pad_w == 0 && p.group == 1 && p.out_channels <= 8 && formats.dst == Format::kNCHW &&
+         p.pad_w == 0 && p.group == 1 && p.out_channels <= kMostScores && formats.dst == Format::kNCHW &&
          (formats.AllF32() || bf16);
 }
 

@@ -215,7 +215,7 @@ void RunScoreForward(Context& context, const ConvParams& params, DType dtype, co
                                  params.bias ? run.bias : nullptr, params.relu, run.f32_dst()};
   if (dtype == DType::kF32 && !params.allow_tf32) {
     if (params.out_channels <= 4) return LaunchExact<4>(context, args, run.f32_src());
-    return LaunchExact<8>(context, args, run.f32_src());
+    return LaunchExact<kMostScores>(context, args, run.f32_src());
   }
   WithElementType(dtype, [&](auto element) {
     using T = decltype(element);
@@ -232,7 +232,7 @@ bool SupportsConvScore(const Context&, const ConvParams& p, ConvDirection, ConvF
   return formats.src == Format::kNHWC && formats.dst == Format::kNCHW &&
          IsFloat(formats.src_dtype) && formats.dst_dtype == DType::kF32 && p.kernel_h == 1 &&
          p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 && p.pad_w == 0 &&
-         p.group == 1 && p.out_channels <= kScoreMostOutputs && p.src.c % 8 == 0 &&
+         p.group == 1 && p.out_channels <= kMostScores && p.src.c % 8 == 0 &&
          p.src.c <= kMostChannels &&
          p.src.n * p.src.h * p.src.w <= std::numeric_limits<int32_t>::max() / 2;
 }

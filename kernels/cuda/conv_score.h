@@ -1,4 +1,4 @@
-// Engine "score": 1x1 convolution to at most 8 channels, from NHWC to NCHW in f32. What its kernels
+// Engine "score": 1x1 convolution to at most kMostScores channels, from NHWC to NCHW in f32. What its kernels
 // share. For .cu files.
 #pragma once
 
@@ -7,7 +7,6 @@
 namespace lseg::cuda {
 
 constexpr int kScoreThreads = 256;
-constexpr int kScoreMostOutputs = 8;
 
 struct ScoreArgs {
   int pixels;        // of all images

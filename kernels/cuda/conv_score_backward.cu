@@ -139,7 +139,7 @@ int64_t PartialElements(const ScoreArgs& args) {
 template <class F>
 void WithOutputs(int outputs, F f) {
   if (outputs <= 4) return f(std::integral_constant<int, 4>{});
-  f(std::integral_constant<int, kScoreMostOutputs>{});
+  f(std::integral_constant<int, int{kMostScores}>{});
 }
 
 }  // namespace

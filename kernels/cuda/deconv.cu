@@ -269,11 +269,15 @@ Geometry GeometryOf(const DeconvParams& p) {
           ToInt(p.group)};
 }
 
+constexpr int64_t kMostGrid = 65535;  // blocks along y, and along z
+constexpr int64_t kMostBands = 64;    // of Forward2x2
+
 // Whether every output is reached by 2x2 source pixels, of the channels that Forward2x2 knows.
 bool Is2x2(const Geometry& g) {
   const auto fits = [](const Axis& a) { return a.kernel == 2 * a.stride && a.dilation == 1; };
   return fits(g.rows) && fits(g.columns) && g.inputs == g.outputs &&
-         (g.inputs == 1 || g.inputs == 4) && g.batch * g.group <= 65535;
+         (g.inputs == 1 || g.inputs == 4) && g.rows.stride <= kMostGrid / kMostBands &&
+         g.batch * g.group <= kMostGrid;
 }
 
 // Rows of a band, of `rows` that each of `walks` blocks would go down: with all waves of blocks
@@ -282,7 +286,7 @@ bool Is2x2(const Geometry& g) {
 int64_t Band2x2(const Context& context, int64_t rows, int64_t walks) {
   const int64_t at_once = int64_t{Multiprocessors(context)} * kBlocks2x2;
   int64_t best = rows, best_cost = INT64_MAX;
-  for (int64_t bands = 1; bands <= std::min<int64_t>(rows, 64); ++bands) {
+  for (int64_t bands = 1; bands <= std::min(rows, kMostBands); ++bands) {
     const int64_t band = CeilDiv(rows, bands);
     const int64_t cost = CeilDiv(bands * walks, at_once) * (band + 3);
     if (cost < best_cost) best = band, best_cost = cost;
@@ -290,7 +294,22 @@ int64_t Band2x2(const Context& context, int64_t rows, int64_t walks) {
   return best;
 }
 
-unsigned Capped(int64_t blocks) { return static_cast<unsigned>(std::min<int64_t>(blocks, 65535)); }
+void LaunchForward2x2(Context& context, const Geometry& g, const float* src, const float* weight,
+                      const float* bias, float* dst) {
+  const int64_t columns = CeilDiv(g.columns.out, kThreads), images = g.batch * g.group;
+  const int64_t rows = CeilDiv(g.rows.out + g.rows.pad, g.rows.stride);
+  const int64_t band = Band2x2(context, rows, columns * g.rows.stride * images);
+  const dim3 grid(static_cast<unsigned>(columns),
+                  static_cast<unsigned>(CeilDiv(rows, band) * g.rows.stride),
+                  static_cast<unsigned>(images));
+  const auto launch = [&](auto kernel) {
+    kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, static_cast<int>(band), src, weight, bias,
+                                                     dst);
+  };
+  g.inputs == 4 ? launch(Forward2x2<4>) : launch(Forward2x2<1>);
+}
+
+unsigned Capped(int64_t blocks) { return static_cast<unsigned>(std::min(blocks, kMostGrid)); }
 
 }  // namespace
 
@@ -298,20 +317,11 @@ void DeconvForward(Context& context, const DeconvParams& params, const float* sr
                    const float* weight, const float* bias, float* dst) {
   const Geometry g = GeometryOf(params);
   const float* offset = params.bias ? bias : nullptr;
-  const auto columns = static_cast<unsigned>(CeilDiv(g.columns.out, kThreads));
-  const int64_t rows = CeilDiv(g.rows.out + g.rows.pad, g.rows.stride);
-  const int64_t band = Band2x2(context, rows, columns * g.rows.stride * g.batch * g.group);
-  const int64_t bands = CeilDiv(rows, band);
-  if (Is2x2(g) && bands * g.rows.stride <= 65535) {
-    const dim3 grid(columns, static_cast<unsigned>(bands * g.rows.stride),
-                    static_cast<unsigned>(g.batch * g.group));
-    const auto launch = [&](auto kernel) {
-      kernel<<<grid, kThreads, 0, StreamOf(context)>>>(g, static_cast<int>(band), src, weight,
-                                                       offset, dst);
-    };
-    g.inputs == 4 ? launch(Forward2x2<4>) : launch(Forward2x2<1>);
+  if (Is2x2(g)) {
+    LaunchForward2x2(context, g, src, weight, offset, dst);
   } else {
-    const dim3 grid(columns, Capped(g.rows.out), Capped(g.batch * params.out_channels));
+    const dim3 grid(static_cast<unsigned>(CeilDiv(g.columns.out, kThreads)), Capped(g.rows.out),
+                    Capped(g.batch * params.out_channels));
     ForwardGeneral<<<grid, kThreads, 0, StreamOf(context)>>>(g, src, weight, offset, dst);
   }
   CheckLaunch("deconvolution forward");

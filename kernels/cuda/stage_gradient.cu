@@ -238,7 +238,7 @@ void StageGradient(Context& context, const StageGradientParams& params,
     if (g.scores <= 4) {
       Launch<T, 4>(context, g, params.pooled, args);
     } else {
-      Launch<T, 8>(context, g, params.pooled, args);
+      Launch<T, kMostScores>(context, g, params.pooled, args);
     }
   });
 }
