@@ -1,11 +1,12 @@
 // The convolutions of L-Seg by every engine that takes them: 1440x960 for inference, 448x448 in all
-// three directions for training, in the blocked format of the machine.
+// three directions for training, in the formats that a net has for them on this machine, in f32
+// and, where the processor multiplies it, bf16.
 //
-//   bench_conv --benchmark_filter='1440x960/forward' --benchmark_repetitions=5
+//   bench_conv --benchmark_filter='1440x960/forward/f32' --benchmark_repetitions=5
 //
-// Names read layer/size/direction/engine. GFLOPS counts two operations a multiply-add of the direct
-// algorithm, whatever the engine does, so that engines compare. Threads: LSEG_BENCH_THREADS, or
-// all.
+// Names read layer/size/direction/type/engine. GFLOPS counts two operations a multiply-add of the
+// direct algorithm, whatever the engine does, so that engines compare. Threads: LSEG_BENCH_THREADS,
+// or all.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "kernels/conv.h"
+#include "kernels/conv_dtypes.h"
 #include "kernels/runtime/buffer.h"
 
 namespace lseg {
@@ -33,13 +35,19 @@ constexpr Layer kLayers[] = {
 };
 
 // Values in [-1, 1), by a linear congruential generator: quick, and quality does not matter.
-Buffer Noise(int64_t bytes) {
-  Buffer buffer(Device::kCpu, bytes);
+Buffer Noise(int64_t count, DType dtype = DType::kF32) {
+  Buffer buffer(Device::kCpu, count * SizeOf(dtype));
   uint32_t state = 1;
-  std::generate_n(static_cast<float*>(buffer.data()), bytes / 4, [&] {
+  const auto next = [&] {
     state = state * 1664525 + 1013904223;
     return static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
-  });
+  };
+  if (dtype == DType::kF32) {
+    std::generate_n(static_cast<float*>(buffer.data()), count, next);
+  } else {
+    std::generate_n(static_cast<uint16_t*>(buffer.data()), count,
+                    [&] { return F32ToBF16(next()); });
+  }
   return buffer;
 }
 
@@ -52,9 +60,9 @@ void RunLayer(benchmark::State& state, ConvParams params, ConvDirection directio
               ConvFormats formats, const std::string& engine) {
   Context context(Device::kCpu, Threads());
   const auto plan = MakeConvPlan(context, params, direction, formats, engine);
-  const Buffer src = Noise(StorageCount(params.src, formats.src) * 4);
-  const Buffer dst = Noise(StorageCount(params.Dst(), formats.dst) * 4);
-  const Buffer weight = Noise(params.Weight().Count() * 4), bias = Noise(params.out_channels * 4);
+  const Buffer src = Noise(StorageCount(params.src, formats.src), formats.src_dtype);
+  const Buffer dst = Noise(StorageCount(params.Dst(), formats.dst), formats.dst_dtype);
+  const Buffer weight = Noise(params.Weight().Count()), bias = Noise(params.out_channels);
   const Buffer packed(Device::kCpu, plan->PackedWeightBytes());
   const Buffer workspace(Device::kCpu, plan->WorkspaceBytes(GradMode::kWrite));
   ConvArgs args;
@@ -63,8 +71,8 @@ void RunLayer(benchmark::State& state, ConvParams params, ConvDirection directio
     plan->PackWeights(context, static_cast<const float*>(weight.data()), packed.data());
     args.weight = packed.data();
   }
-  args.src = args.d_src = static_cast<float*>(src.data());
-  args.dst = static_cast<float*>(dst.data());
+  args.src = args.d_src = src.data();
+  args.dst = dst.data();
   args.d_dst = args.dst;
   args.bias = args.d_bias = static_cast<float*>(bias.data());
   args.d_weight = static_cast<float*>(weight.data());
@@ -77,7 +85,7 @@ void RunLayer(benchmark::State& state, ConvParams params, ConvDirection directio
 }
 
 void Register(const Context& context, const Layer& layer, int64_t width, int64_t height,
-              ConvDirection direction) {
+              ConvDirection direction, DType dtype) {
   const bool score = layer.out == 4;
   const int64_t kernel = score ? 1 : 3;
   const ConvParams params = {.src = {1, layer.in, (height + layer.scale - 1) / layer.scale,
@@ -88,14 +96,17 @@ void Register(const Context& context, const Layer& layer, int64_t width, int64_t
                              .pad_h = kernel / 2,
                              .pad_w = kernel / 2,
                              .relu = !score && direction == ConvDirection::kForward};
-  const ConvFormats formats = {layer.in == 3 ? Format::kNCHW : context.blocked_format(),
-                               score ? Format::kNCHW : context.blocked_format()};
+  const Format format = FormatOfConvs(context, dtype);
+  const ConvFormats formats = {layer.in == 3 ? Format::kNCHW : format,
+                               score ? Format::kNCHW : format, layer.in == 3 ? DType::kF32 : dtype,
+                               score ? DType::kF32 : dtype};
   for (const std::string& engine : EligibleConvEngines(context, params, direction, formats)) {
     if (engine == "reference") continue;
     std::string words = ToString(direction);
     std::replace(words.begin(), words.end(), ' ', '_');
     const std::string name = std::string(layer.name) + '/' + std::to_string(width) + 'x' +
-                             std::to_string(height) + '/' + words + '/' + engine;
+                             std::to_string(height) + '/' + words + '/' + ToString(dtype) + '/' +
+                             engine;
     benchmark::RegisterBenchmark(name.c_str(), RunLayer, params, direction, formats, engine)
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime()
@@ -109,11 +120,14 @@ void Register(const Context& context, const Layer& layer, int64_t width, int64_t
 void RegisterAll() {
   const Context context(Device::kCpu, Threads());
   benchmark::AddCustomContext("machine", context.Describe());
-  for (const Layer& layer : kLayers) {
-    Register(context, layer, 1440, 960, ConvDirection::kForward);
-    Register(context, layer, 448, 448, ConvDirection::kForward);
-    if (layer.in > 3) Register(context, layer, 448, 448, ConvDirection::kBackwardData);
-    Register(context, layer, 448, 448, ConvDirection::kBackwardWeights);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    if (!MissingForConvs(context, dtype).empty()) continue;
+    for (const Layer& layer : kLayers) {
+      Register(context, layer, 1440, 960, ConvDirection::kForward, dtype);
+      Register(context, layer, 448, 448, ConvDirection::kForward, dtype);
+      if (layer.in > 3) Register(context, layer, 448, 448, ConvDirection::kBackwardData, dtype);
+      Register(context, layer, 448, 448, ConvDirection::kBackwardWeights, dtype);
+    }
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "kernels/conv_dtypes.h"
@@ -13,4 +15,20 @@
       const std::string missing = MissingForConvs(Context(device), DType::kBF16); \
       if (!missing.empty()) GTEST_SKIP() << "bf16 needs " << missing;             \
     }                                                                             \
+  } while (false)
+
+namespace lseg {
+
+// What the system says of the processor, not what the tested code found out.
+inline bool ProcessorHas(const std::string& feature) {
+  std::ifstream file("/proc/cpuinfo");
+  const std::string all{std::istreambuf_iterator<char>(file), {}};
+  return all.find(feature) != std::string::npos;
+}
+
+}  // namespace lseg
+
+#define LSEG_SKIP_WITHOUT_AVX512_BF16()                                                         \
+  do {                                                                                          \
+    if (!lseg::ProcessorHas("avx512_bf16")) GTEST_SKIP() << "the processor has no AVX512-BF16"; \
   } while (false)

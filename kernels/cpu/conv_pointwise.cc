@@ -154,8 +154,8 @@ bool SupportsConvPointwise(const Context&, const ConvParams& p, ConvDirection,
   const bool bf16 = formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kF32 &&
                     formats.src != Format::kNCHW;
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
-         p.pad_w == 0 && p.group == 1 && p.out_channels <= kMostScores && formats.dst == Format::kNCHW &&
-         (formats.AllF32() || bf16);
+         p.pad_w == 0 && p.group == 1 && p.out_channels <= kMostScores &&
+         formats.dst == Format::kNCHW && (formats.AllF32() || bf16);
 }
 
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams& params,

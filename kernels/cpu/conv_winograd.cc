@@ -1,8 +1,7 @@
-// The "winograd4x3" and "winograd2x3" engines (backward weights elsewhere, by the first only):
-// forward and backward data of 3x3 convolutions in a blocked format by F(4x4, 3x3) and F(2x2, 3x3),
-// see winograd.h. The gradient with respect to the
-// source is the same convolution of the destination's gradient with the weights transposed and
-// reversed.
+// The "winograd4x3", "winograd2x3" and "winograd2x3_bf16" engines (backward weights elsewhere, by
+// the first only): forward and backward data of 3x3 convolutions by F(4x4, 3x3) and F(2x2, 3x3),
+// see winograd.h. The gradient with respect to the source is the same convolution of the
+// destination's gradient with the weights transposed and reversed.
 //
 // Work is divided into blocks of tiles, and, where there are few of those, into groups of output
 // channels too (each group transforms the source anew: a few per cent of the products' cost).
@@ -28,15 +27,20 @@ int64_t L2Bytes() {
   return std::clamp<int64_t>(bytes, 256 << 10, 2 << 20);
 }
 
+constexpr int64_t kNhwcBlock = 16;  // of channels
+
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+template <class Element>
 class WinogradConv : public ConvPlan {
  public:
   WinogradConv(const Context& context, const ConvParams& params, ConvDirection direction,
                ConvFormats formats, int64_t tile)
       : p_(params), direction_(direction), threads_(context.threads()) {
     const bool forward = direction == ConvDirection::kForward;
-    shape_ = {.block = ChannelBlock(formats.src, params.src.c),
+    shape_ = {.dtype = formats.src_dtype,
+              .block = formats.src == Format::kNHWC ? kNhwcBlock
+                                                    : ChannelBlock(formats.src, params.src.c),
               .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
@@ -46,24 +50,26 @@ class WinogradConv : public ConvPlan {
     most_tiles_ = MostTiles();
   }
 
-  int64_t PackedWeightBytes() const override { return WinogradPackedCount(shape_) * 4; }
+  int64_t PackedWeightBytes() const override {
+    return WinogradPackedCount(shape_) * int64_t{sizeof(Element)};
+  }
 
   void PackWeights(Context&, const float* weight, void* packed) const override {
     const int64_t panels = WinogradPanels(shape_);
 #pragma omp parallel for num_threads(threads_)
     for (int64_t panel = 0; panel < panels; ++panel) {
       WinogradPackWeights(shape_, weight, direction_ == ConvDirection::kBackwardData, panel,
-                          static_cast<float*>(packed));
+                          static_cast<Element*>(packed));
     }
   }
 
-  int64_t WorkspaceBytes(GradMode) const override { return threads_ * ScratchCount() * 4; }
+  int64_t WorkspaceBytes(GradMode) const override { return threads_ * ScratchBytes(); }
   int64_t ScorePartials() const override { return p_.score_channels > 0 ? shape_.Chunks() : 0; }
 
   void Run(Context&, const ConvArgs& args) const override {
     if (direction_ == ConvDirection::kBackwardData && args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
-    const WinogradArgs a = ArgsOf(args);
+    const WinogradArgs<Element> a = ArgsOf(args);
     if (args.rows == nullptr) return RunTiles(a, 0, shape_.Tiles(), args.workspace);
     const int64_t grid = ConvWinogradRowGrid(p_);
     const RowRange rows = args.rows->dst;
@@ -79,30 +85,33 @@ class WinogradConv : public ConvPlan {
 
  private:
   // Whole cache lines, so that threads do not write into each other's.
-  int64_t ScratchCount() const { return RoundUp(WinogradScratchCount(shape_, most_tiles_), 16); }
+  int64_t ScratchBytes() const { return RoundUp(WinogradScratchBytes(shape_, most_tiles_), 64); }
 
-  WinogradArgs ArgsOf(const ConvArgs& args) const {
-    WinogradArgs a = {};
-    a.packed = static_cast<const float*>(args.weight);
+  static const Element* Elements(const void* map) { return static_cast<const Element*>(map); }
+  static Element* Elements(void* map) { return static_cast<Element*>(map); }
+
+  WinogradArgs<Element> ArgsOf(const ConvArgs& args) const {
+    WinogradArgs<Element> a = {};
+    a.packed = Elements(args.weight);
     a.src_held = a.dst_held = {0, shape_.height};
     if (direction_ == ConvDirection::kBackwardData) {
-      a.src = args.f32_d_dst();
-      a.dst = args.f32_d_src();
+      a.src = Elements(args.d_dst);
+      a.dst = Elements(args.d_src);
       a.add = args.d_src_mode == GradMode::kAdd;
-      a.mask = p_.relu_gradient ? args.f32_src() : nullptr;
+      a.mask = p_.relu_gradient ? Elements(args.src) : nullptr;
       return a;
     }
-    a.src = args.f32_src();
+    a.src = Elements(args.src);
     a.bias = p_.bias ? args.bias : nullptr;
     a.relu = p_.relu;
     if (p_.HasStageEnd()) {
-      a.pooled = p_.pooled ? static_cast<float*>(args.pooled) : nullptr;
+      a.pooled = p_.pooled ? Elements(args.pooled) : nullptr;
       a.score_channels = p_.score_channels;
       a.score_weight = args.score_weight;
       a.score_partials = args.score_partials;
       a.dst_held = {0, p_.Pooled().h};
     } else {
-      a.dst = args.f32_dst();
+      a.dst = Elements(args.dst);
     }
     if (args.rows != nullptr) {
       a.src_held = args.rows->src_held;
@@ -114,8 +123,9 @@ class WinogradConv : public ConvPlan {
   // Tiles [begin, end), in jobs. The transformed source of a job should take half the L2 cache, but
   // every job reads all weights, at two operations a tile for each of them: weights too many for a
   // share of the L3 cache come from memory, which keeps up only if many tiles use them.
-  void RunTiles(const WinogradArgs& args, int64_t begin, int64_t end, void* workspace) const {
-    auto* scratch = static_cast<float*>(workspace);
+  void RunTiles(const WinogradArgs<Element>& args, int64_t begin, int64_t end,
+                void* workspace) const {
+    auto* scratch = static_cast<char*>(workspace);
     const int64_t tiles = end - begin, chunks = shape_.Chunks();
     const int64_t wanted = (tiles + most_tiles_ - 1) / most_tiles_;
     const int64_t size = RoundUp((tiles + wanted - 1) / wanted, WinogradTileRows());
@@ -131,7 +141,7 @@ class WinogradConv : public ConvPlan {
                                  .tiles = std::min(size, end - tile),
                                  .chunk = group * depth,
                                  .chunk_end = std::min((group + 1) * depth, chunks),
-                                 .scratch = scratch + omp_get_thread_num() * ScratchCount()};
+                                 .scratch = scratch + omp_get_thread_num() * ScratchBytes()};
         WinogradConvolve(shape_, args, job);
       }
     }
@@ -139,7 +149,8 @@ class WinogradConv : public ConvPlan {
 
   // Of a job, rounded up to what is multiplied together.
   int64_t MostTiles() const {
-    const int64_t tile_bytes = shape_.Positions() * shape_.InBlocks() * shape_.block * 4;
+    const int64_t tile_bytes =
+        shape_.Positions() * shape_.InBlocks() * shape_.block * int64_t{sizeof(Element)};
     const int64_t least = PackedWeightBytes() > (int64_t{4} << 20) ? 96 : 24;
     const int64_t most = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
     return RoundUp(std::min(most, shape_.Tiles()), WinogradTileRows());
@@ -152,6 +163,11 @@ class WinogradConv : public ConvPlan {
   int64_t most_tiles_ = 0;
 };
 
+bool Is3x3(const ConvParams& p) {
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
+         p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1;
+}
+
 }  // namespace
 
 int64_t ConvWinogradRowGrid(const ConvParams&) { return 4; }
@@ -160,9 +176,8 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection 
                              ConvFormats formats) {
   const bool fits_stage_end = direction == ConvDirection::kForward &&
                               p.out_channels % ChannelBlock(formats.dst, p.out_channels) == 0;
-  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
-         p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1 &&
-         formats.src == formats.dst && formats.AllF32() && (!p.HasStageEnd() || fits_stage_end) &&
+  return Is3x3(p) && formats.src == formats.dst && formats.AllF32() &&
+         (!p.HasStageEnd() || fits_stage_end) &&
          (formats.src == Format::kNChw8c || formats.src == Format::kNChw16c);
 }
 
@@ -171,7 +186,7 @@ std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context& context, const Conv
   if (direction == ConvDirection::kBackwardWeights) {
     return MakeConvWinogradWeights(context, params, formats);
   }
-  return std::make_unique<WinogradConv>(context, params, direction, formats, 4);
+  return std::make_unique<WinogradConv<float>>(context, params, direction, formats, 4);
 }
 
 bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
@@ -182,7 +197,20 @@ bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
-  return std::make_unique<WinogradConv>(context, params, direction, formats, 2);
+  return std::make_unique<WinogradConv<float>>(context, params, direction, formats, 2);
+}
+
+bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams& p, ConvDirection direction,
+                                 ConvFormats formats) {
+  return direction != ConvDirection::kBackwardWeights && Is3x3(p) && formats.src == Format::kNHWC &&
+         formats.dst == Format::kNHWC && formats.src_dtype == DType::kBF16 &&
+         formats.dst_dtype == DType::kBF16 && p.src.c % kNhwcBlock == 0 &&
+         p.out_channels % kNhwcBlock == 0 && WinogradHasBf16();
+}
+
+std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
+                                                  ConvDirection direction, ConvFormats formats) {
+  return std::make_unique<WinogradConv<BFloat16>>(context, params, direction, formats, 2);
 }
 
 }  // namespace lseg

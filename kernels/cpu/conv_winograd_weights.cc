@@ -64,8 +64,10 @@ class WinogradWeightsConv : public ConvPlan {
 
   int64_t InBlocks() const { return shape_.InBlocks(); }
   int64_t OutBlocks() const { return shape_.OutBlocks(); }
-  int64_t SrcCount() const { return 36 * WinogradPlane(shape_, InBlocks(), tiles_); }
-  int64_t DDstCount() const { return 36 * WinogradPlane(shape_, OutBlocks(), tiles_); }
+  int64_t SrcCount() const { return 36 * WinogradPlane(shape_, InBlocks(), tiles_, sizeof(float)); }
+  int64_t DDstCount() const {
+    return 36 * WinogradPlane(shape_, OutBlocks(), tiles_, sizeof(float));
+  }
   int64_t SumsCount() const { return runs_ * OutBlocks() * shape_.block; }
   int64_t ScratchCount() const {
     return DivideUp(WinogradWeightsScratchCount(shape_, job_in_blocks_, job_outs_), 16) * 16;
@@ -107,7 +109,7 @@ class WinogradWeightsConv : public ConvPlan {
                          .tile = tile + run * kRun,
                          .tiles = std::min(kRun, tiles - run * kRun),
                          .out = out + (b * tiles + run * kRun) * shape_.block,
-                         .plane = WinogradPlane(shape_, all_blocks, tiles)};
+                         .plane = WinogradPlane(shape_, all_blocks, tiles, sizeof(float))};
     };
 #pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
     for (int64_t b = 0; b < blocks; ++b) {

@@ -69,14 +69,17 @@ dnnl::convolution_forward::primitive_desc MakeHint(const dnnl::engine& engine, c
   return MakeForward(engine, prop_kind::forward_training, forward);
 }
 
+// Values of cpu_isa are sets of extensions.
+bool HasIsa(dnnl::cpu_isa isa) {
+  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto wanted = static_cast<unsigned>(isa);
+  return (has & wanted) == wanted;
+}
+
 }  // namespace
 
-// Values of cpu_isa are sets of extensions.
-bool HasBf16() {
-  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  constexpr auto kWanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (has & kWanted) == kWanted;
-}
+bool HasBf16() { return HasIsa(dnnl::cpu_isa::avx512_core_bf16); }
+bool HasAmx() { return HasIsa(dnnl::cpu_isa::avx512_core_amx); }
 
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c) {
   return MakeForward(engine, prop_kind::forward_inference, c);

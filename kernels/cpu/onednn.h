@@ -10,6 +10,8 @@ namespace lseg::onednn {
 
 // Whether the library finds (and its environment lets it use) instructions that multiply bf16.
 bool HasBf16();
+// Whether those are AMX's.
+bool HasAmx();
 
 // One convolution in oneDNN's terms. A bias descriptor of zero dimensions means no bias.
 struct ConvCase {

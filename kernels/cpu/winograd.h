@@ -16,13 +16,18 @@
 
 #include <cstdint>
 
+#include "kernels/runtime/bfloat16.h"
+#include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
 
-// A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format.
+// A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format and f32, or in
+// NHWC and bf16. In bf16, with tiles of 2x2 alone (those of 4x4 lose three bits more), the
+// transformed source and the transformed weights are rounded, products are summed in f32.
 struct WinogradShape {
-  int64_t block;     // 8 (nChw8c) or 16 (nChw16c)
+  DType dtype = DType::kF32;
+  int64_t block;     // of channels: 8 (nChw8c) or 16 (nChw16c, NHWC)
   int64_t tile = 4;  // outputs along a tile's edge: 4 or 2
   int64_t batch, height, width;
   int64_t in, out;  // channels
@@ -36,11 +41,12 @@ struct WinogradShape {
   int64_t Chunks() const;  // of output channels
 };
 
-// Floats from one of the positions to the next in transformed tensors, whose layout is
+// Elements from one of the positions to the next in transformed tensors, whose layout is
 // (position, block of channels, tile, channel of the block). Padded by a cache line: strides that
 // are a power of two would put the streams of a transform into the same sets of the L1 cache.
-inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t tiles) {
-  return blocks * tiles * shape.block + 16;
+inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t tiles,
+                             int64_t element_bytes) {
+  return blocks * tiles * shape.block + 64 / element_bytes;
 }
 
 // Output channels are worked on in chunks of this many, so that their products stay in the cache
@@ -50,11 +56,11 @@ constexpr int64_t kWinogradChunk = 64;
 inline int64_t WinogradShape::Chunks() const { return (out + kWinogradChunk - 1) / kWinogradChunk; }
 
 // What one thread works on: tiles [tile, tile + tiles), chunks [chunk, chunk_end) of outputs, and
-// its own memory of WinogradScratchCount(shape, tiles) floats. Values do not depend on the
-// division.
+// its own memory of WinogradScratchBytes(shape, tiles), aligned to 64 bytes. Values do not depend
+// on the division.
 struct WinogradJob {
   int64_t tile, tiles, chunk, chunk_end;
-  float* scratch;
+  void* scratch;
 };
 
 // Output channels that are multiplied together: two vectors of this processor, no longer than a
@@ -65,33 +71,43 @@ int64_t WinogradPanels(const WinogradShape& shape);
 // Tiles that are multiplied together: a multiple of it wastes nothing.
 int64_t WinogradTileRows();
 
-// Floats of packed weights and of a thread's scratch.
+// Whether this processor multiplies bf16 as it is wanted here (AVX512-BF16); else there is no bf16.
+bool WinogradHasBf16();
+
+// Elements of packed weights, and bytes of a thread's scratch.
 int64_t WinogradPackedCount(const WinogradShape& shape);
-int64_t WinogradScratchCount(const WinogradShape& shape, int64_t tiles);
+int64_t WinogradScratchBytes(const WinogradShape& shape, int64_t tiles);
 
 // Transforms the weights of one panel. weight is OIHW: (out, in, 3, 3) or, with
 // `transposed`, (in, out, 3, 3) whose taps are reversed as well: the weights of a convolution whose
 // gradient with respect to its source this one is.
 void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
                          int64_t panel, float* packed);
+void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
+                         int64_t panel, BFloat16* packed);
 
+// Element: float or BFloat16, as WinogradShape::dtype says.
+template <class Element>
 struct WinogradArgs {
-  const float* src;
-  const float* packed;
+  const Element* src;
+  const Element* packed;
   const float* bias;  // may be null
   bool relu, add;     // add: dst += instead of dst =
-  float* dst;
+  Element* dst;
   // Rows that lie in memory: of src, and of dst or pooled.
   RowRange src_held, dst_held;
   // Where dst is null, the end of a stage (kernels/conv.h): pooled may be null, or there are no
   // scores. Output channels fill their blocks then, and add is false. A chunk's channels make one
   // partial sum of the scores.
-  float* pooled;
+  Element* pooled;
   int64_t score_channels;
   const float* score_weight;
   float* score_partials;
-  const float* mask;  // laid out as dst, may be null: where it is not above 0, dst becomes 0
+  const Element* mask;  // laid out as dst, may be null: where it is not above 0, dst becomes 0
 };
-void WinogradConvolve(const WinogradShape& shape, const WinogradArgs& args, const WinogradJob& job);
+void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<float>& args,
+                      const WinogradJob& job);
+void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<BFloat16>& args,
+                      const WinogradJob& job);
 
 }  // namespace lseg

@@ -1,6 +1,15 @@
 // The one-dimensional transforms of F(4, 3) and F(2, 3) on vectors of channels, by the outputs
 // kTile of a tile, and what reads tiles. See winograd.h for the points. Included once per
 // instruction set, by the sources that use Highway.
+//
+// What differs between element types stands in a struct Maps (below: BlockedF32):
+//   Element    of maps, of transformed sources and of packed weights
+//   kBlocked   maps are in a blocked format, else in NHWC
+//   kTogether  input channels of which products are added up at once
+//   Load, Store                        vectors of f32 from and to Elements
+//   StoreWeights, LoadWeights          a vector of weights for each of kTogether channels
+//   Factor                             as many channels of a tile, in all lanes
+//   MulAdd                             the products of the two, added to a vector of f32
 
 #if defined(LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
@@ -34,6 +43,51 @@ template <int kBlock>
 constexpr int64_t PanelSize() {
   return 2 * static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
 }
+
+// Maps in f32, in a blocked format.
+struct BlockedF32 {
+  using Element = float;
+  static constexpr bool kBlocked = true;
+  static constexpr int kTogether = 1;
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Load(D d, const float* from) {
+    return hn::LoadU(d, from);
+  }
+  template <class D>
+  static HWY_INLINE void Store(hn::Vec<D> value, D d, float* to) {
+    hn::StoreU(value, d, to);
+  }
+  template <class D>
+  static HWY_INLINE void StoreWeights(const hn::Vec<D> (&weights)[kTogether], D d, float* to) {
+    hn::StoreU(weights[0], d, to);
+  }
+  template <class D>
+  static HWY_INLINE hn::Vec<D> LoadWeights(D d, const float* from) {
+    return hn::LoadU(d, from);
+  }
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Factor(D d, const float* from) {
+    return hn::Set(d, *from);
+  }
+  template <class V>
+  static HWY_INLINE V MulAdd(V factor, V weights, V sum) {
+    return hn::MulAdd(factor, weights, sum);
+  }
+};
+
+// Elements from one image, block of channels, row and pixel of a map to the next, where `rows` rows
+// lie in memory.
+template <class Maps, int kBlock>
+struct Steps {
+  Steps(int64_t channels, int64_t rows, int64_t width)
+      : pixel(Maps::kBlocked ? kBlock : channels),
+        row(width * pixel),
+        block(Maps::kBlocked ? rows * row : kBlock),
+        image(Maps::kBlocked ? (channels + kBlock - 1) / kBlock * block : rows * row) {}
+  // Of a pixel, known when compiling where it can be.
+  int64_t Pixel() const { return Maps::kBlocked ? kBlock : pixel; }
+  int64_t pixel, row, block, image;
+};
 
 struct TileAt {
   TileAt(const WinogradShape& s, int64_t tile)
@@ -109,22 +163,23 @@ HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
 
 // A square of kSize x kSize pixels from (y, x) on, with zeros for what lies outside the image,
 // whose row 0 would lie at `image`.
-template <int kBlock, int kSize>
-void CopyPatch(const WinogradShape& s, const float* image, int64_t top, int64_t left,
-               float* patch) {
+template <int kBlock, int kSize, class Element>
+void CopyPatch(const WinogradShape& s, const Element* image, int64_t row, int64_t pixel,
+               int64_t top, int64_t left, Element* patch) {
   for (int64_t y = top; y < top + kSize; ++y) {
     for (int64_t x = left; x < left + kSize; ++x, patch += kBlock) {
       if (y >= 0 && y < s.height && x >= 0 && x < s.width) {
-        std::copy_n(image + (y * s.width + x) * kBlock, kBlock, patch);
+        std::copy_n(image + y * row + x * pixel, kBlock, patch);
       } else {
-        std::fill_n(patch, kBlock, 0.0f);
+        std::fill_n(patch, kBlock, Element{});
       }
     }
   }
 }
 
-template <int kBlock, int kTile>
-void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t plane) {
+template <class Maps, int kBlock, int kTile>
+HWY_INLINE void TransformSrcTile(const typename Maps::Element* rows, int64_t row, int64_t pixel,
+                                 typename Maps::Element* out, int64_t plane) {
   constexpr int kIn = kTile + 2;
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
@@ -132,36 +187,36 @@ void TransformSrcTile(const float* rows, int64_t row_stride, float* out, int64_t
     V half[kIn * kIn];
     for (int j = 0; j < kIn; ++j) {
       V column[kIn];
-      for (int i = 0; i < kIn; ++i) {
-        column[i] = hn::LoadU(d, rows + i * row_stride + j * kBlock + k);
-      }
+      for (int i = 0; i < kIn; ++i) column[i] = Maps::Load(d, rows + i * row + j * pixel + k);
       TransformInput<kTile>(d, column, half + j, kIn);
     }
     for (int i = 0; i < kIn; ++i) {
-      V row[kIn];
-      TransformInput<kTile>(d, half + i * kIn, row, 1);
-      for (int j = 0; j < kIn; ++j) hn::StoreU(row[j], d, out + (i * kIn + j) * plane + k);
+      V line[kIn];
+      TransformInput<kTile>(d, half + i * kIn, line, 1);
+      for (int j = 0; j < kIn; ++j) Maps::Store(line[j], d, out + (i * kIn + j) * plane + k);
     }
   }
 }
 
 // Block `b` of the source's channels, of which the rows `held` lie in memory, tiles [tile, tile +
 // tiles), to `out`, the place of the first of them in the first plane.
-template <int kBlock, int kTile>
-void TransformSrcBlock(const WinogradShape& s, const float* src, RowRange held, int64_t b,
-                       int64_t tile, int64_t tiles, float* out, int64_t plane) {
+template <class Maps, int kBlock, int kTile>
+void TransformSrcBlock(const WinogradShape& s, const typename Maps::Element* src, RowRange held,
+                       int64_t b, int64_t tile, int64_t tiles, typename Maps::Element* out,
+                       int64_t plane) {
   constexpr int kIn = kTile + 2;
-  HWY_ALIGN float patch[kIn * kIn * kBlock];
-  const int64_t row = s.width * kBlock, rows = held.end - held.begin;
+  HWY_ALIGN typename Maps::Element patch[kIn * kIn * kBlock];
+  const Steps<Maps, kBlock> steps(s.in, held.end - held.begin, s.width);
   for (int64_t t = tile; t < tile + tiles; ++t, out += kBlock) {
     const TileAt at(s, t);
-    const float* image = src + ((at.n * s.InBlocks() + b) * rows - held.begin) * row;
+    const auto* image = src + at.n * steps.image + b * steps.block - held.begin * steps.row;
     if (at.y > 0 && at.x > 0 && at.y + kTile < s.height && at.x + kTile < s.width) {
-      TransformSrcTile<kBlock, kTile>(image + (at.y - 1) * row + (at.x - 1) * kBlock, row, out,
-                                      plane);
+      TransformSrcTile<Maps, kBlock, kTile>(
+          image + (at.y - 1) * steps.row + (at.x - 1) * steps.Pixel(), steps.row, steps.Pixel(),
+          out, plane);
     } else {
-      CopyPatch<kBlock, kIn>(s, image, at.y - 1, at.x - 1, patch);
-      TransformSrcTile<kBlock, kTile>(patch, kIn * kBlock, out, plane);
+      CopyPatch<kBlock, kIn>(s, image, steps.row, steps.Pixel(), at.y - 1, at.x - 1, patch);
+      TransformSrcTile<Maps, kBlock, kTile>(patch, kIn * kBlock, kBlock, out, plane);
     }
   }
 }

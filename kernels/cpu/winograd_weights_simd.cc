@@ -92,7 +92,7 @@ void TransformDDstBlock(const WinogradShape& s, const float* d_dst, const Winogr
       TransformDDstTile<kBlock>(image + (at.y * s.width + at.x) * kBlock, s.width * kBlock, out,
                                 run.plane, sums);
     } else {
-      CopyPatch<kBlock, 4>(s, image, at.y, at.x, patch);
+      CopyPatch<kBlock, 4>(s, image, s.width * kBlock, kBlock, at.y, at.x, patch);
       TransformDDstTile<kBlock>(patch, 4 * kBlock, out, run.plane, sums);
     }
   }
@@ -139,8 +139,8 @@ void MultiplyJob(const WinogradShape& s, const WinogradWeightsJob& job) {
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t outs = PaddedOuts<kBlock>(job.out_end - job.out);
   const int64_t ins = (job.in_end - job.in_block) * kBlock;
-  const int64_t src_plane = WinogradPlane(s, s.InBlocks(), job.tiles);
-  const int64_t d_dst_plane = WinogradPlane(s, s.OutBlocks(), job.tiles);
+  const int64_t src_plane = WinogradPlane(s, s.InBlocks(), job.tiles, sizeof(float));
+  const int64_t d_dst_plane = WinogradPlane(s, s.OutBlocks(), job.tiles, sizeof(float));
   for (int64_t position = 0; position < 36; ++position) {
     const auto gradients = [&](int64_t channel) {
       channel = std::min(channel, s.OutBlocks() * kBlock - kLanes);
@@ -198,11 +198,11 @@ void StoreTaps(const WinogradShape& s, const WinogradWeightsJob& job, float* d_w
 
 void TransformSrc(const WinogradShape& s, const float* src, const WinogradRun& run) {
   if (s.block == 8) {
-    return TransformSrcBlock<8, 4>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out,
-                                   run.plane);
+    return TransformSrcBlock<BlockedF32, 8, 4>(s, src, {0, s.height}, run.block, run.tile,
+                                               run.tiles, run.out, run.plane);
   }
-  TransformSrcBlock<16, 4>(s, src, {0, s.height}, run.block, run.tile, run.tiles, run.out,
-                           run.plane);
+  TransformSrcBlock<BlockedF32, 16, 4>(s, src, {0, s.height}, run.block, run.tile, run.tiles,
+                                       run.out, run.plane);
 }
 
 void TransformDDst(const WinogradShape& s, const float* d_dst, const WinogradRun& run,

@@ -220,6 +220,15 @@ TEST(ConvRows, PartsMakeTheWholeInBf16) {
   for (const Case& c : Bf16Cases()) ExpectPartsMakeTheWhole(c);
 }
 
+TEST(ConvRows, PartsMakeTheWholeInBf16ByWinograd) {
+  LSEG_SKIP_WITHOUT_AVX512_BF16();
+  for (Case c : Bf16Cases()) {
+    if (c.params.src.c % 16 != 0 || c.params.out_channels % 16 != 0) continue;
+    c.engine = "winograd2x3_bf16";
+    ExpectPartsMakeTheWhole(c);
+  }
+}
+
 TEST(ConvRows, OffTheGridIsRefused) {
   const Case c = Cases()[1];
   ASSERT_EQ(c.engine, "winograd4x3");

@@ -1,0 +1,118 @@
+// winograd.h in bf16, for processors with AVX512-BF16: two instructions do what matters, and stand
+// here by name, for Highway 1.0 has no words for them.
+#include "kernels/cpu/simd_targets.h"
+#include "kernels/cpu/winograd.h"
+#include "kernels/runtime/check.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/winograd_bf16_simd.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#if HWY_TARGET == HWY_AVX3
+#include <cstring>
+
+#include "kernels/cpu/bfloat16-inl.h"
+#include "kernels/cpu/winograd_block-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lseg {
+namespace HWY_NAMESPACE {
+namespace {
+
+using Floats = hn::Vec<Tag<16>>;
+
+// To nearest, ties to even; what is too small for a normal number becomes 0.
+HWY_INLINE hn::Vec<Halves<Tag<16>>> Cvtneps2Bf16(Floats value) {
+  hn::Vec<Halves<Tag<16>>> half;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(half.raw) : "v"(value.raw));
+  return half;
+}
+
+// sum + the products of a lane's two pairs of bf16.
+HWY_INLINE Floats Dpbf16Ps(Floats a, Floats b, Floats sum) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+  return sum;
+}
+
+// Maps in bf16, in NHWC.
+struct PlainBF16 {
+  using Element = BFloat16;
+  using D = Tag<16>;
+  static constexpr bool kBlocked = false;
+  static constexpr int kTogether = 2;
+
+  static HWY_INLINE Floats Load(D d, const BFloat16* from) { return LoadFloats(d, from); }
+  static HWY_INLINE void Store(Floats value, D, BFloat16* to) {
+    hn::StoreU(Cvtneps2Bf16(value), Halves<D>(), reinterpret_cast<uint16_t*>(to));
+  }
+  static HWY_INLINE void StoreWeights(const Floats (&weights)[2], D d, BFloat16* to) {
+    const auto wide = [](Floats value) {
+      return hn::PromoteTo(hn::RebindToUnsigned<D>(), Cvtneps2Bf16(value));
+    };
+    const auto pairs = hn::Or(wide(weights[0]), hn::ShiftLeft<16>(wide(weights[1])));
+    hn::StoreU(hn::BitCast(d, pairs), d, reinterpret_cast<float*>(to));
+  }
+  static HWY_INLINE Floats LoadWeights(D d, const BFloat16* from) {
+    return hn::LoadU(d, reinterpret_cast<const float*>(from));
+  }
+  static HWY_INLINE Floats Factor(D d, const BFloat16* from) {
+    uint32_t pair;
+    std::memcpy(&pair, from, sizeof(pair));
+    return hn::BitCast(d, hn::Set(hn::RebindToUnsigned<D>(), pair));
+  }
+  static HWY_INLINE Floats MulAdd(Floats factor, Floats weights, Floats sum) {
+    return Dpbf16Ps(factor, weights, sum);
+  }
+};
+
+void Convolve(const WinogradShape& s, const WinogradArgs<BFloat16>& args, const WinogradJob& job) {
+  ConvolveJob<PlainBF16, 16, 2>(s, args, job);
+}
+
+void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
+          BFloat16* packed) {
+  PackPanel<PlainBF16, 16, 2>(s, weight, transposed, panel, packed);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lseg
+HWY_AFTER_NAMESPACE();
+#endif  // HWY_AVX3
+
+#if HWY_ONCE
+namespace lseg {
+
+#if HWY_TARGETS & HWY_AVX3
+
+bool WinogradHasBf16() {
+  return (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16");
+}
+
+void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
+                         int64_t panel, BFloat16* packed) {
+  N_AVX3::Pack(shape, weight, transposed, panel, packed);
+}
+
+void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<BFloat16>& args,
+                      const WinogradJob& job) {
+  N_AVX3::Convolve(shape, args, job);
+}
+
+#else
+
+bool WinogradHasBf16() { return false; }
+
+void WinogradPackWeights(const WinogradShape&, const float*, bool, int64_t, BFloat16*) {
+  LSEG_FAIL("Winograd in bf16 without AVX512-BF16");
+}
+
+void WinogradConvolve(const WinogradShape&, const WinogradArgs<BFloat16>&, const WinogradJob&) {
+  LSEG_FAIL("Winograd in bf16 without AVX512-BF16");
+}
+
+#endif
+
+}  // namespace lseg
+#endif

@@ -1,0 +1,222 @@
+// What winograd.h does with a job, for the element types of a struct Maps. Layouts, innermost last:
+//   packed weights  (chunk, position, panel, group of input channels, 2 vectors, channel of the
+//                    group), groups of Maps::kTogether
+//   transformed src (position, input block, tile, block)
+//   products        (position, output block of the chunk, tile, block)
+// Included once per instruction set, by the sources that use Highway.
+
+#if defined(LSEG_KERNELS_CPU_WINOGRAD_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LSEG_KERNELS_CPU_WINOGRAD_BLOCK_INL_H_
+#undef LSEG_KERNELS_CPU_WINOGRAD_BLOCK_INL_H_
+#else
+#define LSEG_KERNELS_CPU_WINOGRAD_BLOCK_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/winograd_dst-inl.h"
+#include "kernels/cpu/winograd_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lseg {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Two vectors a row of the product: 6 rows fill 16 registers, 12 fill 32.
+#if HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM
+constexpr int kTileRows = 12;
+#else
+constexpr int kTileRows = 6;
+#endif
+
+// Of a panel that are gone through at a time, for as many input channels as that takes: they stay
+// in the L1 cache beside the tiles.
+constexpr int64_t kPanelBytes = 16384;
+
+// Panels of a chunk; the last may have fewer. Padding channels of a block are computed, from
+// weights that are zero, so that zeros are written there.
+template <int kBlock>
+int64_t PanelsOf(const WinogradShape& s, int64_t chunk) {
+  const int64_t channels = std::min(kChunk, s.OutBlocks() * kBlock - chunk * kChunk);
+  return (channels + PanelSize<kBlock>() - 1) / PanelSize<kBlock>();
+}
+
+template <class Element>
+int64_t SrcPlane(const WinogradShape& s, int64_t tiles) {
+  return WinogradPlane(s, s.InBlocks(), tiles, sizeof(Element));
+}
+
+// Bytes.
+template <class Element>
+int64_t ScratchOf(const WinogradShape& s, int64_t tiles) {
+  return s.Positions() *
+         (SrcPlane<Element>(s, tiles) * sizeof(Element) + ProductPlane(s, tiles) * sizeof(float));
+}
+
+// Rows [0, kRows) of a panel: c = (or +=) a b over `blocks` blocks of input channels.
+template <class Maps, int kBlock, int kRows, class Element>
+void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Element* b, bool add,
+                  float* c0, float* c1) {
+  const Tag<kBlock> d;
+  constexpr int64_t kVector = hn::MaxLanes(Tag<kBlock>()) * Maps::kTogether;
+  hn::Vec<Tag<kBlock>> sum0[kRows], sum1[kRows];
+  for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
+  for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
+    for (int k = 0; k < kBlock; k += Maps::kTogether, b += 2 * kVector) {
+      const auto b0 = Maps::LoadWeights(d, b), b1 = Maps::LoadWeights(d, b + kVector);
+      for (int r = 0; r < kRows; ++r) {
+        const auto factor = Maps::Factor(d, a + r * kBlock + k);
+        sum0[r] = Maps::MulAdd(factor, b0, sum0[r]);
+        sum1[r] = Maps::MulAdd(factor, b1, sum1[r]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    if (add) {
+      sum0[r] = hn::Add(sum0[r], hn::LoadU(d, c0 + r * kBlock));
+      sum1[r] = hn::Add(sum1[r], hn::LoadU(d, c1 + r * kBlock));
+    }
+    hn::StoreU(sum0[r], d, c0 + r * kBlock);
+    hn::StoreU(sum1[r], d, c1 + r * kBlock);
+  }
+}
+
+// The same for a number of rows below kRows that is known at run time only.
+template <class Maps, int kBlock, int kRows, class Element>
+void MultiplyRest(int64_t rows, const Element* a, int64_t a_stride, int64_t blocks,
+                  const Element* b, bool add, float* c0, float* c1) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows - 1) {
+      return MultiplyRest<Maps, kBlock, kRows - 1>(rows, a, a_stride, blocks, b, add, c0, c1);
+    }
+    MultiplyRows<Maps, kBlock, kRows - 1>(a, a_stride, blocks, b, add, c0, c1);
+  }
+}
+
+// One position, one panel, all tiles of the job.
+template <class Maps, int kBlock, class Element>
+void MultiplyPanel(const WinogradShape& s, int64_t tiles, const Element* a, const Element* b,
+                   float* c0, float* c1) {
+  constexpr int64_t kDepth = kPanelBytes / sizeof(Element) / PanelSize<kBlock>() / kBlock;
+  const int64_t a_stride = tiles * kBlock, blocks = s.InBlocks();
+  for (int64_t first = 0; first < blocks; first += kDepth) {
+    const int64_t count = std::min(kDepth, blocks - first);
+    const Element* from = a + first * a_stride;
+    const Element* with = b + first * kBlock * PanelSize<kBlock>();
+    int64_t t = 0;
+    for (; t + kTileRows <= tiles; t += kTileRows) {
+      MultiplyRows<Maps, kBlock, kTileRows>(from + t * kBlock, a_stride, count, with, first > 0,
+                                            c0 + t * kBlock, c1 + t * kBlock);
+    }
+    if (t < tiles) {
+      MultiplyRest<Maps, kBlock, kTileRows>(tiles - t, from + t * kBlock, a_stride, count, with,
+                                            first > 0, c0 + t * kBlock, c1 + t * kBlock);
+    }
+  }
+}
+
+template <class Maps, int kBlock, class Element>
+void MultiplyChunk(const WinogradShape& s, const Element* packed, const WinogradJob& job,
+                   int64_t chunk, const Element* src, float* products) {
+  constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
+  const int64_t size = s.InBlocks() * kBlock * kPanel, panels = PanelsOf<kBlock>(s, chunk);
+  const Element* weights = packed + chunk * (kChunk / kPanel) * s.Positions() * size;
+  const int64_t src_plane = SrcPlane<Element>(s, job.tiles), plane = ProductPlane(s, job.tiles);
+  for (int64_t position = 0; position < s.Positions(); ++position) {
+    for (int64_t p = 0; p < panels; ++p, weights += size) {
+      const auto at = [&](int64_t channel) {  // counted from the first of the chunk
+        return products + position * plane + channel / kBlock * job.tiles * kBlock +
+               channel % kBlock;
+      };
+      MultiplyPanel<Maps, kBlock>(s, job.tiles, src + position * src_plane, weights, at(p * kPanel),
+                                  at(p * kPanel + kLanes));
+    }
+  }
+}
+
+template <class Maps, int kBlock, int kTile>
+void ConvolveJob(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob& job) {
+  using Element = typename Maps::Element;
+  auto* src = reinterpret_cast<Element*>(job.scratch);
+  const int64_t src_plane = SrcPlane<Element>(s, job.tiles);
+  auto* products = reinterpret_cast<float*>(src + s.Positions() * src_plane);
+  for (int64_t b = 0; b < s.InBlocks(); ++b) {
+    TransformSrcBlock<Maps, kBlock, kTile>(s, args.src, args.src_held, b, job.tile, job.tiles,
+                                           src + b * job.tiles * kBlock, src_plane);
+  }
+  for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
+    MultiplyChunk<Maps, kBlock>(s, args.packed, job, chunk, src, products);
+    if (args.dst == nullptr) {
+      for (int64_t t = 0; t < job.tiles; ++t) {
+        EndTile<Maps, kBlock, kTile>(s, args, job, chunk, t, products);
+      }
+    } else {
+      TransformDst<Maps, kBlock, kTile>(s, args, job, chunk * kChunk / kBlock,
+                                        std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks()),
+                                        products);
+    }
+  }
+}
+
+// ---- Weights ----
+
+// Taps of one input channel and a panel's outputs, zero beyond the last.
+template <int64_t kPanel>
+void GatherTaps(const WinogradShape& s, const float* weight, bool transposed, int64_t first_out,
+                int64_t i, float (*taps)[kPanel]) {
+  std::fill_n(taps[0], 9 * kPanel, 0.0f);
+  const int64_t count = i < s.in ? std::min(kPanel, s.out - first_out) : 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t o = first_out + k;
+    const float* from = weight + (transposed ? i * s.out + o : o * s.in + i) * 9;
+    for (int tap = 0; tap < 9; ++tap) taps[tap][k] = from[transposed ? 8 - tap : tap];
+  }
+}
+
+template <class Maps, int kBlock, int kTile>
+void PackPanel(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
+               typename Maps::Element* packed) {
+  constexpr int kIn = kTile + 2, kTogether = Maps::kTogether;
+  const Tag<kBlock> d;
+  using V = hn::Vec<Tag<kBlock>>;
+  constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
+  const int64_t rows = s.InBlocks() * kBlock;
+  const int64_t chunk = panel * kPanel / kChunk, before = chunk * (kChunk / kPanel);
+  const int64_t plane = PanelsOf<kBlock>(s, chunk) * rows * kPanel;
+  auto* to = packed + before * s.Positions() * rows * kPanel + (panel - before) * rows * kPanel;
+  for (int64_t i = 0; i < rows; i += kTogether) {
+    HWY_ALIGN float taps[kTogether][9][kPanel];
+    for (int e = 0; e < kTogether; ++e) {
+      GatherTaps<kPanel>(s, weight, transposed, panel * kPanel, i + e, taps[e]);
+    }
+    for (int64_t k = 0; k < kPanel; k += kLanes, to += kLanes * kTogether) {
+      V transformed[kIn * kIn][kTogether];
+      for (int e = 0; e < kTogether; ++e) {
+        V half[3 * kIn];
+        for (int c = 0; c < 3; ++c) {
+          const V column[3] = {hn::Load(d, taps[e][c] + k), hn::Load(d, taps[e][3 + c] + k),
+                               hn::Load(d, taps[e][6 + c] + k)};
+          TransformWeight<kTile>(d, column, half + c, 3);
+        }
+        for (int r = 0; r < kIn; ++r) {
+          V row[kIn];
+          TransformWeight<kTile>(d, half + r * 3, row, 1);
+          for (int c = 0; c < kIn; ++c) transformed[r * kIn + c][e] = row[c];
+        }
+      }
+      for (int64_t at = 0; at < kIn * kIn; ++at) {
+        Maps::StoreWeights(transformed[at], d, to + at * plane);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lseg
+HWY_AFTER_NAMESPACE();
+
+#endif
