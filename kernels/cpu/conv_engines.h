@@ -58,12 +58,13 @@ bool SupportsConvWinograd2x3(const Context&, const ConvParams&, ConvDirection, C
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context&, const ConvParams&, ConvDirection,
                                               ConvFormats);
 
-// The same in bf16 and NHWC, on processors with AVX512-BF16; multiples of 16 channels.
+// F(2x2, 3x3) and its adjoint in bf16 and NHWC, all directions, on processors with AVX512-BF16;
+// multiples of 16 channels.
 bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context&, const ConvParams&, ConvDirection,
                                                   ConvFormats);
 
-// F(4x4, 3x3)'s part for backward weights.
+// The part of both for backward weights.
 std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats);
 
 // Plain loops, every case.

@@ -1,5 +1,5 @@
-// The "winograd4x3", "winograd2x3" and "winograd2x3_bf16" engines (backward weights elsewhere, by
-// the first only): forward and backward data of 3x3 convolutions by F(4x4, 3x3) and F(2x2, 3x3),
+// The "winograd4x3", "winograd2x3" and "winograd2x3_bf16" engines (backward weights elsewhere, and
+// not by the second): forward and backward data of 3x3 convolutions by F(4x4, 3x3) and F(2x2, 3x3),
 // see winograd.h. The gradient with respect to the source is the same convolution of the
 // destination's gradient with the weights transposed and reversed.
 //
@@ -27,8 +27,6 @@ int64_t L2Bytes() {
   return std::clamp<int64_t>(bytes, 256 << 10, 2 << 20);
 }
 
-constexpr int64_t kNhwcBlock = 16;  // of channels
-
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 template <class Element>
@@ -39,8 +37,7 @@ class WinogradConv : public ConvPlan {
       : p_(params), direction_(direction), threads_(context.threads()) {
     const bool forward = direction == ConvDirection::kForward;
     shape_ = {.dtype = formats.src_dtype,
-              .block = formats.src == Format::kNHWC ? kNhwcBlock
-                                                    : ChannelBlock(formats.src, params.src.c),
+              .block = WinogradBlock(formats.src),
               .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
@@ -200,16 +197,19 @@ std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const Conv
   return std::make_unique<WinogradConv<float>>(context, params, direction, formats, 2);
 }
 
-bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams& p, ConvDirection direction,
+bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams& p, ConvDirection,
                                  ConvFormats formats) {
-  return direction != ConvDirection::kBackwardWeights && Is3x3(p) && formats.src == Format::kNHWC &&
-         formats.dst == Format::kNHWC && formats.src_dtype == DType::kBF16 &&
-         formats.dst_dtype == DType::kBF16 && p.src.c % kNhwcBlock == 0 &&
-         p.out_channels % kNhwcBlock == 0 && WinogradHasBf16();
+  const int64_t block = WinogradBlock(Format::kNHWC);
+  return Is3x3(p) && formats.src == Format::kNHWC && formats.dst == Format::kNHWC &&
+         formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kBF16 &&
+         p.src.c % block == 0 && p.out_channels % block == 0 && WinogradHasBf16();
 }
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
                                                   ConvDirection direction, ConvFormats formats) {
+  if (direction == ConvDirection::kBackwardWeights) {
+    return MakeConvWinogradWeights(context, params, formats);
+  }
   return std::make_unique<WinogradConv<BFloat16>>(context, params, direction, formats, 2);
 }
 

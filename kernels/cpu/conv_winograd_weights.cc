@@ -1,6 +1,6 @@
-// Backward weights of the "winograd4x3" engine, see winograd_weights.h. Sums over tiles run in
-// blocks of tiles, whose size depends on the shape alone, and one after another: results do not
-// depend on the number of threads.
+// Backward weights of the "winograd4x3" and "winograd2x3_bf16" engines, see winograd_weights.h.
+// Sums over tiles run in blocks of tiles, whose size depends on the shape alone, and one after
+// another: results do not depend on the number of threads.
 #include <omp.h>
 
 #include <algorithm>
@@ -11,15 +11,19 @@
 namespace lseg {
 namespace {
 
-constexpr int64_t kRun = 48;  // tiles a thread transforms at a time
+constexpr int64_t kRun = 48;  // tiles a thread transforms at a time: whole groups
 
 int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
+template <class Element>
 class WinogradWeightsConv : public ConvPlan {
  public:
-  WinogradWeightsConv(const Context& context, const ConvParams& params, ConvFormats formats)
+  WinogradWeightsConv(const Context& context, const ConvParams& params, ConvFormats formats,
+                      int64_t tile)
       : p_(params), threads_(context.threads()) {
-    shape_ = {.block = ChannelBlock(formats.src, params.src.c),
+    shape_ = {.dtype = formats.src_dtype,
+              .block = WinogradBlock(formats.src),
+              .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
               .width = params.src.w,
@@ -27,18 +31,18 @@ class WinogradWeightsConv : public ConvPlan {
               .out = params.out_channels};
     // Both transformed tensors of a block of tiles are to stay in a few MiB of L3 cache; below some
     // 192 tiles, the work on the taps of each block would show.
-    const int64_t tile_bytes = 36 * (InBlocks() + OutBlocks()) * shape_.block * 4;
+    const int64_t tile_bytes =
+        shape_.Positions() * (InBlocks() + OutBlocks()) * shape_.block * int64_t{sizeof(Element)};
     const int64_t wanted = std::clamp<int64_t>((int64_t{8} << 20) / tile_bytes, 192, 768);
     const int64_t blocks = DivideUp(shape_.Tiles(), wanted);
-    tiles_ = DivideUp(shape_.Tiles(), blocks);
+    tiles_ = Grouped(DivideUp(shape_.Tiles(), blocks));
     runs_ = DivideUp(tiles_, kRun);
     DivideChannels();
   }
 
   int64_t WorkspaceBytes(GradMode) const override {
-    return (SrcCount() + DDstCount() + SumsCount() + OutBlocks() * shape_.block +
-            threads_ * ScratchCount()) *
-           4;
+    return (SrcCount() + DDstCount()) * int64_t{sizeof(Element)} +
+           (threads_ * ScratchCount() + SumsCount() + OutBlocks() * shape_.block) * 4;
   }
 
   void Run(Context&, const ConvArgs& args) const override {
@@ -59,15 +63,23 @@ class WinogradWeightsConv : public ConvPlan {
 
  private:
   struct Memory {
-    float *src, *d_dst, *sums, *bias, *scratch;
+    Element *src, *d_dst;
+    float *sums, *bias, *scratch;
   };
+
+  // Whole groups of tiles.
+  static int64_t Grouped(int64_t tiles) {
+    constexpr int64_t kTogether = kTilesTogether<Element>;
+    return DivideUp(tiles, kTogether) * kTogether;
+  }
+  int64_t Plane(int64_t blocks, int64_t tiles) const {
+    return WinogradPlane(shape_, blocks, Grouped(tiles), sizeof(Element));
+  }
 
   int64_t InBlocks() const { return shape_.InBlocks(); }
   int64_t OutBlocks() const { return shape_.OutBlocks(); }
-  int64_t SrcCount() const { return 36 * WinogradPlane(shape_, InBlocks(), tiles_, sizeof(float)); }
-  int64_t DDstCount() const {
-    return 36 * WinogradPlane(shape_, OutBlocks(), tiles_, sizeof(float));
-  }
+  int64_t SrcCount() const { return shape_.Positions() * Plane(InBlocks(), tiles_); }
+  int64_t DDstCount() const { return shape_.Positions() * Plane(OutBlocks(), tiles_); }
   int64_t SumsCount() const { return runs_ * OutBlocks() * shape_.block; }
   int64_t ScratchCount() const {
     return DivideUp(WinogradWeightsScratchCount(shape_, job_in_blocks_, job_outs_), 16) * 16;
@@ -75,9 +87,9 @@ class WinogradWeightsConv : public ConvPlan {
 
   Memory Divide(void* workspace) const {
     Memory memory;
-    memory.src = static_cast<float*>(workspace);
+    memory.src = static_cast<Element*>(workspace);
     memory.d_dst = memory.src + SrcCount();
-    memory.scratch = memory.d_dst + DDstCount();
+    memory.scratch = reinterpret_cast<float*>(memory.d_dst + DDstCount());
     memory.sums = memory.scratch + threads_ * ScratchCount();
     memory.bias = memory.sums + SumsCount();
     return memory;
@@ -104,20 +116,21 @@ class WinogradWeightsConv : public ConvPlan {
 
   void Transform(const ConvArgs& args, int64_t tile, int64_t tiles, const Memory& memory) const {
     const int64_t runs = DivideUp(tiles, kRun), blocks = InBlocks() + OutBlocks();
-    const auto run_of = [&](int64_t b, int64_t run, float* out, int64_t all_blocks) {
-      return WinogradRun{.block = b,
-                         .tile = tile + run * kRun,
-                         .tiles = std::min(kRun, tiles - run * kRun),
-                         .out = out + (b * tiles + run * kRun) * shape_.block,
-                         .plane = WinogradPlane(shape_, all_blocks, tiles, sizeof(float))};
+    const auto run_of = [&](int64_t b, int64_t run, Element* out, int64_t all_blocks) {
+      return WinogradRun<Element>{.block = b,
+                                  .tile = tile + run * kRun,
+                                  .tiles = std::min(kRun, tiles - run * kRun),
+                                  .out = out + (b * Grouped(tiles) + run * kRun) * shape_.block,
+                                  .plane = Plane(all_blocks, tiles)};
     };
 #pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
     for (int64_t b = 0; b < blocks; ++b) {
       for (int64_t run = 0; run < runs; ++run) {
         if (b < InBlocks()) {
-          WinogradTransformSrc(shape_, args.f32_src(), run_of(b, run, memory.src, InBlocks()));
+          WinogradTransformSrc(shape_, static_cast<const Element*>(args.src),
+                               run_of(b, run, memory.src, InBlocks()));
         } else {
-          WinogradTransformDDst(shape_, args.f32_d_dst(),
+          WinogradTransformDDst(shape_, static_cast<const Element*>(args.d_dst),
                                 run_of(b - InBlocks(), run, memory.d_dst, OutBlocks()),
                                 memory.sums + (run * OutBlocks() + b - InBlocks()) * shape_.block);
         }
@@ -135,7 +148,7 @@ class WinogradWeightsConv : public ConvPlan {
 #pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
     for (int64_t o = 0; o < out_jobs; ++o) {
       for (int64_t i = 0; i < in_jobs; ++i) {
-        const WinogradWeightsJob job = {
+        const WinogradWeightsJob<Element> job = {
             .tiles = tiles,
             .src = memory.src,
             .d_dst = memory.d_dst,
@@ -161,7 +174,10 @@ class WinogradWeightsConv : public ConvPlan {
 
 std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context& context, const ConvParams& params,
                                                   ConvFormats formats) {
-  return std::make_unique<WinogradWeightsConv>(context, params, formats);
+  if (formats.src_dtype == DType::kBF16) {
+    return std::make_unique<WinogradWeightsConv<BFloat16>>(context, params, formats, 2);
+  }
+  return std::make_unique<WinogradWeightsConv<float>>(context, params, formats, 4);
 }
 
 }  // namespace lseg

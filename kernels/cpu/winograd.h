@@ -41,6 +41,9 @@ struct WinogradShape {
   int64_t Chunks() const;  // of output channels
 };
 
+// WinogradShape::block of maps in a format.
+inline int64_t WinogradBlock(Format format) { return format == Format::kNChw8c ? 8 : 16; }
+
 // Elements from one of the positions to the next in transformed tensors, whose layout is
 // (position, block of channels, tile, channel of the block). Padded by a cache line: strides that
 // are a power of two would put the streams of a transform into the same sets of the L1 cache.

@@ -1,7 +1,7 @@
-// winograd.h in bf16, for processors with AVX512-BF16: two instructions do what matters, and stand
-// here by name, for Highway 1.0 has no words for them.
+// winograd.h and winograd_weights.h in bf16, for processors with AVX512-BF16: two instructions do
+// what matters, and stand here by name, for Highway 1.0 has no words for them.
 #include "kernels/cpu/simd_targets.h"
-#include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_weights.h"
 #include "kernels/runtime/check.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,6 +14,7 @@
 
 #include "kernels/cpu/bfloat16-inl.h"
 #include "kernels/cpu/winograd_block-inl.h"
+#include "kernels/cpu/winograd_weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -46,14 +47,14 @@ struct PlainBF16 {
   static HWY_INLINE void Store(Floats value, D, BFloat16* to) {
     hn::StoreU(Cvtneps2Bf16(value), Halves<D>(), reinterpret_cast<uint16_t*>(to));
   }
-  static HWY_INLINE void StoreWeights(const Floats (&weights)[2], D d, BFloat16* to) {
+  static HWY_INLINE void StoreTogether(const Floats (&values)[2], D d, BFloat16* to) {
     const auto wide = [](Floats value) {
       return hn::PromoteTo(hn::RebindToUnsigned<D>(), Cvtneps2Bf16(value));
     };
-    const auto pairs = hn::Or(wide(weights[0]), hn::ShiftLeft<16>(wide(weights[1])));
+    const auto pairs = hn::Or(wide(values[0]), hn::ShiftLeft<16>(wide(values[1])));
     hn::StoreU(hn::BitCast(d, pairs), d, reinterpret_cast<float*>(to));
   }
-  static HWY_INLINE Floats LoadWeights(D d, const BFloat16* from) {
+  static HWY_INLINE Floats LoadTogether(D d, const BFloat16* from) {
     return hn::LoadU(d, reinterpret_cast<const float*>(from));
   }
   static HWY_INLINE Floats Factor(D d, const BFloat16* from) {
@@ -61,8 +62,8 @@ struct PlainBF16 {
     std::memcpy(&pair, from, sizeof(pair));
     return hn::BitCast(d, hn::Set(hn::RebindToUnsigned<D>(), pair));
   }
-  static HWY_INLINE Floats MulAdd(Floats factor, Floats weights, Floats sum) {
-    return Dpbf16Ps(factor, weights, sum);
+  static HWY_INLINE Floats MulAdd(Floats factor, Floats values, Floats sum) {
+    return Dpbf16Ps(factor, values, sum);
   }
 };
 
@@ -75,6 +76,19 @@ void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t 
   PackPanel<PlainBF16, 16, 2>(s, weight, transposed, panel, packed);
 }
 
+void SrcRun(const WinogradShape& s, const BFloat16* src, const WinogradRun<BFloat16>& run) {
+  TransformSrcRun<PlainBF16, 16, 2>(s, src, run);
+}
+
+void DDstRun(const WinogradShape& s, const BFloat16* d_dst, const WinogradRun<BFloat16>& run,
+             float* sums) {
+  TransformDDstRun<PlainBF16, 16, 2>(s, d_dst, run, sums);
+}
+
+void Weights(const WinogradShape& s, const WinogradWeightsJob<BFloat16>& job, float* d_weight) {
+  WeightsOf<PlainBF16, 16, 2>(s, job, d_weight);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lseg
@@ -85,34 +99,45 @@ HWY_AFTER_NAMESPACE();
 namespace lseg {
 
 #if HWY_TARGETS & HWY_AVX3
-
+#define LSEG_AVX512(call) N_AVX3::call
 bool WinogradHasBf16() {
   return (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16");
 }
-
-void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
-                         int64_t panel, BFloat16* packed) {
-  N_AVX3::Pack(shape, weight, transposed, panel, packed);
-}
-
-void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<BFloat16>& args,
-                      const WinogradJob& job) {
-  N_AVX3::Convolve(shape, args, job);
-}
-
 #else
-
+#define LSEG_AVX512(call) LSEG_FAIL("Winograd in bf16: this build has no code for AVX-512")
 bool WinogradHasBf16() { return false; }
-
-void WinogradPackWeights(const WinogradShape&, const float*, bool, int64_t, BFloat16*) {
-  LSEG_FAIL("Winograd in bf16 without AVX512-BF16");
-}
-
-void WinogradConvolve(const WinogradShape&, const WinogradArgs<BFloat16>&, const WinogradJob&) {
-  LSEG_FAIL("Winograd in bf16 without AVX512-BF16");
-}
-
 #endif
+
+void WinogradConvolve([[maybe_unused]] const WinogradShape& shape,
+                      [[maybe_unused]] const WinogradArgs<BFloat16>& args,
+                      [[maybe_unused]] const WinogradJob& job) {
+  LSEG_AVX512(Convolve(shape, args, job));
+}
+
+void WinogradPackWeights([[maybe_unused]] const WinogradShape& shape,
+                         [[maybe_unused]] const float* weight, [[maybe_unused]] bool transposed,
+                         [[maybe_unused]] int64_t panel, [[maybe_unused]] BFloat16* packed) {
+  LSEG_AVX512(Pack(shape, weight, transposed, panel, packed));
+}
+
+void WinogradTransformSrc([[maybe_unused]] const WinogradShape& shape,
+                          [[maybe_unused]] const BFloat16* src,
+                          [[maybe_unused]] const WinogradRun<BFloat16>& run) {
+  LSEG_AVX512(SrcRun(shape, src, run));
+}
+
+void WinogradTransformDDst([[maybe_unused]] const WinogradShape& shape,
+                           [[maybe_unused]] const BFloat16* d_dst,
+                           [[maybe_unused]] const WinogradRun<BFloat16>& run,
+                           [[maybe_unused]] float* sums) {
+  LSEG_AVX512(DDstRun(shape, d_dst, run, sums));
+}
+
+void WinogradWeights([[maybe_unused]] const WinogradShape& shape,
+                     [[maybe_unused]] const WinogradWeightsJob<BFloat16>& job,
+                     [[maybe_unused]] float* d_weight) {
+  LSEG_AVX512(Weights(shape, job, d_weight));
+}
 
 }  // namespace lseg
 #endif

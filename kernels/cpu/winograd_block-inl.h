@@ -66,7 +66,7 @@ void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Elem
   for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
   for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
     for (int k = 0; k < kBlock; k += Maps::kTogether, b += 2 * kVector) {
-      const auto b0 = Maps::LoadWeights(d, b), b1 = Maps::LoadWeights(d, b + kVector);
+      const auto b0 = Maps::LoadTogether(d, b), b1 = Maps::LoadTogether(d, b + kVector);
       for (int r = 0; r < kRows; ++r) {
         const auto factor = Maps::Factor(d, a + r * kBlock + k);
         sum0[r] = Maps::MulAdd(factor, b0, sum0[r]);
@@ -137,6 +137,27 @@ void MultiplyChunk(const WinogradShape& s, const Element* packed, const Winograd
   }
 }
 
+// Block `b` of the source's channels, of which the rows `held` lie in memory, for a job's tiles, to
+// `out`, the place of the first of them in the first plane.
+template <class Maps, int kBlock, int kTile>
+void TransformSrc(const WinogradShape& s, const typename Maps::Element* src, RowRange held,
+                  int64_t b, const WinogradJob& job, typename Maps::Element* out, int64_t plane) {
+  constexpr int kIn = kTile + 2;
+  HWY_ALIGN typename Maps::Element copy[kIn * kIn * kBlock];
+  const Tag<kBlock> d;
+  const Steps<Maps, kBlock> steps(s.in, held.end - held.begin, s.width);
+  for (int64_t t = job.tile; t < job.tile + job.tiles; ++t, out += kBlock) {
+    const TileAt at(s, t);
+    const auto* image = src + at.n * steps.image + b * steps.block - held.begin * steps.row;
+    const auto patch = PatchAt<kIn>(s, steps, image, at.y - 1, at.x - 1, copy);
+    for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
+      hn::Vec<Tag<kBlock>> values[kIn * kIn];
+      TransformPatch<Maps, kTile>(d, patch, k, values);
+      for (int64_t i = 0; i < kIn * kIn; ++i) Maps::Store(values[i], d, out + i * plane + k);
+    }
+  }
+}
+
 template <class Maps, int kBlock, int kTile>
 void ConvolveJob(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob& job) {
   using Element = typename Maps::Element;
@@ -144,8 +165,8 @@ void ConvolveJob(const WinogradShape& s, const ArgsOf<Maps>& args, const Winogra
   const int64_t src_plane = SrcPlane<Element>(s, job.tiles);
   auto* products = reinterpret_cast<float*>(src + s.Positions() * src_plane);
   for (int64_t b = 0; b < s.InBlocks(); ++b) {
-    TransformSrcBlock<Maps, kBlock, kTile>(s, args.src, args.src_held, b, job.tile, job.tiles,
-                                           src + b * job.tiles * kBlock, src_plane);
+    TransformSrc<Maps, kBlock, kTile>(s, args.src, args.src_held, b, job,
+                                      src + b * job.tiles * kBlock, src_plane);
   }
   for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
     MultiplyChunk<Maps, kBlock>(s, args.packed, job, chunk, src, products);
@@ -208,7 +229,7 @@ void PackPanel(const WinogradShape& s, const float* weight, bool transposed, int
         }
       }
       for (int64_t at = 0; at < kIn * kIn; ++at) {
-        Maps::StoreWeights(transformed[at], d, to + at * plane);
+        Maps::StoreTogether(transformed[at], d, to + at * plane);
       }
     }
   }

@@ -5,10 +5,10 @@
 // What differs between element types stands in a struct Maps (below: BlockedF32):
 //   Element    of maps, of transformed sources and of packed weights
 //   kBlocked   maps are in a blocked format, else in NHWC
-//   kTogether  input channels of which products are added up at once
+//   kTogether  factors whose products are added up at once, which lie together
 //   Load, Store                        vectors of f32 from and to Elements
-//   StoreWeights, LoadWeights          a vector of weights for each of kTogether channels
-//   Factor                             as many channels of a tile, in all lanes
+//   StoreTogether, LoadTogether        kTogether of these vectors, lane by lane
+//   Factor                             kTogether Elements, in all lanes
 //   MulAdd                             the products of the two, added to a vector of f32
 
 #if defined(LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -58,11 +58,11 @@ struct BlockedF32 {
     hn::StoreU(value, d, to);
   }
   template <class D>
-  static HWY_INLINE void StoreWeights(const hn::Vec<D> (&weights)[kTogether], D d, float* to) {
-    hn::StoreU(weights[0], d, to);
+  static HWY_INLINE void StoreTogether(const hn::Vec<D> (&values)[kTogether], D d, float* to) {
+    hn::StoreU(values[0], d, to);
   }
   template <class D>
-  static HWY_INLINE hn::Vec<D> LoadWeights(D d, const float* from) {
+  static HWY_INLINE hn::Vec<D> LoadTogether(D d, const float* from) {
     return hn::LoadU(d, from);
   }
   template <class D>
@@ -70,8 +70,8 @@ struct BlockedF32 {
     return hn::Set(d, *from);
   }
   template <class V>
-  static HWY_INLINE V MulAdd(V factor, V weights, V sum) {
-    return hn::MulAdd(factor, weights, sum);
+  static HWY_INLINE V MulAdd(V factor, V values, V sum) {
+    return hn::MulAdd(factor, values, sum);
   }
 };
 
@@ -161,64 +161,49 @@ HWY_INLINE void TransformWeight(D d, const V* in, V* out, int stride) {
   out[5 * stride] = in[2];
 }
 
-// A square of kSize x kSize pixels from (y, x) on, with zeros for what lies outside the image,
-// whose row 0 would lie at `image`.
-template <int kBlock, int kSize, class Element>
-void CopyPatch(const WinogradShape& s, const Element* image, int64_t row, int64_t pixel,
-               int64_t top, int64_t left, Element* patch) {
+// A square of pixels of one block of channels.
+template <class Element>
+struct Patch {
+  const Element* at;
+  int64_t row, pixel;  // to the next
+};
+
+// kSize x kSize pixels from (top, left) on of the map whose row 0 would lie at `image`: where they
+// are, or, where some lie outside the image, in `copy`, with zeros for those.
+template <int kSize, class Maps, int kBlock, class Element = typename Maps::Element>
+HWY_INLINE Patch<Element> PatchAt(const WinogradShape& s, const Steps<Maps, kBlock>& steps,
+                                  const Element* image, int64_t top, int64_t left, Element* copy) {
+  const int64_t row = steps.row, pixel = steps.Pixel();
+  if (top >= 0 && left >= 0 && top + kSize <= s.height && left + kSize <= s.width) {
+    return {image + top * row + left * pixel, row, pixel};
+  }
+  Element* to = copy;
   for (int64_t y = top; y < top + kSize; ++y) {
-    for (int64_t x = left; x < left + kSize; ++x, patch += kBlock) {
+    for (int64_t x = left; x < left + kSize; ++x, to += kBlock) {
       if (y >= 0 && y < s.height && x >= 0 && x < s.width) {
-        std::copy_n(image + y * row + x * pixel, kBlock, patch);
+        std::copy_n(image + y * row + x * pixel, kBlock, to);
       } else {
-        std::fill_n(patch, kBlock, Element{});
+        std::fill_n(to, kBlock, Element{});
       }
     }
   }
+  return {copy, kSize * kBlock, kBlock};
 }
 
-template <class Maps, int kBlock, int kTile>
-HWY_INLINE void TransformSrcTile(const typename Maps::Element* rows, int64_t row, int64_t pixel,
-                                 typename Maps::Element* out, int64_t plane) {
+// B^T d B of one vector of channels from channel k of the block on.
+template <class Maps, int kTile, class D, class V = hn::Vec<D>>
+HWY_INLINE void TransformPatch(D d, const Patch<typename Maps::Element>& from, int64_t k,
+                               V* values) {
   constexpr int kIn = kTile + 2;
-  const Tag<kBlock> d;
-  using V = hn::Vec<Tag<kBlock>>;
-  for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-    V half[kIn * kIn];
-    for (int j = 0; j < kIn; ++j) {
-      V column[kIn];
-      for (int i = 0; i < kIn; ++i) column[i] = Maps::Load(d, rows + i * row + j * pixel + k);
-      TransformInput<kTile>(d, column, half + j, kIn);
-    }
+  V half[kIn * kIn];
+  for (int j = 0; j < kIn; ++j) {
+    V column[kIn];
     for (int i = 0; i < kIn; ++i) {
-      V line[kIn];
-      TransformInput<kTile>(d, half + i * kIn, line, 1);
-      for (int j = 0; j < kIn; ++j) Maps::Store(line[j], d, out + (i * kIn + j) * plane + k);
+      column[i] = Maps::Load(d, from.at + i * from.row + j * from.pixel + k);
     }
+    TransformInput<kTile>(d, column, half + j, kIn);
   }
-}
-
-// Block `b` of the source's channels, of which the rows `held` lie in memory, tiles [tile, tile +
-// tiles), to `out`, the place of the first of them in the first plane.
-template <class Maps, int kBlock, int kTile>
-void TransformSrcBlock(const WinogradShape& s, const typename Maps::Element* src, RowRange held,
-                       int64_t b, int64_t tile, int64_t tiles, typename Maps::Element* out,
-                       int64_t plane) {
-  constexpr int kIn = kTile + 2;
-  HWY_ALIGN typename Maps::Element patch[kIn * kIn * kBlock];
-  const Steps<Maps, kBlock> steps(s.in, held.end - held.begin, s.width);
-  for (int64_t t = tile; t < tile + tiles; ++t, out += kBlock) {
-    const TileAt at(s, t);
-    const auto* image = src + at.n * steps.image + b * steps.block - held.begin * steps.row;
-    if (at.y > 0 && at.x > 0 && at.y + kTile < s.height && at.x + kTile < s.width) {
-      TransformSrcTile<Maps, kBlock, kTile>(
-          image + (at.y - 1) * steps.row + (at.x - 1) * steps.Pixel(), steps.row, steps.Pixel(),
-          out, plane);
-    } else {
-      CopyPatch<kBlock, kIn>(s, image, steps.row, steps.Pixel(), at.y - 1, at.x - 1, patch);
-      TransformSrcTile<Maps, kBlock, kTile>(patch, kIn * kBlock, kBlock, out, plane);
-    }
-  }
+  for (int i = 0; i < kIn; ++i) TransformInput<kTile>(d, half + i * kIn, values + i * kIn, 1);
 }
 
 }  // namespace

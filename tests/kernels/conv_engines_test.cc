@@ -202,8 +202,7 @@ TEST(ConvEngines, TheBf16FormatsOfTheNetAreTaken) {
     const auto engine = [&](const ConvParams& params, ConvFormats formats) {
       return EligibleConvEngines(context, params, direction, formats).front();
     };
-    const bool winograd = ProcessorHas("avx512_bf16") && !ProcessorHas("amx_bf16") &&
-                          direction != ConvDirection::kBackwardWeights;
+    const bool winograd = ProcessorHas("avx512_bf16") && !ProcessorHas("amx_bf16");
     EXPECT_EQ(engine(second, {format, format, kBF16, kBF16}), winograd ? "winograd2x3_bf16"
                                                               : direction == ConvDirection::kForward
                                                                   ? "onednn_rows"

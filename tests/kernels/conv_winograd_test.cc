@@ -125,7 +125,7 @@ std::vector<ConvCheck> Bf16Checks() {
            Conv3x3({1, 288, 5, 6}, 16),    // more than one pass over the inputs
            Conv3x3({1, 16, 130, 110}, 16)  // more than one block of tiles
        }) {
-    for (const ConvDirection direction : {ConvDirection::kForward, ConvDirection::kBackwardData}) {
+    for (const ConvDirection direction : kDirections) {
       for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
         ConvCheck check = {params, direction, kNhwc, mode, "winograd2x3_bf16"};
         check.params.relu = check.params.relu_gradient = mode == GradMode::kAdd;
@@ -153,7 +153,10 @@ TEST(Winograd2x3Bf16, SmallIntegersComeOutExactly) {
   LSEG_SKIP_WITHOUT_AVX512_BF16();
   for (ConvCheck check : Bf16Checks()) {
     check.integers = true;
-    EXPECT_EQ(RunConvCheck(check).units, 0) << Describe(check);
+    // What d_weight held before is no integer: adding to it rounds once.
+    const bool rounds =
+        check.direction == ConvDirection::kBackwardWeights && check.mode == GradMode::kAdd;
+    EXPECT_LE(RunConvCheck(check).units, rounds ? 1 : 0) << Describe(check);
   }
 }
 
