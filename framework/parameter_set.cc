@@ -1,6 +1,7 @@
 #include "framework/parameter_set.h"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "framework/text.h"
@@ -60,6 +61,12 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
                "weights '" << tensor.key << "' are " << ShapeText(tensor.shape)
                            << " in the file and " << ToString(target->desc().shape)
                            << " in the net");
+    const auto strange = std::find_if_not(tensor.data.begin(), tensor.data.end(),
+                                          [](float value) { return std::isfinite(value); });
+    LSEG_CHECK(strange == tensor.data.end(),
+               "weights '" << tensor.key << "' have a " << *strange << " among them, at element "
+                           << strange - tensor.data.begin()
+                           << ": the file is damaged, or its training went astray");
     target->CopyFrom(tensor.data.data());
     report.loaded.push_back(tensor.key);
   }

@@ -32,8 +32,9 @@ class ParameterSet {
 
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
 
-  // Copies what the file has for these keys. A shape that differs is an Error that names both; a
-  // file tensor of the same count whose leading dimensions are 1 (a bias stored as 1x1x1xN) fits.
+  // Copies what the file has for these keys. A value that is not finite is an Error, and so is a
+  // shape that differs, which names both; a file tensor of the same count whose leading dimensions
+  // are 1 (a bias stored as 1x1x1xN) fits.
   LoadReport Load(const WeightsFile& file);
   // All tensors into a file, biases as one dimension. Metadata is left to the caller.
   void Store(WeightsFile& file) const;

@@ -32,7 +32,9 @@ struct ConvParams {
   int64_t dilation_h = 1, dilation_w = 1;  // 1: dense
   int64_t group = 1;
   bool bias = true;
-  bool relu = false;  // forward only: dst = max(dst, 0)
+  // Forward only: dst = max(dst, 0). A NaN stays one, but in engines "onednn...", which may make it
+  // 0.
+  bool relu = false;
   // Backward data only: src came out of a ReLU, whose gradient is taken at once: d_src, what was
   // there before included, becomes 0 wherever src is not above 0.
   bool relu_gradient = false;

@@ -15,7 +15,7 @@ void CheckConvArgs(const ConvParams& params, ConvDirection direction, const Conv
 void TakeReluGradient(Context& context, const ConvParams& params, ConvFormats formats,
                       const ConvArgs& args);
 
-// 1x1, stride 1, no padding, one group, to at most 8 channels in NCHW, f32: bound by memory
+// 1x1, stride 1, no padding, one group, to at most kMostScores channels in NCHW, f32: bound by memory
 // bandwidth.
 bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,

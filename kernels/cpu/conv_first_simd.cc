@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/bfloat16-inl.h"
+#include "kernels/cpu/maxima-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -87,8 +88,8 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
       }
       if (relu) {
         for (int p = 0; p < kPixels; ++p) {
-          sum0[p] = hn::Max(sum0[p], hn::Zero(d));
-          sum1[p] = hn::Max(sum1[p], hn::Zero(d));
+          sum0[p] = Rectified(d, sum0[p]);
+          sum1[p] = Rectified(d, sum1[p]);
         }
       }
       T *to0 = at(c0) + x * s.block, *to1 = second ? at(c1) + x * s.block : nullptr;

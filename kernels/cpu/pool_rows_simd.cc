@@ -12,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/bfloat16-inl.h"
+#include "kernels/cpu/maxima-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -58,10 +59,9 @@ struct Maximum {
   HWY_INLINE Maximum(hn::Vec<D> first, int32_t position)
       : value(first), at(hn::Set(hn::RebindToSigned<D>(), position)) {}
 
-  // A NaN counts as larger than any number.
   HWY_INLINE void See(hn::Vec<D> next, int32_t position) {
     const hn::RebindToSigned<D> integers;
-    const auto larger = hn::Or(hn::Gt(next, value), hn::IsNaN(next));
+    const auto larger = IsLarger(value, next);
     value = hn::IfThenElse(larger, next, value);
     at = hn::IfThenElse(hn::RebindMask(integers, larger), hn::Set(integers, position), at);
   }

@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "kernels/conv.h"
+#include "kernels/cpu/maxima-inl.h"
 #include "kernels/cpu/winograd_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -69,7 +70,7 @@ HWY_INLINE void StoreTile(const ArgsOf<Maps>& args, const TileProducts& tile, in
       for (int64_t j = 0; j < columns; ++j, out += steps.Pixel()) {
         V value = hn::Add(row[j], offset);
         if (args.add) value = hn::Add(value, Maps::Load(d, out));
-        if (args.relu) value = hn::Max(value, hn::Zero(d));
+        if (args.relu) value = Rectified(d, value);
         if (args.mask != nullptr) {
           const V mask = Maps::Load(d, args.mask + (out - args.dst));
           value = hn::IfThenElseZero(hn::Gt(mask, hn::Zero(d)), value);
@@ -118,9 +119,9 @@ HWY_INLINE void PoolTile(D d, const V* values, int64_t rows, int64_t columns,
     for (int64_t x = 0; x < columns; x += 2) {
       const V* corner = values + y * kTile + x;
       V most = corner[0];
-      if (x + 1 < columns) most = hn::Max(most, corner[1]);
-      if (y + 1 < rows) most = hn::Max(most, corner[kTile]);
-      if (y + 1 < rows && x + 1 < columns) most = hn::Max(most, corner[kTile + 1]);
+      if (x + 1 < columns) most = Larger(most, corner[1]);
+      if (y + 1 < rows) most = Larger(most, corner[kTile]);
+      if (y + 1 < rows && x + 1 < columns) most = Larger(most, corner[kTile + 1]);
       Maps::Store(most, d, to + y / 2 * steps.row + x / 2 * steps.Pixel());
     }
   }
@@ -157,7 +158,7 @@ void EndTile(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob
       }
       for (V& value : values) {
         value = hn::Add(value, offset);
-        if (args.relu) value = hn::Max(value, hn::Zero(d));
+        if (args.relu) value = Rectified(d, value);
       }
       if (args.pooled != nullptr) {
         PoolTile<Maps, kBlock, kTile>(d, values, rows, columns, steps,

@@ -3,6 +3,7 @@
 // serve 256 multiply-adds.
 #include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.cuh"
 
 namespace lseg::cuda {
 namespace {
@@ -63,8 +64,8 @@ __device__ inline void StoreFour(const ConvGemmArgs& args, int64_t at, const flo
   value.x += sums[0] + bias[0], value.y += sums[1] + bias[1];
   value.z += sums[2] + bias[2], value.w += sums[3] + bias[3];
   if (args.relu) {
-    value.x = fmaxf(value.x, 0), value.y = fmaxf(value.y, 0);
-    value.z = fmaxf(value.z, 0), value.w = fmaxf(value.w, 0);
+    value.x = MaxNan(value.x, 0), value.y = MaxNan(value.y, 0);
+    value.z = MaxNan(value.z, 0), value.w = MaxNan(value.w, 0);
   }
   if (args.mask != nullptr) {
     const float4 mask = *reinterpret_cast<const float4*>(static_cast<const float*>(args.mask) + at);

@@ -20,7 +20,7 @@ __device__ void Activate(const ConvGemmArgs& args, const ConvGemmPlace& place, i
       const bool inside = first_y + m < args.out_height && x < args.out_width;
 #pragma unroll
       for (int n = 0; n < Tile::kFragmentsN; ++n) {
-        const float value = args.relu ? fmaxf(sums[m][n][i], 0) : sums[m][n][i];
+        const float value = args.relu ? MaxNan(sums[m][n][i], 0) : sums[m][n][i];
         sums[m][n][i] = inside ? value : -INFINITY;
       }
     }
@@ -70,11 +70,11 @@ __device__ void StoreScores(const ConvGemmArgs& args, const ConvGemmPlace& place
 // gets the maximum of the window at x, an odd lane that of the window at x + 7.
 __device__ inline float WindowMaximum(const float (&upper)[4], const float (&lower)[4],
                                       int channel) {
-  const float left = fmaxf(upper[channel], lower[channel]);
-  const float right = fmaxf(upper[channel + 2], lower[channel + 2]);
+  const float left = MaxNan(upper[channel], lower[channel]);
+  const float right = MaxNan(upper[channel + 2], lower[channel + 2]);
   const bool odd = threadIdx.x / 4 % 2 != 0;
   const float others = __shfl_xor_sync(~0u, odd ? left : right, 4);
-  return fmaxf(odd ? right : left, others);
+  return MaxNan(odd ? right : left, others);
 }
 
 template <class Tile, class T>

@@ -5,6 +5,7 @@
 #include "kernels/cuda/conv_gemm_copy.cuh"
 #include "kernels/cuda/conv_gemm_kernel.h"
 #include "kernels/cuda/element.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace lseg::cuda {
@@ -94,7 +95,7 @@ __device__ void StoreVector(T* to, const float (&values)[kVectorWidth<T>], bool 
   for (int i = 0; i < kVectorWidth<T>; ++i) {
     float value = values[i];
     if (add) value += ToFloat(out.at[i]);
-    if (relu) value = fmaxf(value, 0);
+    if (relu) value = MaxNan(value, 0);
     if (mask != nullptr && !(ToFloat(kept.at[i]) > 0)) value = 0;
     out.at[i] = FromFloat<T>(value);
   }

@@ -9,6 +9,7 @@
 #include "kernels/cuda/conv_engines.h"
 #include "kernels/cuda/conv_partials.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/reduce.cuh"
 
 namespace lseg::cuda {
@@ -54,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         if (i >= args.in) break;
         sum += values[i] * weights.weight[kTransposed ? i * args.out + o : o * args.in + i];
       }
-      if (relu) sum = fmaxf(sum, 0);
+      if (relu) sum = MaxNan(sum, 0);
       if (add) sum += to[o * args.plane];
       if (mask != nullptr && !(mask[first + o * args.plane] > 0)) sum = 0;
       to[o * args.plane] = sum;

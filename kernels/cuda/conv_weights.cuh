@@ -9,8 +9,8 @@
 // What is outside the image comes as zeros.
 //
 // Blocks share the pixels by segments of strips and leave their sums in the workspace, added up by
-// conv_partials.cuh. Sums of d_dst for the bias are products with ones, by the blocks of the first
-// 32 input channels.
+// SumWeights (conv_weights.cu). Sums of d_dst for the bias are products with ones, by the blocks of
+// the first 32 input channels.
 //
 // Counted on softgpu, bf16: 72 mma, 17 ldmatrix.x4 and about 270 instructions of PTX a warp and
 // row; no bank conflicts, every sector of loads, copies and stores whole. 68 wavefronts of shared

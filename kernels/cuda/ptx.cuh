@@ -11,6 +11,13 @@ __device__ inline uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// max.NaN: the larger of two numbers, a NaN where one of them is. (fmaxf gives the other one then.)
+__device__ inline float MaxNan(float a, float b) {
+  float larger;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+  return larger;
+}
+
 // cp.async: 16 bytes from global to shared memory, past the registers and the L1 cache, both
 // aligned to 16 bytes. The bytes are there for the thread itself after WaitGroup, for others after
 // a barrier that follows it. Where `wanted` is false nothing happens, and no branch is taken.

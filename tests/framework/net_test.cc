@@ -395,6 +395,13 @@ TEST(Parameters, LoadReportsAndRefuses) {
   EXPECT_THAT([&] { set.Load(wrong); },
               testing::ThrowsMessage<Error>(
                   testing::AllOf(testing::HasSubstr("3x1x1x1"), testing::HasSubstr("2x1x1x1"))));
+  for (const float value : {NAN, -INFINITY}) {
+    WeightsFile strange;
+    strange.Add({"c.weight", {2, 1, 1, 1}, {1, value}});
+    EXPECT_THAT([&] { set.Load(strange); },
+                testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("'c.weight'"),
+                                                             testing::HasSubstr("element 1"))));
+  }
 }
 
 TEST(NonFinite, IsFoundInItsLayer) {

@@ -100,6 +100,7 @@ struct Data {
     const DType src_dtype = c.formats.src_dtype, dst_dtype = c.formats.dst_dtype;
     src = Rounded(c, WithSpikes(Draw(c.seed, 1, p.src.Count()), c.spike), src_dtype);
     for (size_t i = 0; p.relu_gradient && i < src.size(); i += 7) src[i] = 0;
+    if (c.nan) src[src.size() / 2] = kNan;
     weight = Rounded(c, Draw(c.seed, 2, p.Weight().Count()), DType::kF32);
     if (p.bias) bias = Rounded(c, Draw(c.seed, 3, p.out_channels), DType::kF32);
     d_dst = Rounded(c, WithSpikes(Draw(c.seed, 4, p.Dst().Count()), c.spike), dst_dtype);

@@ -29,6 +29,7 @@ struct ConvCheck {
   bool integers = false;  // all inputs are integers of -3 to 3
   // Factor of one element in 50 of src and of d_dst.
   float spike = 1;
+  bool nan = false;  // src's middle element is a NaN (for RunConv alone)
   // Scale of the error: each input counts as the largest within so many pixels, for algorithms
   // whose errors leak from a pixel to its neighbours.
   int64_t reach = 0;

@@ -252,6 +252,37 @@ TEST_P(ConvStageEnd, PooledMapAndScores) {
   }
 }
 
+// A NaN in the middle of the source shows in the maxima and the scores around it.
+TEST_P(ConvStageEnd, NansShow) {
+  const Engine& engine = GetParam();
+  LSEG_SKIP_WITHOUT(engine.device);
+  if (engine.name.starts_with("wgmma")) LSEG_SKIP_WITHOUT_WGMMA();
+  LSEG_SKIP_WITHOUT_BF16(engine.device, engine.dtype == DType::kBF16);
+  if (engine.name == "winograd2x3_bf16") LSEG_SKIP_WITHOUT_AVX512_BF16();
+  if (engine.name == "onednn_rows") GTEST_SKIP() << "oneDNN's ReLU may make a NaN 0";
+  const ConvParams p = Params({1, 16, 9, 20}, 64, true, 4);
+  Inputs inputs(p, engine.integers);
+  const int64_t y = 4, x = 9;
+  inputs.src[Offset(p.src, Format::kNCHW, 0, 7, y, x)] = std::numeric_limits<float>::quiet_NaN();
+  const Outputs out = RunStageEnd(p, inputs, engine);
+  const Shape pooled = p.Pooled(), scores = {1, p.score_channels, p.src.h, p.src.w};
+  for (int64_t v = y - 1; v <= y + 1; ++v) {
+    for (int64_t u = x - 1; u <= x + 1; ++u) {
+      for (int64_t c = 0; c < pooled.c; ++c) {
+        ASSERT_TRUE(std::isnan(out.pooled[Offset(pooled, engine.format, 0, c, v / 2, u / 2)]))
+            << "channel " << c << " at " << v << ", " << u;
+      }
+      for (int64_t k = 0; k < scores.c; ++k) {
+        float sum = 0;
+        for (int64_t i = 0; i < out.count; ++i) {
+          sum += out.partials[i * scores.Count() + Offset(scores, Format::kNCHW, 0, k, v, u)];
+        }
+        ASSERT_TRUE(std::isnan(sum)) << "score " << k << " at " << v << ", " << u;
+      }
+    }
+  }
+}
+
 std::vector<Engine> EnginesOf(Device device) {
   if (device == Device::kCpu) {
     return {{"winograd4x3", device, Format::kNChw8c, DType::kF32},
