@@ -35,6 +35,13 @@ T* MapDense(uint64_t bytes) {
   return static_cast<T*>(p);
 }
 
+// Bytes of the range that an allocation takes: with a gap behind it, so that running over its end
+// never meets the next one.
+uint64_t RoomFor(uint64_t bytes) {
+  constexpr uint64_t kUnit = DeviceMemory::kAlignment;
+  return (bytes + 2 * kUnit - 1) / kUnit * kUnit;
+}
+
 // Zeroes a range and gives its whole pages back to the system.
 void Discard(uint8_t* begin, uint64_t bytes) {
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -74,25 +81,24 @@ DeviceMemory::~DeviceMemory() {
   munmap(granules_, RaceBytes(span_ + kMargin, 4));
 }
 
+uint64_t DeviceMemory::FindRoom(uint64_t address, uint64_t room) const {
+  for (auto next = allocations_.lower_bound(address); next != allocations_.end(); ++next) {
+    const auto& [start, allocation] = *next;
+    if (start - address >= room) break;
+    if (!allocation.freed) address = start + RoomFor(allocation.bytes);
+  }
+  return address + room <= base_ + span_ ? address : 0;
+}
+
 uint64_t DeviceMemory::Allocate(uint64_t bytes, std::string label) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (bytes > capacity_ - used_) return 0;
-  // A gap between allocations, so that running over an end never meets the next one.
-  const uint64_t room = (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment;
-  uint64_t address = next_;
-  if (address + room > base_ + span_) {
-    std::erase_if(allocations_, [](const auto& entry) { return entry.second.freed; });
-    address = base_ + kAlignment;
-    for (const auto& [start, allocation] : allocations_) {
-      if (start - address >= room) break;
-      address = (start + allocation.bytes + 2 * kAlignment - 1) / kAlignment * kAlignment;
-    }
-    if (address + room > base_ + span_) return 0;
-  }
+  const uint64_t room = RoomFor(bytes);
+  uint64_t address = FindRoom(next_, room);
+  if (address == 0) address = FindRoom(base_ + kAlignment, room);
+  if (address == 0) return 0;
   next_ = address + room;
-  std::erase_if(allocations_, [&](const auto& entry) {
-    return entry.second.freed && entry.first >= address && entry.first < next_;
-  });
+  allocations_.erase(allocations_.lower_bound(address), allocations_.lower_bound(next_));
   used_ += bytes;
   allocations_[address] = {address, bytes, std::move(label), false};
   std::memset(State(address), kUnwritten, bytes);

@@ -2,7 +2,8 @@
 // every byte, so that bounds, lifetime and "was it ever written" are one look-up.
 //
 // Device address + data_delta is where the bytes are, + state_delta where their states are.
-// Addresses are not given out again before the range is used up, so a stale pointer is recognised.
+// Addresses are given out in turn, over a range of several times the capacity: what is freed is not
+// given out again before the range is used up, so a stale pointer is recognised.
 #pragma once
 
 #include <cstddef>
@@ -101,6 +102,10 @@ class DeviceMemory {
     const uint64_t of_group = kRaceGroup * of_entry;
     return (bytes + of_group - 1) / of_group * kRaceGroup * kRaceWords * sizeof(uint64_t);
   }
+
+  // The first place from here on, which is inside no allocation, where so many bytes meet nothing
+  // living; 0: there is none.
+  uint64_t FindRoom(uint64_t address, uint64_t room) const;
 
   uint64_t base_ = 0, span_ = 0, capacity_ = 0;
   uint8_t* data_ = nullptr;

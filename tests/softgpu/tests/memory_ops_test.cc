@@ -228,6 +228,48 @@ TEST(MemoryOps, FreedMemoryIsToldFromOtherMemory) {
   EXPECT_NE(device.findings().all()[0].text.find("freed"), std::string::npos);
 }
 
+// Far more is allocated and freed than there are addresses.
+TEST(MemoryOps, LivingAllocationsNeverMeet) {
+  constexpr uint64_t kCapacity = 1 << 20;
+  DeviceMemory memory(kCapacity);
+  Numbers numbers(11);
+  std::vector<uint64_t> living;
+  for (int step = 0; step < 2000; ++step) {
+    if (living.size() > 8 || (!living.empty() && numbers.Below(3) == 0)) {
+      const size_t k = numbers.Below(static_cast<uint32_t>(living.size()));
+      EXPECT_EQ(memory.Free(living[k]), DeviceMemory::FreeResult::kOk) << "step " << step;
+      living.erase(living.begin() + static_cast<std::ptrdiff_t>(k));
+    }
+    living.push_back(memory.Allocate(1 + numbers.Below(kCapacity / 10), "buffer"));
+    ASSERT_NE(living.back(), 0u) << "step " << step;
+    uint64_t end = 0;
+    for (const auto& [start, allocation] : memory.living()) {
+      ASSERT_GE(start, end) << "step " << step;
+      ASSERT_TRUE(memory.IsAllocated(start, allocation.bytes)) << "step " << step;
+      end = start + allocation.bytes;
+    }
+  }
+}
+
+TEST(MemoryOps, FreedAddressesStayFreeWhileThereIsRoom) {
+  constexpr uint64_t kCapacity = 1 << 20;
+  DeviceMemory memory(kCapacity);
+  const uint64_t low = memory.Allocate(kCapacity / 8, "low");
+  for (int round = 0; round < 3; ++round) {
+    const uint64_t stale = memory.Allocate(kCapacity / 8, "stale");
+    memory.Free(stale);
+    // The range is four times the capacity: here, two of them.
+    for (int i = 0; i < 16; ++i) {
+      const uint64_t passing = memory.Allocate(kCapacity / 8, "passing");
+      EXPECT_NE(passing, stale) << round << ": " << i;
+      memory.Free(passing);
+    }
+    EXPECT_EQ(memory.Nearest(stale).label, "stale") << round;
+    EXPECT_TRUE(memory.Nearest(stale).freed) << round;
+  }
+  EXPECT_FALSE(memory.Nearest(low).freed);
+}
+
 TEST(MemoryOps, ChecksCanBeSwitchedOff) {
   Options options;
   options.memory = uint64_t{64} << 20;
