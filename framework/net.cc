@@ -295,6 +295,7 @@ void Net::BringInputs() {
   for (const auto& [id, host] : host_inputs_) {
     QueueCopyToDevice(context_, memory_[id], host.data(), host.bytes());
   }
+  if (!host_inputs_.empty()) inputs_brought_.Set(context_);
 }
 
 void Net::RunNode(const Node& node, bool accumulate) {
@@ -344,6 +345,7 @@ void Net::Forward() {
   BringInputs();
   Run(Stage::kForward);
   scalars_stale_ = true;
+  inputs_brought_.Wait();  // after Run, so that the GPU has work by then
 }
 
 void Net::Backward(bool accumulate) { Run(Stage::kBackward, accumulate); }
@@ -358,8 +360,10 @@ void Net::SetLossScale(float scale) {
 void Net::Update(float learning_rate, int64_t iteration) {
   LSEG_CHECK(Learns(), "nothing learns in this net");
   const StepState step{learning_rate, static_cast<int32_t>(iteration)};
+  step_brought_.Wait();  // the last one: who reads no loss has not waited for it
   std::memcpy(step_.data(), &step, sizeof(step));
   QueueCopyToDevice(context_, memory_[update_.step], step_.data(), sizeof(step));
+  step_brought_.Set(context_);
   Run(Stage::kUpdate);
   scalars_stale_ = true;
 }

@@ -19,6 +19,7 @@
 #include "framework/engine_cache.h"
 #include "framework/layer.h"
 #include "framework/passes/passes.h"
+#include "kernels/runtime/event.h"
 #include "kernels/runtime/recording.h"
 
 namespace lseg {
@@ -84,7 +85,7 @@ class Net {
   ~Net();
 
   // Memory of an input on the host, NCHW in the dtype of its desc; write it before Forward, which
-  // brings it to the device each time.
+  // brings it to the device each time and has done so when it returns.
   void* Input(const std::string& blob);
   float* InputF32(const std::string& blob) { return static_cast<float*>(Input(blob)); }
   bool HasInput(const std::string& blob) const;
@@ -185,7 +186,9 @@ class Net {
   mutable bool scalars_stale_ = true;
   float loss_scale_ = 1;
   HostBuffer step_;                              // StepState on its way to a GPU
+  Event step_brought_;                           // behind the copy of it
   std::map<TensorId, HostBuffer> host_inputs_;   // of inputs that Input was asked for, on a GPU
+  Event inputs_brought_;                         // behind the copies of them
   std::map<TensorId, HostBuffer> host_outputs_;  // of outputs that Output was asked for
   // A stage's work on a GPU, recorded at its second run (the first may still load code).
   std::map<std::pair<Stage, bool>, Recording> recordings_;

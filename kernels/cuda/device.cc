@@ -134,6 +134,26 @@ void QueueCopyToDevice(Stream& stream, void* to, const void* from, int64_t bytes
                                   stream.stream()));
 }
 
+class EventHandle {
+ public:
+  EventHandle() { LSEG_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~EventHandle() { cudaEventDestroy(event_); }
+  EventHandle(const EventHandle&) = delete;
+  EventHandle& operator=(const EventHandle&) = delete;
+  cudaEvent_t event() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+std::shared_ptr<EventHandle> MakeEvent() { return std::make_shared<EventHandle>(); }
+
+void SetEvent(EventHandle& event, Stream& stream) {
+  LSEG_CUDA_CHECK(cudaEventRecord(event.event(), stream.stream()));
+}
+
+void WaitFor(const EventHandle& event) { LSEG_CUDA_CHECK(cudaEventSynchronize(event.event())); }
+
 class GraphExec {
  public:
   explicit GraphExec(cudaGraph_t graph) {

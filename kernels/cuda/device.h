@@ -36,6 +36,12 @@ void SetZero(void* memory, int64_t bytes);
 void QueueZero(Stream& stream, void* memory, int64_t bytes);
 void QueueCopyToDevice(Stream& stream, void* to, const void* from, int64_t bytes);
 
+// A place in a stream's queue, which it has once it is set, and from then on another each time.
+class EventHandle;
+std::shared_ptr<EventHandle> MakeEvent();
+void SetEvent(EventHandle& event, Stream& stream);
+void WaitFor(const EventHandle& event);
+
 // What `queue` queues on the stream, recorded instead of run; and run as often as wanted.
 class GraphExec;
 std::shared_ptr<GraphExec> Record(Stream& stream, const std::function<void()>& queue);

@@ -60,8 +60,9 @@ class HostBuffer {
   int64_t bytes_ = 0;
 };
 
-// Queued on the context's stream; `from` is a HostBuffer's memory and stays as it is until
-// Context::Synchronize. On the CPU a plain copy.
+// Queued on the context's stream; `from` is a HostBuffer's memory and stays as it is until the copy
+// is done: until Context::Synchronize, or an Event set behind it was waited for. On the CPU a plain
+// copy.
 void QueueCopyToDevice(Context& context, void* to, const void* from, int64_t bytes);
 
 // Sets memory of the context's device to zero bytes, in the order of its ops.
