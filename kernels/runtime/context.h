@@ -4,6 +4,10 @@
 // that peak memory is known before anything runs. On the CPU an op is done when it returns; on a
 // GPU it is queued on the context's stream, in order, and what goes wrong there shows in
 // Synchronize.
+//
+// A process may have several contexts, each run by a thread of its own, on the CPU. On a GPU one at
+// a time: while a thread records (Recording), copies and SetZero (buffer.h) of any other fail and
+// spoil the recording.
 #pragma once
 
 #include <cstdint>

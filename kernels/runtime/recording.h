@@ -16,7 +16,8 @@ class GraphExec;
 class Recording {
  public:
   // Runs `queue`, which queues ops on the context and neither waits nor allocates; nothing of it is
-  // executed. The context is of a GPU: an Error on the CPU.
+  // executed. No other thread uses the GPU meanwhile (context.h). The context is of a GPU: an Error
+  // on the CPU.
   Recording(Context& context, const std::function<void()>& queue);
   // Queues what was recorded; it reads the memory that it was recorded with.
   void Replay(Context& context) const;
