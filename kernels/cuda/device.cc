@@ -107,7 +107,13 @@ void Free(void* memory) { cudaFree(memory); }
 
 void* AllocatePinned(int64_t bytes) {
   void* memory = nullptr;
-  LSEG_CUDA_CHECK(cudaMallocHost(&memory, static_cast<size_t>(bytes)));
+  const cudaError_t status = cudaMallocHost(&memory, static_cast<size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // as in Allocate
+    throw OutOfMemory("out of memory: " + std::to_string(bytes) +
+                      " bytes of page-locked memory could not be allocated");
+  }
+  LSEG_CUDA_CHECK(status);
   return memory;
 }
 
@@ -177,6 +183,7 @@ std::shared_ptr<GraphExec> Record(Stream& stream, const std::function<void()>& q
     queue();
   } catch (...) {
     cudaStreamEndCapture(stream.stream(), &graph);  // ends it; the error that matters is on its way
+    cudaGetLastError();
     if (graph != nullptr) cudaGraphDestroy(graph);
     throw;
   }

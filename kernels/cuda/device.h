@@ -25,7 +25,7 @@ void ReadMemory(int64_t* free, int64_t* total);
 // An OutOfMemory says how much was asked for and how much is free.
 void* Allocate(int64_t bytes);
 void Free(void* memory);
-// Page-locked memory of the host, from and to which copies run beside kernels.
+// Page-locked memory of the host, from and to which copies run beside kernels; or an OutOfMemory.
 void* AllocatePinned(int64_t bytes);
 void FreePinned(void* memory);
 

@@ -10,10 +10,12 @@
 
 namespace lseg::cuda {
 
-// LSEG_CUDA_CHECK(cudaMemcpy(...)): throws Error with CUDA's name and words for what went wrong.
+// LSEG_CUDA_CHECK(cudaMemcpy(...)): throws Error with CUDA's name and words for what went wrong,
+// which CUDA then forgets: the next launch is not blamed for it.
 #define LSEG_CUDA_CHECK(call)                                                                    \
   do {                                                                                           \
     const cudaError_t lseg_cuda_status = (call);                                                 \
+    if (lseg_cuda_status != cudaSuccess) cudaGetLastError();                                     \
     LSEG_CHECK(lseg_cuda_status == cudaSuccess, "CUDA: " #call ": "                              \
                                                     << cudaGetErrorName(lseg_cuda_status) << ": " \
                                                     << cudaGetErrorString(lseg_cuda_status));    \

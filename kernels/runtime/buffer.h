@@ -46,6 +46,7 @@ class Buffer {
 class HostBuffer {
  public:
   HostBuffer() = default;
+  // Throws OutOfMemory with the number of bytes.
   HostBuffer(Device device, int64_t bytes);
 
   void* data() const { return data_.get(); }
