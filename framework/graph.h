@@ -58,13 +58,16 @@ class EngineCache;
 struct PrepareContext {
   Context& context;
   // By "<layer> <direction>". Choices found here are obeyed; others are made and entered, so that a
-  // resumed run repeats them.
+  // resumed run repeats them, and so are those of engines that cannot run their case here: of a run
+  // on another device.
   std::map<std::string, std::string>& engines;
   bool measure = false;          // choose by timing rather than by the table's order
   bool unproven = false;         // NetOptions::unproven_engines
   EngineCache* cache = nullptr;  // of what was timed before; may be null
   bool allow_tf32 = false;       // convolutions of f32 may multiply in tf32
   std::string library;           // engine of a library for all cases that it supports; "": none
+  std::vector<std::string> replaced = {};  // "<layer> <direction>: <engine>", in place of which
+                                           // another was chosen
 };
 
 // Between convolutions activations have the blocked format and the dtype of the trunk; everywhere

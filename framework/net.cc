@@ -25,6 +25,15 @@ FormatPolicy PolicyOf(const Context& context, Precision precision) {
   return {FormatOfConvs(context, trunk), trunk};
 }
 
+// Of choices of an earlier run (PrepareContext::replaced).
+std::string NoteOf(const std::vector<std::string>& replaced) {
+  return "this device has not all engines that were chosen for the net's convolutions (" +
+         replaced.front() +
+         (replaced.size() > 1 ? ", and " + std::to_string(replaced.size() - 1) + " more" : "") +
+         "), and others take their place: weights will differ in their last bits from an unbroken "
+         "run's";
+}
+
 }  // namespace
 
 std::string ToString(Precision precision) { return kPrecisionNames[static_cast<int>(precision)]; }
@@ -86,6 +95,7 @@ void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry
                          options.precision == Precision::kTf32,
                          options.library};
   PrepareOps(parts_.graph, prepare);
+  if (!prepare.replaced.empty()) parts_.notes.push_back(NoteOf(prepare.replaced));
   PackWeights(parts_.graph, options.solver != nullptr, context_.device() == Device::kCuda);
   plan_ = PlanMemory(parts_.graph);
 }

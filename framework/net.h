@@ -37,10 +37,12 @@ struct NetOptions {
   std::vector<std::string> stages;
   // With a solver the net is trainable: gradients of all losses, and the update, are part of it.
   const caffe::SolverParameter* solver = nullptr;
-  uint64_t seed = 1;                           // of the fillers and data layers
-  std::map<std::string, TensorDesc> inputs;    // in place of what Input layers say (f32)
-  std::vector<std::string> keep;               // blobs to be read after a run, beside the outputs
-  std::map<std::string, std::string> engines;  // choices to obey: Net::engines() of an earlier run
+  uint64_t seed = 1;                         // of the fillers and data layers
+  std::map<std::string, TensorDesc> inputs;  // in place of what Input layers say (f32)
+  std::vector<std::string> keep;             // blobs to be read after a run, beside the outputs
+  // Choices to obey: Net::engines() of an earlier run. A note where this device lacks some of them:
+  // those are made anew.
+  std::map<std::string, std::string> engines;
   bool measure_engines = false;
   // Measures those, too, that no GPU has run yet (ConvEngine::unproven), and neither looks in the
   // cache nor keeps anything there.

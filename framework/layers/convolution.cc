@@ -27,6 +27,13 @@ std::string CaseName(const ConvParams& p, ConvDirection direction, ConvFormats f
   return out.str();
 }
 
+bool IsEligible(const std::string& engine, const Context& context, const ConvParams& params,
+                ConvDirection direction, ConvFormats formats) {
+  const std::vector<std::string> eligible =
+      EligibleConvEngines(context, params, direction, formats);
+  return std::find(eligible.begin(), eligible.end(), engine) != eligible.end();
+}
+
 std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirection direction,
                     ConvFormats formats) {
   const std::string device = prepare.context.Describe();
@@ -34,9 +41,7 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
   EngineCache* cache = prepare.unproven ? nullptr : prepare.cache;
   if (cache != nullptr) {
     const std::string known = cache->Find(device, name);
-    const std::vector<std::string> eligible =
-        EligibleConvEngines(prepare.context, params, direction, formats);
-    if (std::find(eligible.begin(), eligible.end(), known) != eligible.end()) return known;
+    if (IsEligible(known, prepare.context, params, direction, formats)) return known;
   }
   ConvParams sample = params;
   if (prepare.context.device() == Device::kCpu) {
@@ -52,12 +57,18 @@ std::string Fastest(PrepareContext& prepare, const ConvParams& params, ConvDirec
   return engine;
 }
 
-// An engine's name for a case: the one that was chosen before, the one that the layer asks for, the
-// one asked for wherever it fits, the fastest, or the first.
+// An engine's name for a case: the one that was chosen before, if this device has it, the one that
+// the layer asks for, the one asked for wherever it fits, the fastest, or the first.
 std::string ChooseEngine(PrepareContext& prepare, const std::string& key, const std::string& asked,
                          const ConvParams& params, ConvDirection direction, ConvFormats formats) {
   const auto known = prepare.engines.find(key);
-  if (known != prepare.engines.end()) return known->second;
+  if (known != prepare.engines.end()) {
+    if (known->second == asked || IsLibraryConvEngine(known->second) ||
+        IsEligible(known->second, prepare.context, params, direction, formats)) {
+      return known->second;
+    }
+    prepare.replaced.push_back(key + ": " + known->second);
+  }
   std::vector<std::string> of_libraries;
   if (asked.empty() && !prepare.library.empty()) {
     of_libraries = LibraryConvEngines(prepare.context, params, direction, formats);

@@ -1,4 +1,5 @@
-// A convolution's `engine: CUDNN`: obeyed in all three directions on a GPU, a note on the CPU.
+// A convolution's `engine: CUDNN`: obeyed in all three directions on a GPU, a note on the CPU. And
+// the engines that a net is told to take.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -74,6 +75,31 @@ TEST(EngineField, CudaTakesCudnnOrSaysWhatIsMissing) {
   make("engine: CUDNN");
   EXPECT_THAT(engines, Contains(testing::Pair("c forward", "cudnn")));
   EXPECT_THAT(engines, Contains(testing::Pair("c backward weights", "cudnn")));
+}
+
+// NetOptions::engines: obeyed where the device has them, chosen as if they had not been named where
+// it has not.
+TEST(EnginesOfAnEarlierRun, ThoseThatAreMissingAreChosenAnew) {
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    if (device == Device::kCuda && !BuiltWithCuda()) continue;
+    Context context(device, 1);
+    NetOptions options;
+    const auto make = [&] {
+      return Net(Definition(""), BuiltinLayers(), context, std::make_shared<ParameterSet>(device),
+                 options);
+    };
+    const Net usual = make();
+    ASSERT_EQ(usual.engines().count("c forward"), 1u);
+    const std::string last_resort = device == Device::kCpu ? "reference" : "direct";
+    options.engines = {{"c forward", last_resort}};
+    const Net obeying = make();
+    EXPECT_EQ(obeying.engines().at("c forward"), last_resort);
+    EXPECT_THAT(obeying.notes(), testing::Not(Contains(HasSubstr("has not all engines"))));
+    options.engines = {{"c forward", "abacus"}};
+    const Net elsewhere = make();
+    EXPECT_EQ(elsewhere.engines(), usual.engines());
+    EXPECT_THAT(elsewhere.notes(), Contains(HasSubstr("(c forward: abacus)")));
+  }
 }
 
 }  // namespace

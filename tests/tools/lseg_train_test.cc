@@ -162,6 +162,26 @@ TEST_F(LsegTrain, ResumesWithWhatItWasStartedWith) {
   EXPECT_THAT(Run(Arguments("nothing", {"--resume"})).err, HasSubstr("checkpoint.safetensors"));
 }
 
+// As from a GPU of another kind.
+TEST_F(LsegTrain, ResumesWithoutTheEnginesThatItWasStartedWith) {
+  ASSERT_EQ(Run(Toy("a", {"--iterations", "5"})).code, 0);
+  const std::string path = folder_.Path("a/checkpoint.safetensors");
+  const std::string final_weights = Bytes("a/final.safetensors");
+  WeightsFile checkpoint = WeightsFile::Read(path);
+  std::string& engines = checkpoint.metadata.at("lseg.engines");
+  const std::string started = engines, before = "\"conv forward\":\"";
+  const size_t name = engines.find(before) + before.size();
+  ASSERT_LT(name, engines.size()) << engines;
+  engines.replace(name, engines.find('"', name) - name, "implicit_gemm_256x64");
+  checkpoint.Write(path);
+  const ProgramResult resumed = Run(Arguments("a", {"--resume"}));
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.out, AllOf(HasSubstr("(conv forward: implicit_gemm_256x64)"),
+                                 HasSubstr("will differ in their last bits")));
+  EXPECT_EQ(Bytes("a/final.safetensors"), final_weights);
+  EXPECT_EQ(WeightsFile::Read(path).metadata.at("lseg.engines"), started);
+}
+
 TEST_F(LsegTrain, ErrorsAreOneLineThatSaysWhat) {
   const auto fails = [&](const std::vector<std::string>& arguments, int code,
                          const std::string& what) {
