@@ -19,6 +19,13 @@ TrainingImage DeviceTrainingData::Take(int64_t index) {
   return future.get();
 }
 
+void DeviceTrainingData::DropImages(Context& context) {
+  context.Synchronize();  // crops of them may be under way
+  passing_.reset();
+  for (std::optional<Resident>& kept : kept_) kept.reset();
+  bytes_kept_ = 0;
+}
+
 const DeviceTrainingData::Resident& DeviceTrainingData::Bring(Context& context, int64_t index) {
   if (kept_[index]) return *kept_[index];
   Resident resident{Take(index), {}};
@@ -33,8 +40,8 @@ const DeviceTrainingData::Resident& DeviceTrainingData::Bring(Context& context, 
     resident.memory = Buffer(context.device(), bytes);
   } catch (const OutOfMemory&) {
     // Training itself needs one image at a time: the others make place.
-    for (std::optional<Resident>& kept : kept_) kept.reset();
-    bytes_kept_ = memory_limit_ = 0;
+    DropImages(context);
+    memory_limit_ = 0;
     resident.memory = Buffer(context.device(), bytes);
   }
   auto* memory = static_cast<uint8_t*>(resident.memory.data());

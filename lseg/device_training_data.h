@@ -28,6 +28,9 @@ class DeviceTrainingData : public DeviceSource {
 
   double waited_seconds() const override { return waited_seconds_; }
 
+  // Frees all memory of the device that it holds; images are brought anew as they are wanted.
+  void DropImages(Context& context);
+
   const TrainingCrops& crops() const { return crops_; }
   int64_t bytes_kept() const { return bytes_kept_; }
 

@@ -116,7 +116,15 @@ bool Trainer::ValidationDue() const {
 
 bool Trainer::Validate(const std::atomic<int>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const std::optional<ValidationScore> score = validation_->Run(stop);
+  std::optional<ValidationScore> score;
+  try {
+    score = validation_->Run(stop);
+  } catch (const OutOfMemory&) {
+    if (!device_data_) throw;
+    say_("validation does not fit beside the images that the GPU keeps: they make place");
+    device_data_->DropImages(context_);
+    score = validation_->Run(stop);
+  }
   if (!score) return false;
   validation_seconds_ = SecondsSince(start);
   log_->AddValidation(iteration(), score->aupr, score->mean);

@@ -50,7 +50,7 @@ void Validation::Prepare(int64_t memory_limit,
   memory_limit_ = memory_limit;
   planned_ = planned;
   NetFor(FirstShape());
-  net_.reset();
+  DropNet();
   planned_ = nullptr;
 }
 
@@ -63,7 +63,7 @@ std::optional<ValidationScore> Validation::Run(const std::atomic<int>& stop) {
     source_ ? AddBatch(i, &evaluator) : AddListed(entries_[i], &evaluator);
     stopped = stop != 0;
   }
-  net_.reset();
+  DropNet();
   if (stopped) return std::nullopt;
   const Report report = evaluator.Pooled();
   ValidationScore score;
@@ -109,9 +109,14 @@ void Validation::AddBatch(int64_t iteration, PrEvaluator* evaluator) {
   }
 }
 
+void Validation::DropNet() {
+  net_.reset();
+  photo_input_.reset();
+}
+
 Net& Validation::NetFor(const Shape& shape) {
   if (!net_ || !(net_shape_ == shape)) {
-    net_.reset();
+    DropNet();
     NetOptions options;
     options.inputs[inference_.input] = TensorDesc{shape};
     options.precision = precision_;
@@ -121,13 +126,14 @@ Net& Validation::NetFor(const Shape& shape) {
       options.chains = ChainLadder();
       options.memory_limit = memory_limit_;
     }
-    net_ = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
-                                 options);
+    auto net = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
+                                     options);
     if (!source_) {
       photo_input_ = std::make_unique<PhotoInput>(context_, model_, static_cast<int>(shape.w),
                                                   static_cast<int>(shape.h));
-      net_->AttachSource(photo_input_.get(), {inference_.input});
+      net->AttachSource(photo_input_.get(), {inference_.input});
     }
+    net_ = std::move(net);  // whole, or not at all
     net_shape_ = shape;
   }
   return *net_;

@@ -41,13 +41,15 @@ class Validation {
   Shape FirstShape() const;
 
   // Scores the parameters as they are. Nothing where `stop` became true on the way. Its net's
-  // memory is taken for the time of the run. An Error names the image that cannot be read.
+  // memory is taken for the time of the run: an OutOfMemory where it is not there, after which
+  // another run may follow. An Error names the image that cannot be read.
   std::optional<ValidationScore> Run(const std::atomic<int>& stop);
 
  private:
   void AddListed(const ListEntry& entry, PrEvaluator* evaluator);
   void AddBatch(int64_t iteration, PrEvaluator* evaluator);
   Net& NetFor(const Shape& shape);
+  void DropNet();
   // Runs the net on what its input holds; answers (N,classes,H,W), of the input's size.
   const float* Answer(Net& net, const Shape& shape);
 

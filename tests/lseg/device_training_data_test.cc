@@ -77,6 +77,23 @@ TEST_P(DeviceTrainingDataTest, BatchesAreThoseOfTheHost) {
   }
 }
 
+TEST_P(DeviceTrainingDataTest, DroppedImagesComeBack) {
+  const std::string list = WriteTinyDataset(folder_, "t", 3, kWidth, kHeight);
+  Context context(GetParam(), 2);
+  DeviceTrainingData untouched(list, Crops(2 * kImageBytes)), dropped(list, Crops(2 * kImageBytes));
+  for (const int64_t iteration : {0, 1, 2, 3, 4}) {
+    const Batch want = QueueBatch(untouched, context, iteration);
+    const Batch got = QueueBatch(dropped, context, iteration);
+    EXPECT_EQ(got.label, want.label) << iteration;
+    EXPECT_EQ(got.data, want.data) << iteration;
+    if (iteration != 2) continue;
+    EXPECT_EQ(dropped.bytes_kept(), 2 * kImageBytes);
+    dropped.DropImages(context);
+    EXPECT_EQ(dropped.bytes_kept(), 0);
+  }
+  EXPECT_EQ(dropped.bytes_kept(), 2 * kImageBytes);
+}
+
 TEST_P(DeviceTrainingDataTest, AnImageThatCannotBeReadIsNamed) {
   const std::string list = WriteTinyDataset(folder_, "t", 2, kWidth, kHeight);
   folder_.Write("images/t1.png", "no photograph");

@@ -108,6 +108,13 @@ class CudaTools : public testing::Test {
   TempFolder folder_;
 };
 
+// Behind `text` in what a program said.
+double NumberBehind(const std::string& said, const std::string& text) {
+  const size_t at = said.find(text);
+  EXPECT_NE(at, std::string::npos) << "no '" << text << "' in " << said;
+  return at == std::string::npos ? 0 : std::atof(said.c_str() + at + text.size());
+}
+
 double Distance(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double{a[i]} - b[i], 2);
@@ -243,8 +250,7 @@ TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {
   };
   const std::string said = fails("4000000", train, "the net needs ", "--crop");
   constexpr char kSaid[] = "memory of the training net: ";
-  ASSERT_THAT(said, HasSubstr(kSaid));
-  const double megabytes = std::atof(said.c_str() + said.find(kSaid) + std::strlen(kSaid));
+  const double megabytes = NumberBehind(said, kSaid);
   EXPECT_THAT(fails("4500000", infer, "the net needs ", "--width"),
               HasSubstr("memory of the net at 44x37: "));
   auto native = infer;
@@ -262,6 +268,24 @@ TEST_F(CudaTools, MemoryThatDoesNotSufficeIsAnErrorThatSaysHowMuch) {
   // Not even the parameters.
   fails("1200000", train, "", "--crop");
   fails("1200000", infer, "", "--width");
+}
+
+// Three photographs of 1 MB, which stay on the GPU, beside validation's 3 MB beside the parameters:
+// there is memory for either, not for both.
+TEST_F(CudaTools, PhotographsMakePlaceForValidation) {
+  WriteTinyDataset(folder_, "train", 3, 640, 400);
+  const std::vector<std::string> flags = {"--device",     "cuda", "--tune", "off",
+                                          "--iterations", "6",    "--val",  folder_.Path("val.txt"),
+                                          "--val-every",  "3"};
+  const std::string said = Train("ample", flags);
+  const double megabytes = NumberBehind(said, "memory of the training net: ") + 1 + 3 + 1.5;
+  constexpr char kMakePlace[] = "they make place";
+  EXPECT_THAT(said, testing::Not(HasSubstr(kMakePlace)));
+  setenv("SOFTGPU_MEMORY", std::to_string(static_cast<int64_t>(megabytes * 1e6)).c_str(), 1);
+  EXPECT_THAT(Train("scarce", flags), HasSubstr(kMakePlace));
+  unsetenv("SOFTGPU_MEMORY");
+  EXPECT_EQ(Losses("scarce"), Losses("ample"));
+  EXPECT_EQ(Rows("scarce/val.csv"), Rows("ample/val.csv"));
 }
 
 TEST_F(CudaTools, AnEngineThatCannotBeHadSaysWhatIsMissing) {
