@@ -378,25 +378,4 @@ void Net::Update(float learning_rate, int64_t iteration) {
   scalars_stale_ = true;
 }
 
-float Net::GradientNorm() const { return Scalar(static_cast<int>(parts_.losses.size())); }
-
-float Net::Scalar(int i) const {
-  if (scalars_stale_) {
-    context_.Synchronize();
-    CopyToHost(context_.device(), host_scalars_.data(), scalars_.data(), scalars_.bytes());
-    scalars_stale_ = false;
-  }
-  return host_scalars_[i];
-}
-
-float Net::LossValue(int i) const { return Scalar(i); }
-
-double Net::Loss() const {
-  double sum = 0;
-  for (size_t i = 0; i < parts_.losses.size(); ++i) {
-    sum += double{parts_.losses[i].weight} * LossValue(static_cast<int>(i));
-  }
-  return sum;
-}
-
 }  // namespace lseg

@@ -1,5 +1,5 @@
-// What a Net tells after a run: blobs, gradients, the solver's memory, and where a value is not
-// finite.
+// What a Net tells after a run: losses, blobs, gradients, the solver's memory, and where a value is
+// not finite.
 #include <cmath>
 #include <cstring>
 
@@ -45,6 +45,27 @@ std::vector<float> ToPlainFloats(const TensorDesc& desc, const std::vector<char>
 }
 
 }  // namespace
+
+float Net::GradientNorm() const { return Scalar(static_cast<int>(parts_.losses.size())); }
+
+float Net::Scalar(int i) const {
+  if (scalars_stale_) {
+    context_.Synchronize();
+    CopyToHost(context_.device(), host_scalars_.data(), scalars_.data(), scalars_.bytes());
+    scalars_stale_ = false;
+  }
+  return host_scalars_[i];
+}
+
+float Net::LossValue(int i) const { return Scalar(i); }
+
+double Net::Loss() const {
+  double sum = 0;
+  for (size_t i = 0; i < parts_.losses.size(); ++i) {
+    sum += double{parts_.losses[i].weight} * LossValue(static_cast<int>(i));
+  }
+  return sum;
+}
 
 std::vector<float> Net::ReadTensor(TensorId id) const {
   const TensorDesc& desc = parts_.graph.tensors[id].desc;
