@@ -62,7 +62,9 @@ TensorId GradientBuilder::OutputGradient(int i) const {
   return found == graph_.gradient_of.end() ? kNoTensor : found->second;
 }
 
-bool GradientBuilder::Wanted(int i) const { return wanted_[input(i)]; }
+bool GradientBuilder::Wanted(int i) const {
+  return wanted_[input(i)] && !graph_.nodes[node_].Stops(i);
+}
 
 TensorId GradientBuilder::AddTemporary(TensorId like) {
   const GraphTensor& original = graph_.tensors[like];
@@ -81,7 +83,7 @@ void GradientBuilder::AddGradientNode(std::unique_ptr<Op> op, std::vector<Tensor
   std::vector<GradMode> modes;
   for (int i : gradients_of) {
     const TensorId primal = input(i);
-    if (!wanted_[primal]) {
+    if (!Wanted(i)) {
       outputs.push_back(kNoTensor);
       modes.push_back(GradMode::kSkip);
       continue;

@@ -6,6 +6,7 @@
 // own schedule. Memory is bound late: ops see pointers only when they run.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -116,6 +117,9 @@ class Op {
   virtual bool IsReluGradient() const { return false; }
   virtual bool AbsorbReluGradient() { return false; }
   virtual bool IsSigmoid() const { return false; }
+  // Only a mark: what reads the output reads the input, to which it gives no gradient
+  // (TakeOutStops).
+  virtual bool StopsGradient() const { return false; }
   // What passes that replace several nodes by one look for: the op's parameters, null where it is
   // no such op (forward only).
   virtual const ConvParams* AsConv() const { return nullptr; }
@@ -144,6 +148,11 @@ struct Node {
   std::vector<TensorId> inputs, outputs;
   std::vector<GradMode> modes;  // one an output
   Stage stage = Stage::kForward;
+  std::vector<int> stopped = {};  // places in inputs that get no gradient from this node
+
+  bool Stops(int input) const {
+    return std::find(stopped.begin(), stopped.end(), input) != stopped.end();
+  }
 };
 
 class Graph {

@@ -46,6 +46,18 @@ LayerRegistry BuiltinLayers() {
 
 namespace {
 
+class StopGradientOp : public Op {
+ public:
+  std::string Name() const override { return "stop_gradient"; }
+  void ChooseFormats(const FormatPolicy&, std::span<TensorDesc> in,
+                     std::span<TensorDesc> out) const override {
+    out[0] = in[0];
+  }
+  bool StopsGradient() const override { return true; }
+  std::optional<AxisMap> Map(bool) const override { return AxisMap{}; }
+  void Run(Context&, const OpArgs&) const override { LSEG_FAIL("a mark was left in the graph"); }
+};
+
 // FNV-1a, 64 bits.
 uint64_t HashOf(const std::string& text) {
   uint64_t hash = 14695981039346656037u;
@@ -70,12 +82,29 @@ LayerBuilder::LayerBuilder(const NetDefinition& definition, int layer, Context& 
 bool LayerBuilder::training_phase() const { return param_.phase() == caffe::TRAIN; }
 
 TensorId LayerBuilder::Bottom(int i) const {
+  if (const auto stopped = stopped_.find(i); stopped != stopped_.end()) return stopped->second;
   const auto found = parts_.blobs.find(param_.bottom(i));
   if (found == parts_.blobs.end()) {
     throw Error(definition_.Where(layer_, "bottom", i) + ": bottom '" + param_.bottom(i) +
                 "' is the top of no layer before it");
   }
   return found->second;
+}
+
+void LayerBuilder::StopGradients() {
+  const int given = param_.propagate_down_size();
+  if (given != 0 && given != bottoms()) {
+    Fail("propagate_down is given " + std::to_string(given) + " times for " +
+             std::to_string(bottoms()) + " bottom(s): give it once for each, or not at all",
+         "propagate_down");
+  }
+  for (int i = 0; i < given && training_phase(); ++i) {
+    const TensorId bottom = Bottom(i);
+    const GraphTensor& tensor = parts_.graph.tensors[bottom];
+    if (param_.propagate_down(i) || !IsFloat(tensor.desc.dtype)) continue;
+    stopped_[i] = AddTemporary(tensor.name, tensor.desc.shape);
+    AddNode(std::make_unique<StopGradientOp>(), {bottom}, {stopped_[i]});
+  }
 }
 
 const TensorDesc& LayerBuilder::BottomDesc(int i) const {
@@ -242,6 +271,7 @@ NetParts BuildLayers(const NetDefinition& definition, const LayerRegistry& regis
     }
     CheckCounts(builder, *type);
     const size_t losses = parts.losses.size(), params = parts.params.size();
+    builder.StopGradients();
     LayerParts layer;
     for (int b = 0; b < builder.bottoms(); ++b) layer.bottoms.push_back(builder.Bottom(b));
     type->build(builder);

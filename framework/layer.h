@@ -95,6 +95,9 @@ class LayerBuilder {
   int bottoms() const { return param_.bottom_size(); }
   int tops() const { return param_.top_size(); }
   TensorId Bottom(int i) const;  // a name that nothing before gives is an Error
+  // Before the layer adds itself: bottoms of propagate_down: false become marks behind which
+  // gradients stop, in phase TRAIN. As in Caffe it is given for every bottom or for none.
+  void StopGradients();
   const TensorDesc& BottomDesc(int i) const;
   const Shape& BottomShape(int i) const { return BottomDesc(i).shape; }
 
@@ -139,6 +142,7 @@ class LayerBuilder {
   ParameterSet& parameters_;
   const std::map<std::string, TensorDesc>& inputs_;
   NetParts& parts_;
+  std::map<int, TensorId> stopped_;  // bottoms of propagate_down: false
 };
 
 // Checks inside build functions: LSEG_LAYER_CHECK(builder, n > 0, "num_output " << n << " ...").

@@ -117,6 +117,7 @@ void Net::RunPasses(const NetDefinition& definition, const NetOptions& options, 
   if (!training && own && formats && runs("fuse_stage_ends"))
     FuseStageEnds(graph, context_, policy);
   if (formats) AssignFormats(graph, policy);
+  TakeOutStops(graph);
   if (!training && own && runs("chain_convs")) {
     ChainConvs(graph, context_, engines_, options.chains[choice]);
   }

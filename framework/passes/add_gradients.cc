@@ -21,7 +21,9 @@ std::vector<bool> WantedTensors(const Graph& graph, const std::vector<NetParam>&
   }
   for (const Node& node : graph.nodes) {
     bool any = false;
-    for (TensorId input : node.inputs) any = any || wanted[input];
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      any = any || (wanted[node.inputs[i]] && !node.Stops(static_cast<int>(i)));
+    }
     for (TensorId output : node.outputs) {
       if (any && IsFloat(graph.tensors[output].desc.dtype)) wanted[output] = true;
     }

@@ -68,6 +68,11 @@ const std::vector<ChainOptions>& ChainLadder();
 void ChainConvs(Graph& graph, const Context& context,
                 const std::map<std::string, std::string>& engines, const ChainOptions& options);
 
+// Takes the marks of propagate_down: false out again (Op::StopsGradient), and notes at the nodes
+// behind them which inputs get no gradient. After the passes that merge nodes, which take a mark
+// for an op that they do not know; before gradients are added.
+void TakeOutStops(Graph& graph);
+
 // Adds the gradient nodes of all losses down to the parameters that learn (and the inputs, where
 // inputs_too), last layer first. A gradient has the format of what it is the gradient of.
 void AddGradients(Graph& graph, const std::vector<NetLoss>& losses,
