@@ -9,7 +9,7 @@ inline constexpr char kImageLabelmapData[] = "ImageLabelmapData";
 
 void AddLayers(LayerRegistry& registry);
 
-// Whether an ImageLabelmapData layer feeds the net in a phase.
-bool HasDataLayer(const NetDefinition& definition, caffe::Phase phase);
+// The first ImageLabelmapData layer of a net that is filtered for its state; -1: there is none.
+int FindDataLayer(const NetDefinition& definition);
 
 }  // namespace lseg

@@ -40,6 +40,20 @@ void Keep(const NetDefinition& net, std::string* name, std::string* text) {
   *text = net.text();
 }
 
+// The text with a state's stages and level as the net's own, so that a weights file, which knows no
+// solver, selects the same layers. Lines stay; a net with a state of its own is printed anew.
+std::string WithState(const NetDefinition& net, caffe::NetState state) {
+  state.clear_phase();
+  if (state.level() == 0) state.clear_level();
+  if (state.ByteSizeLong() == 0) return net.text();
+  if (!net.net().has_state()) {
+    return net.text() + "\nstate { " + state.ShortDebugString() + " }\n";
+  }
+  caffe::NetParameter printed = net.net();
+  printed.mutable_state()->MergeFrom(state);
+  return printed.Utf8DebugString();
+}
+
 void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, TrainPlan* plan,
                   std::vector<std::string>* notes) {
   const caffe::SolverParameter& param = solver.solver();
@@ -61,7 +75,8 @@ void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, T
   plan->checkpoint_every = choose("checkpoint-every", "snapshot", options.checkpoint_every,
                                   param.snapshot() > 0, param.snapshot(), kCheckpointEvery);
   // Caffe's own tests: so many batches of the test net's data layer.
-  const bool tests = param.test_iter_size() > 0 && HasDataLayer(plan->TestNet(), caffe::TEST);
+  const bool tests =
+      param.test_iter_size() > 0 && FindDataLayer(plan->TestNet().Filtered(caffe::TEST)) >= 0;
   LSEG_CHECK(options.val || tests || !options.val_every,
              "--val-every without --val: there is nothing to validate on");
   if (!options.val && !tests) return;
@@ -70,10 +85,11 @@ void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, T
              param.test_interval(), options.val ? kValEvery : 0);
 }
 
-void PlanData(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes) {
+void PlanData(const TrainOptions& options, const SolverDefinition& solver, TrainPlan* plan,
+              std::vector<std::string>* notes) {
   const NetDefinition net =
-      NetDefinition::FromText(plan->net_text, plan->net_name).Filtered(caffe::TRAIN);
-  plan->augment = !HasDataLayer(net, caffe::TRAIN);
+      NetDefinition::FromText(plan->net_text, plan->net_name).Filtered(solver.TrainState());
+  plan->augment = FindDataLayer(net) < 0;
   if (options.val) plan->val = Absolute(*options.val);
   if (options.weights) plan->weights = Absolute(*options.weights);
   if (options.data) plan->data = Absolute(*options.data);
@@ -158,9 +174,10 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   Keep(net, &plan.net_name, &plan.net_text);
   const std::optional<NetDefinition> test = options.net ? std::nullopt : solver.TestNet();
   Keep(test ? *test : net, &plan.test_net_name, &plan.test_net_text);
+  plan.test_net_text = WithState(plan.TestNet(), solver.TestState());
   plan.classes = options.classes ? ParseClasses(*options.classes, "--classes")
                                  : FromDefinition(test ? *test : net).classes;
-  PlanData(options, &plan, notes);
+  PlanData(options, solver, &plan, notes);
   PlanSchedule(options, solver, &plan, notes);
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();
   plan.device = options.device.value_or(plan.device);

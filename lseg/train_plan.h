@@ -42,7 +42,7 @@ struct TrainPlan {
   std::string net_name, net_text;  // name: the path, or "built-in net"
   std::string solver_name, solver_text;
   // Of the net that is validated and written into weights files; the net above but where the solver
-  // names another.
+  // names another. The stages and the level of the solver's test_state are in its text.
   std::string test_net_name, test_net_text;
   // Lists, with their whole paths. data is empty where the net's data layer says it, val where
   // there is no validation or where the test net's data layer says it.

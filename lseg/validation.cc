@@ -11,12 +11,10 @@ namespace {
 // The data layer of a test net, as a source.
 std::unique_ptr<ImageLabelmapSource> MakeSource(const TrainPlan& plan) {
   const NetDefinition test = plan.TestNet().Filtered(caffe::TEST);
-  for (int i = 0; i < test.layer_count(); ++i) {
-    if (test.layer(i).type() == kImageLabelmapData) {
-      return MakeImageLabelmapSource(test, i, plan.seed);
-    }
-  }
-  LSEG_FAIL(test.name() << ": no list to validate on, and no ImageLabelmapData in phase TEST");
+  const int layer = FindDataLayer(test);
+  LSEG_CHECK(layer >= 0, test.name()
+                             << ": no list to validate on, and no ImageLabelmapData in phase TEST");
+  return MakeImageLabelmapSource(test, layer, plan.seed);
 }
 
 }  // namespace

@@ -26,12 +26,11 @@ void AddLayers(LayerRegistry& registry) {
   registry.Add({kImageLabelmapData, BuildImageLabelmapData, 0, 0, 2, 2});
 }
 
-bool HasDataLayer(const NetDefinition& definition, caffe::Phase phase) {
-  const NetDefinition filtered = definition.Filtered(phase);
-  for (const caffe::LayerParameter& layer : filtered.net().layer()) {
-    if (layer.type() == kImageLabelmapData) return true;
+int FindDataLayer(const NetDefinition& definition) {
+  for (int i = 0; i < definition.layer_count(); ++i) {
+    if (definition.layer(i).type() == kImageLabelmapData) return i;
   }
-  return false;
+  return -1;
 }
 
 }  // namespace lseg

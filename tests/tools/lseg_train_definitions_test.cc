@@ -152,6 +152,40 @@ TEST_F(LsegTrainDefinitions, WhatIsNotReadIsRefusedWithItsLine) {
                                       HasSubstr("PROD is not supported: SUM is")));
 }
 
+// Layers are selected by the states that the solver says, and lseg_infer selects the same.
+TEST_F(LsegTrainDefinitions, StagesOfTheSolverSelectLayers) {
+  std::string net = kNet;
+  net.replace(net.find("phase: TRAIN"), 12, "phase: TRAIN stage: 'full'");
+  net.replace(net.find("phase: TEST"), 11, "phase: TEST stage: 'full'");
+  // Read where no stage is asked for.
+  net =
+      "layer { name: 'data' type: 'ImageLabelmapData' top: 'data' top: 'label'\n"
+      "  include { phase: TEST not_stage: 'full' } image_data_param { source: 'none.txt' } }\n" +
+      net +
+      "layer { name: 'a' type: 'Sigmoid' bottom: 'score' top: 'probability'\n"
+      "  include { phase: TEST stage: 'full' min_level: 3 } }\n";
+  folder_.Write("net.prototxt", net);
+  folder_.Write("solver.prototxt", std::string(kSolver) +
+                                       " train_state { stage: 'full' }"
+                                       "test_state { phase: TEST stage: 'full' level: 3 }");
+  const ProgramResult result = Train("a", {"--solver", folder_.Path("solver.prototxt")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("validation at 10"));
+  const ModelInfo model =
+      FromMetadata(WeightsFile::Read(folder_.Path("a/final.safetensors")).metadata, "final");
+  const auto layers = [](const std::string& text) {
+    return NetDefinition::FromText(text, "net").Filtered(caffe::TEST).layer_count();
+  };
+  EXPECT_EQ(layers(model.net_text), 4);
+  EXPECT_EQ(layers(net), 3);
+  // Beside a state of the net's own.
+  folder_.Write("net.prototxt", net + " state { stage: 'other' }");
+  ASSERT_EQ(Train("b", {"--solver", folder_.Path("solver.prototxt")}).code, 0);
+  const ModelInfo both =
+      FromMetadata(WeightsFile::Read(folder_.Path("b/final.safetensors")).metadata, "final");
+  EXPECT_EQ(layers(both.net_text), 4);
+}
+
 // The mean of each channel goes into the weights, by which lseg_infer prepares photographs.
 TEST_F(LsegTrainDefinitions, AMeanFileIsReadAndKept) {
   caffe::BlobProto mean;
