@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "framework/text.h"
+#include "lseg/caffe_transform.h"
 #include "lseg/class_names.h"
 #include "lseg/layers.h"
 
@@ -182,20 +183,26 @@ ModelInfo FromMetadata(const std::map<std::string, std::string>& metadata,
   return info;
 }
 
-ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info) {
+ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info, bool with_mean) {
   info.net_text = net.text();
   if (net.net().class_name_size() > 0) {
     info.classes.assign(net.net().class_name().begin(), net.net().class_name().end());
     CheckClasses(info.classes, net.name() + ": class_name");
   }
-  for (const caffe::LayerParameter& layer : net.net().layer()) {
-    if (layer.type() != kImageLabelmapData) continue;
-    const caffe::TransformationParameter& transform = layer.transform_param();
-    if (transform.mean_value_size() == 3) {
-      std::copy(transform.mean_value().begin(), transform.mean_value().end(),
-                info.mean_bgr.begin());
+  for (int i = 0; i < net.layer_count(); ++i) {
+    const caffe::LayerParameter& layer = net.layer(i);
+    if (layer.type() != kImageLabelmapData && !(IsData(layer) && layer.has_transform_param())) {
+      continue;
     }
-    info.scale = transform.scale();
+    info.scale = layer.transform_param().scale();
+    if (!with_mean) continue;
+    try {
+      const CaffeTransform transform(layer.transform_param(), /*training=*/false, net.name());
+      const std::vector<float> means = transform.ChannelMeans();
+      std::copy(means.begin(), means.end(), info.mean_bgr.begin());
+    } catch (const Error& error) {
+      throw Error(net.Where(i, "transform_param") + ": " + error.what());
+    }
   }
   return info;
 }

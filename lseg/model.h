@@ -31,10 +31,12 @@ struct ModelInfo {
   std::vector<float> thresholds;
 };
 
-// What a definition says of its model: its text, its class_name where it has any, and mean and
-// scale of its ImageLabelmapData layer where it has one with a mean_value a channel; for the rest
-// what `otherwise` says.
-ModelInfo FromDefinition(const NetDefinition& net, ModelInfo otherwise = {});
+// What a definition says of its model: its text, its class_name where it has any, and scale and,
+// with_mean, mean of its ImageLabelmapData layer, or another data layer with a transform_param,
+// where it has one: no mean is 0, as in Caffe, and of a mean_file it is that of each channel. For
+// the rest what `otherwise` says. An Error names the layer whose mean, or mean file, cannot be
+// read.
+ModelInfo FromDefinition(const NetDefinition& net, ModelInfo otherwise = {}, bool with_mean = true);
 
 // Keys of a weights file's metadata (all optional: what is missing is the built-in model's):
 //   lseg.net      the net definition, prototxt with comments

@@ -45,7 +45,7 @@ void AddMirrored(const Probabilities& maps, const Mirror& mirror, Probabilities*
 ModelInfo ModelOf(const WeightsFile& weights, const std::string& path,
                   const SegmenterOptions& options) {
   ModelInfo model = FromMetadata(weights.metadata, path);
-  if (options.net) model = FromDefinition(*options.net, model);
+  if (options.net) model = FromDefinition(*options.net, model, !options.mean_bgr);
   if (!options.classes.empty()) model.classes = options.classes;
   if (options.mean_bgr) model.mean_bgr = *options.mean_bgr;
   return model;

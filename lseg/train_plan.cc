@@ -175,8 +175,9 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   const std::optional<NetDefinition> test = options.net ? std::nullopt : solver.TestNet();
   Keep(test ? *test : net, &plan.test_net_name, &plan.test_net_text);
   plan.test_net_text = WithState(plan.TestNet(), solver.TestState());
-  plan.classes = options.classes ? ParseClasses(*options.classes, "--classes")
-                                 : FromDefinition(test ? *test : net).classes;
+  plan.classes = options.classes
+                     ? ParseClasses(*options.classes, "--classes")
+                     : FromDefinition(test ? *test : net, {}, /*with_mean=*/false).classes;
   PlanData(options, solver, &plan, notes);
   PlanSchedule(options, solver, &plan, notes);
   plan.threads = Context(Device::kCpu, options.threads.value_or(0)).threads();

@@ -39,7 +39,7 @@ at an error, left as it was. IN and OUT must not be the same file.
 
 Other programs take either format as --weights. Only .safetensors say what net they belong to; without,
 lseg_infer takes the built-in L-Seg, its classes, size and mean, and so does .onnx, but for what --net (a
-prototxt, its class_name and mean_value) and --metadata (such as lseg.mean) say.
+prototxt, its class_name and its data layer's mean) and --metadata (such as lseg.mean) say.
 
 Examples:
   lseg_convert run/best.safetensors

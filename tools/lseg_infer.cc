@@ -35,7 +35,7 @@ and with --report DIR, see "Segment photographs" in the README,
   DIR/json/NAME.json   both of a photograph
 A .caffemodel says nothing of net, classes, size and mean: it is taken for the built-in L-Seg's, or
 for what --net, --classes and --mean say. (In --net, class_name gives the classes, and the
-mean_value of an ImageLabelmapData layer the mean.)
+transform_param of a data layer the mean, 0 where it says none, and the scale.)
 (The classes and their order are those of the weights; these are the built-in net's.) Photographs
 that share a stem, such as eye.jpg and eye.png, keep their extension in NAME. A class map holds, of
 the lesions whose probability reaches their threshold, the one with the largest ratio of the two.

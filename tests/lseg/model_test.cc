@@ -8,6 +8,8 @@
 #include "framework/net.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/check.h"
+#include "lseg/layers.h"
+#include "tests/lseg/temp_folder.h"
 
 namespace lseg {
 namespace {
@@ -109,6 +111,43 @@ TEST(ModelInfo, WithoutMetadataIsTheBuiltinModel) {
   EXPECT_THAT(info.classes, ElementsAre("EX", "HE", "MA", "SE"));
   EXPECT_THAT(info.mean_bgr, ElementsAre(16.3090f, 56.4373f, 116.5132f));
   EXPECT_EQ(ToMetadata(info).at("lseg.mean"), "16.309,56.4373,116.5132");
+}
+
+// As Caffe has it: mean_value once for all channels or once a channel, a mean_file, or none, 0.
+// Without a data layer nothing is said of it.
+TEST(ModelInfo, TakesMeanAndScaleFromTheDataLayer) {
+  const auto info = [](const std::string& layer, bool with_mean = true) {
+    const std::string text =
+        layer + "\nlayer { name: 's' type: 'Sigmoid' bottom: 'data' top: 's' }";
+    return FromDefinition(NetDefinition::FromText(text, "net"), {}, with_mean);
+  };
+  const auto data = [](const std::string& transform, const std::string& type = kImageLabelmapData) {
+    return "layer { name: 'data' type: '" + type + "' top: 'data' top: 'label'\n" + transform +
+           " }";
+  };
+  EXPECT_THAT(info(data("transform_param { mean_value: 1 mean_value: 2 mean_value: 3 }")).mean_bgr,
+              ElementsAre(1, 2, 3));
+  const ModelInfo once = info(data("transform_param { mean_value: 9 scale: 0.5 }"));
+  EXPECT_THAT(once.mean_bgr, ElementsAre(9, 9, 9));
+  EXPECT_EQ(once.scale, 0.5f);
+  EXPECT_THAT(info(data("")).mean_bgr, ElementsAre(0, 0, 0));
+  EXPECT_THAT(info(data("transform_param { mirror: true }", "Data")).mean_bgr,
+              ElementsAre(0, 0, 0));
+  EXPECT_THAT(info("layer { name: 'data' type: 'Input' top: 'data' }").mean_bgr,
+              ElementsAre(16.3090f, 56.4373f, 116.5132f));
+
+  const TempFolder folder;
+  caffe::BlobProto mean;
+  for (const int dim : {3, 1, 2}) mean.mutable_shape()->add_dim(dim);
+  for (int i = 0; i < 6; ++i) mean.add_data(static_cast<float>(10 * i));
+  const std::string path = folder.Write("mean.binaryproto", mean.SerializeAsString());
+  EXPECT_THAT(info(data("transform_param { mean_file: '" + path + "' }")).mean_bgr,
+              ElementsAre(5, 25, 45));
+  const std::string missing = data("transform_param { mean_file: 'none' scale: 2 }");
+  EXPECT_THAT(ErrorOf([&] { info(missing); }),
+              HasSubstr("net:2: layer 'data' (ImageLabelmapData): none"));
+  // Where the caller knows the mean, the file need not be there.
+  EXPECT_EQ(info(missing, false).scale, 2);
 }
 
 TEST(ModelInfo, RefusesWhatItCannotRead) {
