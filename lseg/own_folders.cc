@@ -60,23 +60,39 @@ size_t LesionOf(std::string name) {
                              kLesionNames.begin());
 }
 
-void AddMasks(const OwnFolders& folders, Images* images, std::vector<std::string>* unmatched) {
-  LSEG_CHECK(fs::is_directory(folders.masks), folders.masks << ": no such folder");
-  const Pattern pattern = Compile(folders.mask_pattern);
-  std::set<std::string> files;  // in order
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folders.masks)) {
+// Image files below a folder, relative to it, in order.
+std::set<std::string> ImageFilesBelow(const std::string& folder) {
+  LSEG_CHECK(fs::is_directory(folder), folder << ": no such folder");
+  std::set<std::string> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
     const bool hidden = entry.path().filename().string()[0] == '.';
     if (hidden || !entry.is_regular_file()) continue;
     if (kPhotoFiles.count(LowerExtension(entry.path())) == 0) continue;
-    files.insert(entry.path().lexically_relative(folders.masks).generic_string());
+    files.insert(entry.path().lexically_relative(folder).generic_string());
+  }
+  return files;
+}
+
+// Masks that lie among the photographs are taken from `images`.
+void AddMasks(const OwnFolders& folders, Images* images, OwnLeftAside* left_aside) {
+  const std::set<std::string> files = ImageFilesBelow(folders.masks);
+  const Pattern pattern = Compile(folders.mask_pattern);
+  std::map<fs::path, std::string> photographs;  // path -> stem
+  for (const auto& [stem, image] : *images) photographs[fs::canonical(image.photo)] = stem;
+  for (const std::string& file : files) {
+    const auto photograph = photographs.find(fs::canonical(fs::path(folders.masks) / file));
+    const bool among = photograph != photographs.end();
+    if (std::regex_match(file, pattern.regex)) {
+      left_aside->masks += among ? 1 : 0;
+      if (among) images->erase(photograph->second);
+    } else if (!among) {
+      left_aside->unmatched.push_back(file);
+    }
   }
   std::array<bool, kLesionNames.size()> annotated = {};
   for (const std::string& file : files) {
     std::smatch match;
-    if (!std::regex_match(file, match, pattern.regex)) {
-      unmatched->push_back(file);
-      continue;
-    }
+    if (!std::regex_match(file, match, pattern.regex)) continue;
     const std::string path = (fs::path(folders.masks) / file).string();
     const auto image = images->find(match[pattern.stem]);
     LSEG_CHECK(image != images->end(), path << ": is the mask of no photograph in '"
@@ -111,7 +127,7 @@ void AddLabels(const OwnFolders& folders, Images* images) {
 
 }  // namespace
 
-std::vector<SetImage> FindOwn(const OwnFolders& folders, std::vector<std::string>* unmatched) {
+std::vector<SetImage> FindOwn(const OwnFolders& folders, OwnLeftAside* left_aside) {
   LSEG_CHECK(fs::is_directory(folders.images), folders.images << ": no such folder");
   Images by_stem;
   for (const auto& [stem, path] : FilesByStem(folders.images, kPhotoFiles)) {
@@ -119,7 +135,7 @@ std::vector<SetImage> FindOwn(const OwnFolders& folders, std::vector<std::string
   }
   LSEG_CHECK(!by_stem.empty(), folders.images << ": there is no photograph in this folder");
   if (folders.labels.empty()) {
-    AddMasks(folders, &by_stem, unmatched);
+    AddMasks(folders, &by_stem, left_aside);
   } else {
     AddLabels(folders, &by_stem);
   }

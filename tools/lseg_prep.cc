@@ -148,11 +148,16 @@ std::vector<SetImage> FindFolders(const cxxopts::ParseResult& flags) {
   folders.masks = flags.count("masks") ? RequiredFlag(flags, "masks") : "";
   folders.labels = flags.count("labels") ? RequiredFlag(flags, "labels") : "";
   if (flags.count("mask-pattern")) folders.mask_pattern = RequiredFlag(flags, "mask-pattern");
-  std::vector<std::string> unmatched;
-  std::vector<SetImage> images = FindOwn(folders, &unmatched);
-  if (!unmatched.empty()) {
-    Say(folders.masks + ": " + std::to_string(unmatched.size()) +
-        " image files do not match the pattern, such as " + unmatched.front() + ": not read");
+  OwnLeftAside left_aside;
+  std::vector<SetImage> images = FindOwn(folders, &left_aside);
+  if (!left_aside.unmatched.empty()) {
+    Say(folders.masks + ": " + std::to_string(left_aside.unmatched.size()) +
+        " image files do not match the pattern, such as " + left_aside.unmatched.front() +
+        ": not read");
+  }
+  if (left_aside.masks > 0) {
+    Say(folders.images + ": " + std::to_string(left_aside.masks) +
+        " image files are masks by the pattern, and therefore no photographs");
   }
   return images;
 }

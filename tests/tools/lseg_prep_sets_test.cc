@@ -12,6 +12,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 class Eophtha : public LsegPrepSets {
  protected:
@@ -180,6 +181,23 @@ TEST_F(Own, MasksByPattern) {
   EXPECT_EQ(ReadFile(Out("val.txt")), "images/c.png\tmasks/c_EX.png\t-\tmasks/c_MA.png\t-\n");
   EXPECT_EQ(Pixels("c_MA.png"), 0);
   EXPECT_EQ(Pixels("c_EX.png"), 16);
+}
+
+// A mask is no photograph, wherever it lies.
+TEST_F(Own, MasksAmongThePhotographs) {
+  Photo("photos/a.jpg", 10);
+  Photo("photos/b.jpg", 20);
+  Mask("photos/a_EX.png", 0);
+  Mask("photos/b_EX.png", 8);
+  Mask("photos/a_HE.png", 16);
+  const ProgramResult result = BuildOwn({"--masks", folder_.Path("photos/../photos")});
+  ExpectBuilt(result);
+  EXPECT_THAT(result.out, HasSubstr("photos: 3 image files are masks by the pattern"));
+  EXPECT_THAT(result.out, Not(HasSubstr("do not match")));
+  EXPECT_EQ(ReadFile(Out("train.txt")),
+            "images/a.png\tmasks/a_EX.png\tmasks/a_HE.png\t-\t-\n"
+            "images/b.png\tmasks/b_EX.png\tmasks/b_HE.png\t-\t-\n");
+  EXPECT_EQ(Pixels("a_EX.png"), 16);
 }
 
 TEST_F(Own, ClassMaps) {
