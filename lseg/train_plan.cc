@@ -54,6 +54,54 @@ std::string WithState(const NetDefinition& net, caffe::NetState state) {
   return printed.Utf8DebugString();
 }
 
+// Whether Caffe's own tests are the validation: so many batches (test_iter) of the test net's data
+// layer. What is not obeyed is said.
+bool PlanTests(const TrainOptions& options, const SolverDefinition& solver, const TrainPlan& plan,
+               std::vector<std::string>* notes) {
+  const caffe::SolverParameter& param = solver.solver();
+  const bool given = param.test_iter_size() > 0;
+  const bool train_only = !options.net && (param.has_train_net() || param.has_train_net_param()) &&
+                          param.test_net_size() + param.test_net_param_size() == 0;
+  LSEG_CHECK(!given || !train_only || options.val,
+             solver.Where("test_iter") << ": test_iter, but no net to test: train_net is for "
+                                          "training alone; add test_net, or write net for both");
+  const bool layer = FindDataLayer(plan.TestNet().Filtered(caffe::TEST)) >= 0;
+  if (given && !options.val && layer) return true;
+  const std::string reason =
+      options.val ? "all of --val is validated on"
+      : given     ? "the net has no ImageLabelmapData in phase TEST (--val takes a list)"
+                  : "there is no test_iter (--val takes a list)";
+  if (given) notes->push_back(solver.Where("test_iter") + ": test_iter is ignored: " + reason);
+  if (param.test_interval() > 0 && !options.val) {
+    notes->push_back(solver.Where("test_interval") + ": test_interval is ignored: " + reason);
+  }
+  return false;
+}
+
+std::string SourceOf(const NetDefinition& net) {
+  const int layer = FindDataLayer(net);
+  if (layer < 0) return "";
+  return Absolute(ResolvePath(net.layer(layer).image_data_param().source(), net.name()));
+}
+
+// Says what Caffe's tests will read.
+void NoteTests(const SolverDefinition& solver, const TrainPlan& plan,
+               std::vector<std::string>* notes) {
+  if (plan.val_every == 0) {
+    notes->push_back(solver.Where("test_iter") +
+                     ": test_iter is ignored: there is no test_interval");
+    return;
+  }
+  const NetDefinition test = plan.TestNet().Filtered(caffe::TEST);
+  const int layer = FindDataLayer(test);
+  const bool trained = SourceOf(test) == SourceOf(plan.Net().Filtered(solver.TrainState()));
+  notes->push_back(test.Where(layer, "image_data_param.source") + ": validation reads '" +
+                   test.layer(layer).image_data_param().source() + "'" +
+                   (trained ? ", the list that is trained on: best.safetensors will be the best on "
+                              "training images"
+                            : ""));
+}
+
 void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, TrainPlan* plan,
                   std::vector<std::string>* notes) {
   const caffe::SolverParameter& param = solver.solver();
@@ -74,15 +122,14 @@ void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, T
       choose("seed", "random_seed", options.seed, param.random_seed() >= 0, param.random_seed(), 1);
   plan->checkpoint_every = choose("checkpoint-every", "snapshot", options.checkpoint_every,
                                   param.snapshot() > 0, param.snapshot(), kCheckpointEvery);
-  // Caffe's own tests: so many batches of the test net's data layer.
-  const bool tests =
-      param.test_iter_size() > 0 && FindDataLayer(plan->TestNet().Filtered(caffe::TEST)) >= 0;
+  const bool tests = PlanTests(options, solver, *plan, notes);
   LSEG_CHECK(options.val || tests || !options.val_every,
              "--val-every without --val: there is nothing to validate on");
   if (!options.val && !tests) return;
   plan->val_every =
       choose("val-every", "test_interval", options.val_every, param.test_interval() > 0,
              param.test_interval(), options.val ? kValEvery : 0);
+  if (tests) NoteTests(solver, *plan, notes);
 }
 
 void PlanData(const TrainOptions& options, const SolverDefinition& solver, TrainPlan* plan,

@@ -16,6 +16,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr char kNet[] = R"(
   layer { name: "data" type: "ImageLabelmapData" top: "data" top: "label"
@@ -184,6 +185,46 @@ TEST_F(LsegTrainDefinitions, StagesOfTheSolverSelectLayers) {
   const ModelInfo both =
       FromMetadata(WeightsFile::Read(folder_.Path("b/final.safetensors")).metadata, "final");
   EXPECT_EQ(layers(both.net_text), 4);
+}
+
+// Caffe's tests need a net to test; what they read is said, above all where it is what is trained
+// on.
+TEST_F(LsegTrainDefinitions, SaysWhatValidationReads) {
+  const auto train = [&](const std::string& out, const std::string& net, std::string solver,
+                         const std::vector<std::string>& more = {}) {
+    folder_.Write("net.prototxt", net);
+    std::vector<std::string> flags = {"--solver", folder_.Write("s.prototxt", solver)};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return Train(out, flags);
+  };
+  EXPECT_THAT(train("a", kNet, kSolver).out,
+              AllOf(HasSubstr("net.prototxt:9: layer 'data' (ImageLabelmapData): validation reads "
+                              "'val.txt'\n"),
+                    Not(HasSubstr("trained on"))));
+  std::string both = kNet;  // one data layer, of both phases
+  both.erase(both.find("include { phase: TRAIN }"), 24);
+  both.erase(both.find("layer { name: \"data\"", 100),
+             both.find("layer { name: \"score\"") - both.find("layer { name: \"data\"", 100));
+  EXPECT_THAT(train("b", both, kSolver).out,
+              HasSubstr("validation reads 'train.txt', the list that is trained on"));
+  std::string only = kNet;  // none in phase TEST
+  only.replace(only.find("phase: TEST"), 11, "phase: TEST stage: 'never'");
+  const ProgramResult none = train("c", only, kSolver);
+  EXPECT_EQ(none.code, 0) << none.err;
+  EXPECT_THAT(none.out, AllOf(HasSubstr("s.prototxt:2: test_iter is ignored: the net has no "
+                                        "ImageLabelmapData in phase TEST"),
+                              HasSubstr("s.prototxt:2: test_interval is ignored: the net has no")));
+  const std::vector<std::string> val = {"--val", folder_.Path("val.txt")};
+  const ProgramResult listed = train("d", kNet, kSolver, val);
+  EXPECT_THAT(listed.out,
+              AllOf(HasSubstr("test_iter is ignored: all of --val"),
+                    Not(HasSubstr("test_interval is ignored")), HasSubstr("validation at 5")));
+  std::string train_net = kSolver;
+  train_net.replace(train_net.find("net:"), 4, "train_net:");
+  const ProgramResult refused = train("e", kNet, train_net);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("s.prototxt:2: test_iter, but no net to test"));
+  EXPECT_EQ(train("f", kNet, train_net, val).code, 0);
 }
 
 // The mean of each channel goes into the weights, by which lseg_infer prepares photographs.
