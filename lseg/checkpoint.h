@@ -16,9 +16,9 @@ struct Checkpoint {
   WeightsFile tensors;
   TrainPlan plan;
   std::map<std::string, std::string> engines;  // of the training net: Net::engines()
-  std::string list_text;                       // of plan.data: a resumed run must find it unchanged
-  double best_mean = -1;                       // of the validations so far; below 0: none
-  int64_t validated_at = 0;                    // iteration of the latest
+  std::string list_text;     // of plan.TrainingList(): a resumed run must find it unchanged
+  double best_mean = -1;     // of the validations so far; below 0: none
+  int64_t validated_at = 0;  // iteration of the latest
 
   // By the metadata keys lseg.plan, lseg.engines, lseg.list, lseg.best_mean, lseg.validated_at,
   // which are set in `tensors`: a copy of them would be large.

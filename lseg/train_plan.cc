@@ -78,6 +78,7 @@ bool PlanTests(const TrainOptions& options, const SolverDefinition& solver, cons
   return false;
 }
 
+// The list of a net's data layer; "" where it has none.
 std::string SourceOf(const NetDefinition& net) {
   const int layer = FindDataLayer(net);
   if (layer < 0) return "";
@@ -94,7 +95,7 @@ void NoteTests(const SolverDefinition& solver, const TrainPlan& plan,
   }
   const NetDefinition test = plan.TestNet().Filtered(caffe::TEST);
   const int layer = FindDataLayer(test);
-  const bool trained = SourceOf(test) == SourceOf(plan.Net().Filtered(solver.TrainState()));
+  const bool trained = SourceOf(test) == plan.TrainingList();
   notes->push_back(test.Where(layer, "image_data_param.source") + ": validation reads '" +
                    test.layer(layer).image_data_param().source() + "'" +
                    (trained ? ", the list that is trained on: best.safetensors will be the best on "
@@ -192,6 +193,10 @@ NetDefinition TrainPlan::Net() const {
     net.ReplaceLayer(i, layer);
   }
   return net;
+}
+
+std::string TrainPlan::TrainingList() const {
+  return data.empty() ? SourceOf(Net().Filtered(Solver().TrainState())) : data;
 }
 
 NetDefinition TrainPlan::TestNet() const {

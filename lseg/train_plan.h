@@ -65,6 +65,7 @@ struct TrainPlan {
   std::string Library() const { return engine == "own" ? "" : engine; }  // of NetOptions
   NetDefinition Net() const;  // with `data` as the source of its data layer
   NetDefinition TestNet() const;
+  std::string TrainingList() const;            // data, or the source of Net()'s data layer
   SolverDefinition Solver() const;             // as written
   caffe::SolverParameter SolverParam() const;  // with `iterations` and `seed`
 

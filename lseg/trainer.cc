@@ -142,11 +142,12 @@ Trainer::Trainer(const TrainPlan& plan, const Room& room, const std::string& fol
   memory_.program = room.program;
   model_.net_text = plan_.test_net_text;
   model_.classes = plan_.classes;
-  if (!plan_.data.empty()) list_text_ = ReadFile(plan_.data);
   say_(plan_.net_name + ", " + plan_.solver_name + ", " + std::to_string(plan_.iterations) +
        " iterations, seed " + std::to_string(plan_.seed));
   say_(context_.Describe() + (plan_.precision == "f32" ? "" : ", precision " + plan_.precision));
   MakeData();
+  list_ = plan_.TrainingList();
+  list_text_ = ReadFile(list_);
   MakeNet(checkpoint);
 }
 
@@ -335,8 +336,8 @@ void Trainer::LoadWeights() {
 
 void Trainer::Restore(const Checkpoint& checkpoint) {
   LSEG_CHECK(checkpoint.list_text == list_text_,
-             plan_.data << ": has changed since the training was started, which cannot be resumed "
-                           "with it as it is now");
+             list_ << ": has changed since the training was started, which cannot be resumed "
+                      "with it as it is now");
   const LoadReport report = parameters_->Load(checkpoint.tensors);
   LSEG_CHECK(report.missing.empty(), "the checkpoint lacks '" << report.missing.front() << "'");
   solver_->Load(checkpoint.tensors);

@@ -96,7 +96,7 @@ class Trainer {
   caffe::SolverParameter solver_param_;
   Context context_;
   ModelInfo model_;
-  std::string list_text_;  // what plan_.data says
+  std::string list_, list_text_;  // TrainPlan::TrainingList, and what it says
   std::shared_ptr<ParameterSet> parameters_ = std::make_shared<ParameterSet>(context_.device());
   // Crops made on the host, or on a GPU; both null: a data layer of the net feeds it.
   std::unique_ptr<TrainingData> data_;

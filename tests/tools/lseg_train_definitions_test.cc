@@ -153,6 +153,18 @@ TEST_F(LsegTrainDefinitions, WhatIsNotReadIsRefusedWithItsLine) {
                                       HasSubstr("PROD is not supported: SUM is")));
 }
 
+// Whoever says what the list is: a resumed run would not repeat the unbroken one.
+TEST_F(LsegTrainDefinitions, AChangedSourceIsNoticedAtResume) {
+  const std::string solver = folder_.Path("solver.prototxt");
+  ASSERT_EQ(Train("a", {"--solver", solver, "--iterations", "5"}).code, 0);
+  EXPECT_EQ(Train("a", {"--resume"}).code, 0);
+  const std::string list = ReadFile(folder_.Path("train.txt"));
+  folder_.Write("train.txt", list.substr(list.find('\n') + 1));
+  const ProgramResult result = Train("a", {"--resume"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("train.txt: has changed since the training was started"));
+}
+
 // Layers are selected by the states that the solver says, and lseg_infer selects the same.
 TEST_F(LsegTrainDefinitions, StagesOfTheSolverSelectLayers) {
   std::string net = kNet;
