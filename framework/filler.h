@@ -6,7 +6,8 @@
 //
 // n by variance_norm: FAN_IN count / shape.n (the default), FAN_OUT count / shape.c, AVERAGE of
 // both. These are Caffe's words for both layer types: a Deconvolution, whose weights are stored
-// (in, out), gets them as its shape has them.
+// (in, out), gets them as its shape has them. A bias of N values is (N,1,1,1): FAN_IN is 1, FAN_OUT
+// N.
 #pragma once
 
 #include "framework/proto/caffe.pb.h"

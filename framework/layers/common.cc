@@ -83,9 +83,13 @@ template DeconvParams ReadConvolutionParam<DeconvParams>(const LayerBuilder& bui
 void AddBias(LayerBuilder& builder, std::vector<TensorId>& inputs) {
   const caffe::ConvolutionParameter& param = builder.param().convolution_param();
   if (!param.bias_term()) return;
+  LSEG_LAYER_CHECK(builder, param.bias_filler().type() != "bilinear",
+                   "bias_filler bilinear: a bias has no kernel");
   const Shape shape{1, 1, 1, param.num_output()};
+  // Caffe's bias has one axis, which fillers take for the first of four.
+  const Shape filled{param.num_output(), 1, 1, 1};
   inputs.push_back(builder.AddParam(1, "bias", shape, [&](float* data, Random& random) {
-    Fill(param.bias_filler(), shape, data, random);
+    Fill(param.bias_filler(), filled, data, random);
   }));
 }
 
