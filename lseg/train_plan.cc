@@ -153,8 +153,11 @@ void PlanData(const TrainOptions& options, const SolverDefinition& solver, Train
                                               "what it gives (transform_param crop_size)");
   for (int i = 0; i < net.layer_count() && options.data; ++i) {
     if (net.layer(i).type() != kImageLabelmapData) continue;
-    notes->push_back(net.Where(i, "image_data_param.source") + ": --data " + *options.data +
-                     " replaces source '" + net.layer(i).image_data_param().source() + "'");
+    const caffe::ImageDataParameter& param = net.layer(i).image_data_param();
+    notes->push_back(
+        net.Where(i, "image_data_param.source") + ": --data " + *options.data +
+        " replaces source '" + param.source() + "'" +
+        (param.root_folder().empty() ? "" : " and root_folder '" + param.root_folder() + "'"));
   }
 }
 
@@ -190,6 +193,7 @@ NetDefinition TrainPlan::Net() const {
     caffe::LayerParameter layer = net.layer(i);
     if (layer.type() != kImageLabelmapData) continue;
     layer.mutable_image_data_param()->set_source(data);
+    layer.mutable_image_data_param()->clear_root_folder();
     net.ReplaceLayer(i, layer);
   }
   return net;

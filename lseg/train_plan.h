@@ -63,7 +63,7 @@ struct TrainPlan {
 
   Device OnDevice() const;
   std::string Library() const { return engine == "own" ? "" : engine; }  // of NetOptions
-  NetDefinition Net() const;  // with `data` as the source of its data layer
+  NetDefinition Net() const;  // with `data` for its data layer's source
   NetDefinition TestNet() const;
   std::string TrainingList() const;            // data, or the source of Net()'s data layer
   SolverDefinition Solver() const;             // as written

@@ -107,6 +107,17 @@ TEST_F(LsegTrainDefinitions, DataReplacesTheSourceAndTheLogSaysSo) {
             ReadFile(folder_.Path("b/final.safetensors")));
 }
 
+// Paths of another list have nothing to do with it.
+TEST_F(LsegTrainDefinitions, DataReplacesTheRootFolderToo) {
+  std::string net = kNet;
+  net.insert(net.find("batch_size: 2"), "root_folder: 'nowhere/' ");
+  folder_.Write("net.prototxt", net);
+  const ProgramResult result = Train(
+      "a", {"--solver", folder_.Path("solver.prototxt"), "--data", folder_.Path("train.txt")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("replaces source 'train.txt' and root_folder 'nowhere/'"));
+}
+
 TEST_F(LsegTrainDefinitions, SaysWhatReplacesTheSolversFields) {
   const ProgramResult result =
       Train("a", {"--solver", folder_.Path("solver.prototxt"), "--iterations", "3", "--seed", "5"});
