@@ -1,6 +1,7 @@
 // Rows are appended and flushed one by one: whatever ends the process, the rows before are there.
 #include "lseg/train_log.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -56,6 +57,15 @@ std::vector<std::vector<double>> KeepRows(const std::string& path, const std::st
   return rows;
 }
 
+std::string StepColumns(const std::vector<std::string>& losses) {
+  std::vector<std::string> columns = {"iteration", "loss", "lr", "images_per_second"};
+  for (std::string loss : losses) {
+    while (std::find(columns.begin(), columns.end(), loss) != columns.end()) loss += "_top";
+    columns.push_back(loss);
+  }
+  return Join(columns, ",");
+}
+
 void Append(const std::string& path, const std::string& row) {
   std::ofstream file(path, std::ios::app);
   file << row << "\n" << std::flush;
@@ -82,8 +92,7 @@ TrainLog::TrainLog(const std::string& folder, const std::vector<std::string>& lo
       steps_path_(folder + "/log.csv"),
       validations_path_(folder + "/val.csv"),
       aupr_(classes.size() + 1) {
-  std::string header = "iteration,loss,lr,images_per_second";
-  for (const std::string& loss : losses) header += "," + loss;
+  std::string header = StepColumns(losses);
   for (const std::vector<double>& row : KeepRows(steps_path_, header, resumed_at)) {
     step_iterations_.push_back(row[0]);
     step_losses_.push_back(row[1]);

@@ -1,6 +1,7 @@
 // TrainLog: the course of a training in its folder, for people and for spreadsheets.
 //
-//   log.csv     a row an iteration: iteration,loss,lr,images_per_second, and each loss top by name
+//   log.csv     a row an iteration: iteration,loss,lr,images_per_second, and each loss top by name;
+//               one whose name is a column's already, such as loss, as loss_top
 //   val.csv     a row a validation: iteration, AUPR of each class, their mean (idrid33, fractions;
 //               empty for a class without a positive pixel)
 //   curves.svg  both as one picture

@@ -80,7 +80,7 @@ TEST_F(LsegTrain, LearnsAndWritesItsFolder) {
                                 HasSubstr("done: ")));
   const std::vector<std::string> log = Lines("a/log.csv");
   ASSERT_EQ(log.size(), 101u);
-  EXPECT_EQ(log[0], "iteration,loss,lr,images_per_second,loss");
+  EXPECT_EQ(log[0], "iteration,loss,lr,images_per_second,loss_top");
   EXPECT_EQ(log[1].substr(0, 2), "1,");
   // The rate is the third column: the first of ten steps of warm-up to 0.01, rounded to float.
   const size_t rate = log[1].find(',', 2) + 1;
