@@ -204,7 +204,11 @@ std::vector<std::string> ReadImageList(const std::string& path) {
 }
 
 std::vector<Image> MasksOfClassMap(const std::string& path, size_t classes, int64_t max_pixels) {
-  const Image map = ReadClassMap(path, max_pixels);
+  Image map = ReadClassMap(path, max_pixels);
+  // Of one class, a mask: the only form of a list's line without a place for it.
+  if (classes == 1 && std::count(map.pixels.begin(), map.pixels.end(), 1) == 0) {
+    std::replace(map.pixels.begin(), map.pixels.end(), uint8_t{255}, uint8_t{1});
+  }
   std::vector<Image> masks(classes, Image(map.width, map.height, 1));
   for (size_t i = 0; i < map.pixels.size(); ++i) {
     const uint8_t value = map.pixels[i];

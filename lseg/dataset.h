@@ -10,7 +10,8 @@
 // Or a line names a mask for each class, in the classes' order, in the label's place:
 // `images/x.png m/x_EX.png m/x_HE.png m/x_MA.png m/x_SE.png`. A `-` in a mask's place says that
 // nobody has looked for that lesion in the image, which is not the same as a mask without pixels:
-// evaluation and training then leave it out.
+// evaluation and training then leave it out. Of one class a line of masks is a line of a label, and
+// the label may be a mask: 255 is then the class, unless the map has pixels of 1.
 #pragma once
 
 #include <array>
@@ -63,7 +64,7 @@ std::string MaskPath(const std::string& label, const std::string& name);
 std::vector<Image> ReadTruth(const ListEntry& entry, const std::vector<std::string>& classes,
                              int64_t max_pixels = kMaxPixels);
 
-// One mask a class from a class map alone, whatever stands beside it.
+// One mask a class from a class map alone, or of one class from a mask, whatever stands beside it.
 std::vector<Image> MasksOfClassMap(const std::string& path, size_t classes,
                                    int64_t max_pixels = kMaxPixels);
 

@@ -33,7 +33,8 @@ Examples
 A list has a line `image label` for each image, relative to the list (lseg_prep build writes them).
 Masks beside the label maps (masks/<stem>_EX.png and so on) are used where there are any. Or a line
 names a mask for each lesion after the image, with tabs between; - in the place of one that nobody
-has looked for, which that image then teaches nothing about. Lesions of masks may overlap.
+has looked for, which that image then teaches nothing about. Lesions of masks may overlap. For a
+net with one class the label may be its mask, 0 and 255.
 
 Without --net and --solver: the built-in L-Seg; Adam, rate 1.5e-4 (score and fusion layers ten times
 that), 100 iterations of warm-up, then a cosine to 0 over 2000 iterations; crops of 448x448, 60 % of

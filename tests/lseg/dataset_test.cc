@@ -78,6 +78,27 @@ TEST(ReadTruth, PrefersMasksAndSplitsClassMaps) {
   EXPECT_EQ(masks[0].pixels, std::vector<uint8_t>(6, 0));
 }
 
+// A line of image and mask, where there is one class, is one of image and label.
+TEST(ReadTruth, TakesAMaskForTheMapOfOneClass) {
+  const TempFolder folder;
+  const auto truth = [&](const std::vector<uint8_t>& pixels, std::vector<std::string> classes) {
+    Image map(3, 1, 1);
+    map.pixels = pixels;
+    WritePng(folder.Path("x.png"), map);
+    return ReadTruth({"i.png", folder.Path("x.png")}, classes)[0].pixels;
+  };
+  EXPECT_EQ(truth({0, 255, 0}, {"EX"}), (std::vector<uint8_t>{0, 255, 0}));
+  EXPECT_EQ(truth({0, 1, 0}, {"EX"}), (std::vector<uint8_t>{0, 255, 0}));
+  EXPECT_EQ(truth({0, 0, 0}, {"EX"}), (std::vector<uint8_t>{0, 0, 0}));
+  // Whatever 255 means beside 1, or beside another class, it is not the class.
+  EXPECT_THAT([&] { truth({1, 255, 0}, {"EX"}); }, ThrowsMessage<Error>(HasSubstr("class 255")));
+  EXPECT_THAT(
+      [&] {
+        truth({0, 255, 0}, {"EX", "HE"});
+      },
+      ThrowsMessage<Error>(HasSubstr("class 255")));
+}
+
 TEST(ReadList, IsTextWithOrWithoutAByteOrderMark) {
   const TempFolder folder;
   const std::string list = folder.Write("list.txt",
