@@ -161,8 +161,12 @@ std::map<std::string, std::string> LayerTypes(const WeightsFile& weights, const 
 
 // What a definition says of its model, in place of what the file says.
 void AddDefinition(const std::string& path, const std::string& in, WeightsFile* weights) {
-  const ModelInfo info =
-      FromDefinition(NetDefinition::FromFile(path), FromMetadata(weights->metadata, in));
+  const ModelInfo before = FromMetadata(weights->metadata, in);
+  ModelInfo info = FromDefinition(NetDefinition::FromFile(path), before);
+  if (info.classes != before.classes && weights->metadata.erase("lseg.thresholds") > 0) {
+    info.thresholds.clear();
+    Say("lseg.thresholds, which is of other classes than " + Join(info.classes) + ", left out");
+  }
   for (const auto& [key, value] : ToMetadata(info)) weights->metadata[key] = value;
 }
 

@@ -127,6 +127,25 @@ TEST_F(LsegConvert, AFileOfMetadataIsAddedToThem) {
                 "--metadata is for an OUT in .safetensors");
 }
 
+// What is said of the classes of IN says nothing of --net's: the file would be refused by its
+// readers.
+TEST_F(LsegConvert, ThresholdsOfOtherClassesAreLeftOut) {
+  WeightsFile file;
+  file.Add({"conv.weight", {1, 1, 1, 2}, {1, 2}});
+  file.metadata = {{"lseg.classes", "EX,HE"}, {"lseg.thresholds", "0.5,0.25"}};
+  file.Write(Path("a.safetensors"));
+  const std::string layer = "layer { name: 's' type: 'Sigmoid' bottom: 'data' top: 's' }";
+  folder_.Write("net.prototxt", "class_name: 'vessel' " + layer);
+  EXPECT_THAT(Convert("a.safetensors", "b.safetensors", {"--net", Path("net.prototxt")}),
+              HasSubstr("lseg.thresholds, which is of other classes than vessel, left out"));
+  const auto metadata = [&] { return WeightsFile::Read(Path("b.safetensors")).metadata; };
+  EXPECT_EQ(metadata().at("lseg.classes"), "vessel");
+  EXPECT_EQ(metadata().count("lseg.thresholds"), 0u);
+  folder_.Write("net.prototxt", layer);
+  Convert("a.safetensors", "b.safetensors", {"--net", Path("net.prototxt")});
+  EXPECT_EQ(metadata().at("lseg.thresholds"), "0.5,0.25");
+}
+
 TEST_F(LsegConvert, LayerTypesAreThoseOfTheNet) {
   WeightsFile file;  // without metadata: names of the built-in L-Seg
   file.Add({"conv1_1.weight", {1, 1, 1, 1}, {1}});
