@@ -5,6 +5,7 @@
 #include <google/protobuf/io/tokenizer.h>
 
 #include "framework/file.h"
+#include "framework/text.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -80,7 +81,9 @@ ParsedText ParseProtoText(const std::string& text, google::protobuf::Message* me
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&errors);
   parser.WriteLocationsTo(tree.get());
-  const bool good = parser.ParseFromString(text, message);
+  std::string plain = text;
+  DropByteOrderMark(&plain);
+  const bool good = parser.ParseFromString(plain, message);
   parsed.error = errors.error;
   if (!good && !parsed.error) parsed.error = TextError{1, "not a prototxt"};
   parsed.lines.tree_ = tree.get();

@@ -29,6 +29,11 @@ inline std::vector<std::string> SplitAtCommas(const std::string& text) {
   return parts;
 }
 
+// Takes off the mark that some editors put at the beginning of a text in UTF-8.
+inline void DropByteOrderMark(std::string* text) {
+  if (text->starts_with("\xef\xbb\xbf")) text->erase(0, 3);
+}
+
 // What work() returns; an Error of it, which knows nothing of the file, gets its path in front.
 template <typename Work>
 auto NamingFile(const std::string& path, Work work) -> decltype(work()) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "framework/file.h"
+#include "framework/text.h"
 
 namespace lseg {
 namespace {
@@ -114,7 +115,7 @@ std::vector<ListEntry> ReadLines(const std::string& path, const PathResolver& re
   std::string text = ReadFile(path);
   LSEG_CHECK(text.find('\0') == std::string::npos,
              path << ": is no text file of a line an image (or one in UTF-16: save it as UTF-8)");
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // the byte order mark of some editors
+  DropByteOrderMark(&text);
   std::istringstream lines(text);
   std::vector<ListEntry> entries;
   int number = 0;

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "framework/file.h"
+#include "framework/text.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
@@ -102,7 +103,7 @@ void ReadCsv(const std::string& path, LandmarkTable* table) {
   std::istringstream lines(ReadFile(path));
   std::string line;
   std::getline(lines, line);
-  if (line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);  // as spreadsheets write
+  DropByteOrderMark(&line);
   const Columns columns = ReadHeader(path, line);
   for (int number = 2; std::getline(lines, line); ++number) {
     const std::vector<std::string> fields = Fields(line);

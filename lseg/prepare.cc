@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "framework/file.h"
+#include "framework/text.h"
 #include "lseg/dataset.h"
 #include "lseg/fit.h"
 #include "lseg/sha256.h"
@@ -270,7 +271,9 @@ std::map<std::string, List> Gather(const std::vector<SetImage>& images,
 }  // namespace
 
 std::vector<std::string> ReadSplit(const std::string& path) {
-  std::istringstream lines(ReadFile(path));
+  std::string text = ReadFile(path);
+  DropByteOrderMark(&text);
+  std::istringstream lines(text);
   std::vector<std::string> stems;
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line.substr(0, line.find('#')));

@@ -13,6 +13,16 @@
 namespace lseg {
 namespace {
 
+// As some editors save it: neither an error nor a character of the first line.
+TEST(Definition, MayBeginWithAByteOrderMark) {
+  const NetDefinition net = NetDefinition::FromText(
+      "\xef\xbb\xbf"
+      "layer { name: 'a' }\nlayer { name: 'b' }",
+      "net");
+  EXPECT_EQ(net.layer_count(), 2);
+  EXPECT_EQ(net.Where(1), "net:2: layer 'b'");
+}
+
 NetDefinition Parse(const std::string& text) {
   return NetDefinition::FromText(text, "net.prototxt");
 }

@@ -215,7 +215,7 @@ TEST_F(PrepareTest, NeverDeletesWhatADamagedManifestNames) {
 
 TEST(ReadSplit, ReadsStemsAndComments) {
   const std::string path = TestFolder() + "/split.txt";
-  WriteFile(path, "# held out\nIDRiD_45\n\n  IDRiD_46 # with its reason\r\n");
+  WriteFile(path, "\xef\xbb\xbf# held out\nIDRiD_45\n\n  IDRiD_46 # with its reason\r\n");
   EXPECT_THAT(ReadSplit(path), testing::ElementsAre("IDRiD_45", "IDRiD_46"));
   WriteFile(path, "# nobody\n");
   EXPECT_THAT([&] { ReadSplit(path); }, ThrowsMessage<Error>(HasSubstr("names no image")));
