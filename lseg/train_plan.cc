@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/file.h"
-#include "kernels/runtime/check.h"
 #include "lseg/class_names.h"
 #include "lseg/layers.h"
 #include "lseg/model.h"
@@ -15,6 +14,18 @@ namespace {
 constexpr int64_t kValEvery = 500, kCheckpointEvery = 200;
 
 std::string Absolute(const std::string& path) { return std::filesystem::absolute(path).string(); }
+
+void CheckOptions(bool good, const std::string& message) {
+  if (!good) throw OptionsError(message);
+}
+
+std::vector<std::string> ClassesOf(const std::string& option) {
+  try {
+    return ParseClasses(option, "--classes");
+  } catch (const Error& error) {
+    throw OptionsError(error.what());
+  }
+}
 
 NetDefinition TrainNetOf(const TrainOptions& options, const SolverDefinition& solver,
                          std::vector<std::string>* notes) {
@@ -124,8 +135,8 @@ void PlanSchedule(const TrainOptions& options, const SolverDefinition& solver, T
   plan->checkpoint_every = choose("checkpoint-every", "snapshot", options.checkpoint_every,
                                   param.snapshot() > 0, param.snapshot(), kCheckpointEvery);
   const bool tests = PlanTests(options, solver, *plan, notes);
-  LSEG_CHECK(options.val || tests || !options.val_every,
-             "--val-every without --val: there is nothing to validate on");
+  CheckOptions(options.val || tests || !options.val_every,
+               "--val-every without --val: there is nothing to validate on");
   if (!options.val && !tests) return;
   plan->val_every =
       choose("val-every", "test_interval", options.val_every, param.test_interval() > 0,
@@ -142,15 +153,18 @@ void PlanData(const TrainOptions& options, const SolverDefinition& solver, Train
   if (options.weights) plan->weights = Absolute(*options.weights);
   if (options.data) plan->data = Absolute(*options.data);
   if (plan->augment) {
-    LSEG_CHECK(options.data, "--data is missing: the list of images to train on");
+    CheckOptions(options.data.has_value(), "--data is missing: the list of images to train on");
     if (options.crop) std::tie(plan->crop_width, plan->crop_height) = *options.crop;
     return;
   }
-  LSEG_CHECK(!options.max_pixels, plan->net_name << ": --max-pixels has no effect: the net's data "
-                                                    "layer reads images of up to "
-                                                 << kMaxPixels << " pixels");
-  LSEG_CHECK(!options.crop, plan->net_name << ": --crop has no effect: the net's data layer says "
-                                              "what it gives (transform_param crop_size)");
+  CheckOptions(!options.max_pixels,
+               plan->net_name +
+                   ": --max-pixels has no effect: the net's data layer reads images of "
+                   "up to " +
+                   std::to_string(kMaxPixels) + " pixels");
+  CheckOptions(!options.crop, plan->net_name +
+                                  ": --crop has no effect: the net's data layer says "
+                                  "what it gives (transform_param crop_size)");
   for (int i = 0; i < net.layer_count() && options.data; ++i) {
     if (net.layer(i).type() != kImageLabelmapData) continue;
     const caffe::ImageDataParameter& param = net.layer(i).image_data_param();
@@ -159,6 +173,10 @@ void PlanData(const TrainOptions& options, const SolverDefinition& solver, Train
         " replaces source '" + param.source() + "'" +
         (param.root_folder().empty() ? "" : " and root_folder '" + param.root_folder() + "'"));
   }
+}
+
+[[noreturn]] void FailToResume(const std::string& contradiction) {
+  throw OptionsError(contradiction + ": leave it out, or start anew in another --out");
 }
 
 std::string Text(int64_t value) { return std::to_string(value); }
@@ -232,7 +250,7 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
   Keep(test ? *test : net, &plan.test_net_name, &plan.test_net_text);
   plan.test_net_text = WithState(plan.TestNet(), solver.TestState());
   plan.classes = options.classes
-                     ? ParseClasses(*options.classes, "--classes")
+                     ? ClassesOf(*options.classes)
                      : FromDefinition(test ? *test : net, {}, /*with_mean=*/false).classes;
   PlanData(options, solver, &plan, notes);
   PlanSchedule(options, solver, &plan, notes);
@@ -247,10 +265,10 @@ TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes)
 
 void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes) {
   const auto same = [](const char* flag, const auto& option, const auto& planned) {
-    LSEG_CHECK(!option || *option == planned,
-               "--" << flag << " " << Text(*option) << " contradicts the training to resume, which "
-                    << "was started with " << (Text(planned).empty() ? "none" : Text(planned))
-                    << ": leave it out, or start anew in another --out");
+    if (!option || *option == planned) return;
+    FailToResume("--" + std::string(flag) + " " + Text(*option) +
+                 " contradicts the training to resume, which was started with " +
+                 (Text(planned).empty() ? "none" : Text(planned)));
   };
   const auto path = [](const std::optional<std::string>& option) {
     return option ? std::optional<std::string>(Absolute(*option)) : std::nullopt;
@@ -258,10 +276,9 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   same("data", path(options.data), plan->data);
   same("val", path(options.val), plan->val);
   same("weights", path(options.weights), plan->weights);
-  LSEG_CHECK(!options.classes || ParseClasses(*options.classes, "--classes") == plan->classes,
-             "--classes " << *options.classes
-                          << " contradicts the training to resume: leave it out, or start anew in "
-                             "another --out");
+  if (options.classes && ClassesOf(*options.classes) != plan->classes) {
+    FailToResume("--classes " + *options.classes + " contradicts the training to resume");
+  }
   same("device", options.device, plan->device);
   same("precision", options.precision, plan->precision);
   same("engine", options.engine, plan->engine);
@@ -276,14 +293,14 @@ void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<st
   }
   const auto same_text = [](const char* flag, const std::optional<std::string>& file,
                             const std::string& planned) {
-    LSEG_CHECK(!file || ReadFile(*file) == planned,
-               "--" << flag << " " << *file << " is not the definition that the training to resume "
-                    << "was started with: leave it out, or start anew in another --out");
+    if (!file || ReadFile(*file) == planned) return;
+    FailToResume("--" + std::string(flag) + " " + *file +
+                 " is not the definition that the training to resume was started with");
   };
   same_text("net", options.net, plan->net_text);
   same_text("solver", options.solver, plan->solver_text);
-  LSEG_CHECK(!options.tune || *options.tune == plan->tune,
-             "--tune contradicts the training to resume: its engines are chosen already");
+  CheckOptions(!options.tune || *options.tune == plan->tune,
+               "--tune contradicts the training to resume: its engines are chosen already");
   plan->max_pixels = options.max_pixels.value_or(kMaxPixels);
   if (options.threads && *options.threads != plan->threads) {
     notes->push_back("--threads " + std::to_string(*options.threads) + " replaces " +

@@ -11,6 +11,7 @@
 
 #include "framework/definition.h"
 #include "framework/solver_definition.h"
+#include "kernels/runtime/check.h"
 #include "kernels/runtime/context.h"
 #include "lseg/image.h"
 
@@ -36,6 +37,12 @@ struct TrainOptions {
   // available. Changes no bit of the outcome, so it is no part of the plan.
   int64_t memory_limit = 0;
   std::optional<int64_t> max_pixels;  // of an image; kMaxPixels (lseg/image.h) where not given
+};
+
+// Options that no training can obey together, or with the definitions or the checkpoint.
+class OptionsError : public Error {
+ public:
+  using Error::Error;
 };
 
 struct TrainPlan {
@@ -74,11 +81,12 @@ struct TrainPlan {
 };
 
 // Settles the options. `notes` are lines for the log: fields that are ignored, and what replaces
-// what. Throws Error for files that cannot be read and options that contradict one another.
+// what. Throws Error for files that cannot be read, OptionsError for options that contradict one
+// another.
 TrainPlan MakePlan(const TrainOptions& options, std::vector<std::string>* notes);
 
-// Throws Error where an option is given that the plan of a started training contradicts. A number
-// of threads may differ: it replaces the plan's.
+// Throws OptionsError where an option is given that the plan of a started training contradicts. A
+// number of threads may differ: it replaces the plan's.
 void ApplyToResumed(const TrainOptions& options, TrainPlan* plan, std::vector<std::string>* notes);
 
 }  // namespace lseg

@@ -146,7 +146,12 @@ Job ParseJob(const cxxopts::ParseResult& flags) {
 void TakeModel(const cxxopts::ParseResult& flags, SegmenterOptions* options) {
   if (flags.count("net") > 0) options->net = NetDefinition::FromFile(RequiredFlag(flags, "net"));
   if (flags.count("classes") > 0) {
-    options->classes = ParseClasses(RequiredFlag(flags, "classes"), "--classes");
+    const std::string names = RequiredFlag(flags, "classes");
+    try {
+      options->classes = ParseClasses(names, "--classes");
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
   }
   if (flags.count("mean") == 0) return;
   const std::string text = RequiredFlag(flags, "mean");

@@ -108,7 +108,7 @@ cxxopts::Options Flags() {
   return options;
 }
 
-int Body(int argc, char** argv) {
+int Train(int argc, char** argv) {
   cxxopts::Options declared = Flags();
   const auto flags = ParseFlags(declared, argc, argv, kHelpEnd);
   if (!flags) return kExitOk;
@@ -166,6 +166,14 @@ int Body(int argc, char** argv) {
   Say("stopped after iteration " + std::to_string(trainer->iteration()) + ": go on with --out " +
       folder + " --resume");
   return 128 + stop_signal;
+}
+
+int Body(int argc, char** argv) {
+  try {
+    return Train(argc, argv);
+  } catch (const OptionsError& error) {
+    throw UsageError(error.what());
+  }
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ TEST_F(LsegTrainDefinitions, SaysWhatReplacesTheSolversFields) {
 TEST_F(LsegTrainDefinitions, AFlagWithoutEffectIsRefused) {
   const ProgramResult result =
       Train("a", {"--solver", folder_.Path("solver.prototxt"), "--crop", "16x16"});
-  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("--crop has no effect"));
 }
 

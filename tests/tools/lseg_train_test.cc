@@ -193,9 +193,9 @@ TEST_F(LsegTrain, ErrorsAreOneLineThatSaysWhat) {
   fails({LSEG_TRAIN}, 2, "--out");
   fails(Arguments("x", {"--device", "abacus"}), 2, "abacus");
   fails(Arguments("x", {"--iterations", "0"}), 2, "--iterations");
-  fails(Arguments("x", {}), 1, "--data is missing");
+  fails(Arguments("x", {}), 2, "--data is missing");
   fails(Arguments("x", {"--data", folder_.Path("none.txt")}), 1, "none.txt");
-  fails(Toy("x", {"--val-every", "5"}), 1, "--val");
+  fails(Toy("x", {"--val-every", "5"}), 2, "--val");
   folder_.Write("weights", "no weights");
   fails(Toy("x", {"--weights", folder_.Path("weights")}), 1, "weights");
   folder_.Write("images/train2.png", "no photograph");
