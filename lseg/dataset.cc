@@ -206,7 +206,7 @@ std::vector<std::string> ReadImageList(const std::string& path) {
 
 std::vector<Image> MasksOfClassMap(const std::string& path, size_t classes, int64_t max_pixels) {
   Image map = ReadClassMap(path, max_pixels);
-  // Of one class, a mask: the only form of a list's line without a place for it.
+  // A mask, whose line in a list is the same as a class map's where there is one class.
   if (classes == 1 && std::count(map.pixels.begin(), map.pixels.end(), 1) == 0) {
     std::replace(map.pixels.begin(), map.pixels.end(), uint8_t{255}, uint8_t{1});
   }
