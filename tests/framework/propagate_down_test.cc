@@ -34,13 +34,16 @@ std::string Head2(const std::string& more) {
 
 constexpr char kNot[] = "propagate_down: false";
 
-// Bit for bit: the trunk's gradient is that of the other path alone, and the heads' own are those
-// of the net without the field.
+// The trunk's gradient is that of the other path alone, and the heads' own are those of the net
+// without the field: bit for bit, but where a pass of the GPU's (fuse_stage_gradients) finds its
+// pattern in one of the nets only and sums some 300 products in another order, each sum being off
+// by some sqrt(300) 2^-24 = 1e-6 of its terms, which cancel in part.
 TEST_P(PropagateDown, LeavesTheGradientsOfOtherPaths) {
   LSEG_SKIP_WITHOUT(GetParam());
   const auto train = [&](const std::string& layers, const std::set<std::string>& without) {
     return TrainOnce(Inputs() + layers, GetParam(), Precision::kF32, without).gradients;
   };
+  const double rounding = GetParam() == Device::kCpu ? 0 : 1e-5;
   for (const std::set<std::string>& without :
        std::vector<std::set<std::string>>{{}, {"assign_formats"}}) {
     const auto whole = train(Trunk() + Head1("") + Head2(""), without);
@@ -48,12 +51,12 @@ TEST_P(PropagateDown, LeavesTheGradientsOfOtherPaths) {
     const auto only2 = train(Trunk() + Head2(""), without);
     const auto stopped1 = train(Trunk() + Head1(kNot) + Head2(""), without);
     const auto stopped2 = train(Trunk() + Head1("") + Head2(kNot), without);
-    EXPECT_EQ(stopped1.at("a.weight"), only2.at("a.weight"));
-    EXPECT_EQ(stopped2.at("a.weight"), only1.at("a.weight"));
-    EXPECT_NE(stopped1.at("a.weight"), whole.at("a.weight"));
+    EXPECT_LE(Distance(only2.at("a.weight"), stopped1.at("a.weight")), rounding);
+    EXPECT_LE(Distance(only1.at("a.weight"), stopped2.at("a.weight")), rounding);
+    EXPECT_GT(Distance(whole.at("a.weight"), stopped1.at("a.weight")), 0.1);
     for (const char* key : {"score1.weight", "score1.bias", "b.weight", "score2.bias"}) {
-      EXPECT_EQ(stopped1.at(key), whole.at(key)) << key;
-      EXPECT_EQ(stopped2.at(key), whole.at(key)) << key;
+      EXPECT_LE(Distance(whole.at(key), stopped1.at(key)), rounding) << key;
+      EXPECT_LE(Distance(whole.at(key), stopped2.at(key)), rounding) << key;
     }
   }
 }
