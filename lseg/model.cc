@@ -57,16 +57,20 @@ struct AnswerSource {
   bool without_background = false;        // the first channel is to go
 };
 
-AnswerSource FindAnswer(const NetDefinition& test, const NetDefinition& train) {
+// `all`: not filtered.
+AnswerSource FindAnswer(const NetDefinition& test, const NetDefinition& all) {
   for (const caffe::LayerParameter& layer : test.net().layer()) {
     for (const std::string& top : layer.top()) {
       if (top == kAnswer) return {top};
     }
   }
-  for (int i = train.layer_count() - 1; i >= 0; --i) {
-    if (!IsLoss(train.layer(i)) || train.layer(i).bottom_size() == 0) continue;
-    const bool softmax = train.layer(i).type() == "SoftmaxWithLoss";
-    return {train.layer(i).bottom(0), !softmax, softmax, softmax};
+  // Stages of which only a solver's train_state knows may select the losses.
+  for (const NetDefinition& train : {all.Filtered(caffe::TRAIN), all}) {
+    for (int i = train.layer_count() - 1; i >= 0; --i) {
+      if (!IsLoss(train.layer(i)) || train.layer(i).bottom_size() == 0) continue;
+      const bool softmax = train.layer(i).type() == "SoftmaxWithLoss";
+      return {train.layer(i).bottom(0), !softmax, softmax, softmax};
+    }
   }
   LSEG_CHECK(test.layer_count() > 0, test.name() << ": no layer is left in phase TEST");
   const caffe::LayerParameter& last = test.layer(test.layer_count() - 1);
@@ -209,7 +213,7 @@ ModelInfo FromDefinition(const NetDefinition& net, ModelInfo info, bool with_mea
 
 InferenceNet MakeInferenceNet(const NetDefinition& definition) {
   const NetDefinition test = definition.Filtered(caffe::TEST);
-  const AnswerSource source = FindAnswer(test, definition.Filtered(caffe::TRAIN));
+  const AnswerSource source = FindAnswer(test, definition);
   const std::vector<caffe::LayerParameter> added = AnswerLayers(source);
   InferenceNet net{definition, "", added.empty() ? source.blob : kAnswer};
   std::set<std::string> wanted = {source.blob};

@@ -59,11 +59,12 @@ struct InferenceNet {
 };
 
 // The answer is the blob `probability` of the TEST phase where there is one; else the sigmoid of
-// the logits of the last loss, or, where that is SoftmaxWithLoss, their softmax without class 0,
-// the background; else what the last layer gives, which must be a Sigmoid, or a Softmax, again
-// without class 0. Layers that it does not need are left out (a Dropout does nothing in an answer),
-// and the data layer that feeds it becomes an Input. Layers of `definition` are as read, not
-// filtered. Throws Error where there is no such answer, or where it needs more than one input.
+// the logits of the last loss (of the TRAIN phase, else of any state), or, where that is
+// SoftmaxWithLoss, their softmax without class 0, the background; else what the last layer gives,
+// which must be a Sigmoid, or a Softmax, again without class 0. Layers that it does not need are
+// left out (a Dropout does nothing in an answer), and the data layer that feeds it becomes an
+// Input. Layers of `definition` are as read, not filtered. Throws Error where there is no such
+// answer, or where it needs more than one input.
 InferenceNet MakeInferenceNet(const NetDefinition& definition);
 
 // An Error names `file` and the tensors of the net that are missing in it, but for upsampling that

@@ -206,6 +206,18 @@ TEST(InferenceNet, OfANetForTrainingGetsASigmoidOfItsLastLogits) {
   EXPECT_THAT(names, ElementsAre("image", "c", "r", "last", "probability"));
 }
 
+// Only a solver's train_state knows the stage.
+TEST(InferenceNet, FindsALossThatAStageSelects) {
+  const InferenceNet net = MakeInferenceNet(NetDefinition::FromText(R"(
+    layer { name: "c" type: "Convolution" bottom: "image" top: "c"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { type: "SigmoidCrossEntropyLoss" bottom: "c" bottom: "truth" top: "loss"
+            include { phase: TRAIN stage: "full" } }
+  )",
+                                                                    "net"));
+  EXPECT_EQ(net.answer, "probability");
+}
+
 TEST(InferenceNet, RefusesNetsWithoutAnAnswer) {
   EXPECT_THAT(ErrorOf([] {
                 MakeInferenceNet(NetDefinition::FromText(
