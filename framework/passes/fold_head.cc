@@ -254,12 +254,19 @@ void Replace(Graph& graph, const Head& head) {
   for (Node& node : graph.nodes) {
     if (std::find(head.nodes.begin(), head.nodes.end(), &node) == head.nodes.end()) {
       kept.push_back(std::move(node));
+    } else if (&node == head.nodes.back()) {
+      Node fused;
+      fused.layer = layer;
+      fused.op = std::make_unique<FuseHeadOp>(params);
+      fused.inputs = std::move(inputs);
+      fused.outputs = {head.answer};
+      fused.modes = {GradMode::kWrite};
+      kept.push_back(std::move(fused));
     }
   }
   graph.nodes = std::move(kept);
   graph.AddNode(layer, std::make_unique<GatherFusionOp>(classes, params.levels),
                 std::move(gathered), {weight, bias}, Stage::kPack);
-  graph.AddNode(layer, std::make_unique<FuseHeadOp>(params), std::move(inputs), {head.answer});
 }
 
 }  // namespace
