@@ -13,6 +13,7 @@ class CastOp : public Op {
  public:
   CastOp(int64_t count, DType to) : count_(count), to_(to) {}
   std::string Name() const override { return "cast"; }
+  std::optional<AxisMap> Map(bool) const override { return AxisMap{}; }
   void Run(Context& context, const OpArgs& args) const override {
     if (to_ == DType::kU8) {
       CastToU8(context, count_, args.f32_in(0), static_cast<uint8_t*>(args.out[0]));
@@ -112,10 +113,12 @@ int64_t& AxisOf(Shape& shape, int axis) {
   }
 }
 
-TensorId AsType(LayerBuilder& builder, TensorId tensor, const TensorDesc& desc, DType wanted) {
-  if (desc.dtype == wanted) return tensor;
+TensorId BottomAs(LayerBuilder& builder, int i, DType wanted) {
+  const TensorId bottom = builder.Bottom(i);
+  const TensorDesc desc = builder.BottomDesc(i);
+  if (desc.dtype == wanted) return bottom;
   const TensorId cast = builder.AddTemporary("label as " + ToString(wanted), desc.shape, wanted);
-  builder.AddNode(std::make_unique<CastOp>(desc.shape.Count(), wanted), {tensor}, {cast});
+  builder.AddNode(std::make_unique<CastOp>(desc.shape.Count(), wanted), {bottom}, {cast});
   return cast;
 }
 

@@ -30,7 +30,7 @@ void BuildConcat(LayerBuilder& builder) {
     AxisOf(copy.dst_at, axis) = at;
     at += AxisOf(copy.src, axis);
     parts.push_back({i, 0, copy});
-    inputs.push_back(builder.Bottom(i));
+    inputs.push_back(BottomAs(builder, i, DType::kF32));
   }
   const TensorId top = builder.AddTop(0, dst);
   builder.AddNode(MakeBoxCopyOp("concat", std::move(parts)), std::move(inputs), {top});

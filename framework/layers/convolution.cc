@@ -325,7 +325,7 @@ void BuildConvolution(LayerBuilder& builder) {
       builder.Note("engine: CUDNN is ignored: it is for device cuda");
     }
   }
-  std::vector<TensorId> inputs = {builder.Bottom(0)};
+  std::vector<TensorId> inputs = {BottomAs(builder, 0, DType::kF32)};
   inputs.push_back(builder.AddParam(0, "weight", conv.Weight(), [&](float* data, Random& random) {
     Fill(param.weight_filler(), conv.Weight(), data, random);
   }));

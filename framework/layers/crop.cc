@@ -53,7 +53,7 @@ void BuildCrop(LayerBuilder& builder) {
     AxisOf(copy.src_at, a) = offset;
   }
   copy.box = copy.dst;
-  const TensorId src = builder.Bottom(0);
+  const TensorId src = BottomAs(builder, 0, DType::kF32);
   const TensorId dst = builder.AddTop(0, copy.dst);
   builder.AddNode(MakeBoxCopyOp("crop", {{0, 0, copy}}), {src}, {dst});
 }

@@ -107,7 +107,7 @@ TensorId AddWeight(LayerBuilder& builder, const DeconvParams& deconv) {
 
 void BuildDeconvolution(LayerBuilder& builder) {
   const DeconvParams deconv = ReadConvolutionParam<DeconvParams>(builder);
-  std::vector<TensorId> inputs = {builder.Bottom(0), AddWeight(builder, deconv)};
+  std::vector<TensorId> inputs = {BottomAs(builder, 0, DType::kF32), AddWeight(builder, deconv)};
   AddBias(builder, inputs);
   const TensorId top = builder.AddTop(0, deconv.Dst());
   builder.AddNode(std::make_unique<DeconvForwardOp>(deconv), std::move(inputs), {top});

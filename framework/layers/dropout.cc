@@ -49,11 +49,11 @@ void BuildDropout(LayerBuilder& builder) {
   } catch (const Error& error) {
     builder.Fail(error.what(), "dropout_param.dropout_ratio");
   }
-  const TensorId bottom = builder.Bottom(0);
   if (!builder.training_phase()) {
-    builder.AliasTop(0, bottom);
+    builder.AliasTop(0, builder.Bottom(0));
     return;
   }
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   const TensorId batch = builder.BatchNumber();
   const TensorId top = builder.AddTop(0, builder.BottomShape(0));
   builder.AddNode(std::make_unique<DropoutOp>(params), {bottom, batch}, {top});

@@ -70,7 +70,7 @@ void BuildEltwise(LayerBuilder& builder) {
                                 << ToString(builder.BottomShape(i)) << ", bottom '"
                                 << builder.param().bottom(0) << "' "
                                 << ToString(builder.BottomShape(0)) << ": they must be equal");
-    inputs.push_back(builder.Bottom(i));
+    inputs.push_back(BottomAs(builder, i, DType::kF32));
   }
   const TensorId top = builder.AddTop(0, builder.BottomShape(0));
   builder.AddNode(std::make_unique<WeightedSumOp>(std::move(coefficients)), std::move(inputs),

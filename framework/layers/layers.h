@@ -54,9 +54,9 @@ struct BinLosses {
 };
 std::unique_ptr<Op> MakeBinLossOp(BinLosses losses);
 
-// `tensor` as the wanted element type (u8 labels, f32 targets), through a cast node where it
-// differs.
-TensorId AsType(LayerBuilder& builder, TensorId tensor, const TensorDesc& desc, DType wanted);
+// Bottom i as the wanted element type, through a cast node where it differs: a label may come as u8
+// or as f32, and every op takes one of them. Class maps stay what they are either way.
+TensorId BottomAs(LayerBuilder& builder, int i, DType wanted);
 
 // A convolution whose engine nobody asked for. Inputs: src, weight, bias where it has one.
 std::unique_ptr<Op> MakeConvForwardOp(std::string layer, const ConvParams& params);

@@ -97,8 +97,8 @@ void BuildMultiChannelBinLoss(LayerBuilder& builder) {
   } catch (const Error& error) {
     builder.Fail(error.what());
   }
-  const TensorId logits = builder.Bottom(0);
-  const TensorId label = AsType(builder, builder.Bottom(1), builder.BottomDesc(1), DType::kU8);
+  const TensorId logits = BottomAs(builder, 0, DType::kF32);
+  const TensorId label = BottomAs(builder, 1, DType::kU8);
   const TensorId top = builder.AddTop(0, {1, 1, 1, 1});
   const TensorId stats =
       builder.AddTemporary("bin statistics", {1, 1, 1, loss.StatsBytes()}, DType::kU8);

@@ -114,7 +114,7 @@ void BuildPooling(LayerBuilder& builder) {
   } catch (const Error& error) {
     builder.Fail(error.what(), "pooling_param");
   }
-  const TensorId bottom = builder.Bottom(0);
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   std::vector<TensorId> outputs = {builder.AddTop(0, pool.Dst())};
   if (pool.method == PoolParams::Method::kMax && builder.training_phase()) {
     outputs.push_back(builder.AddTemporary("argmax", pool.Dst(), pool.ArgmaxDType()));

@@ -66,7 +66,7 @@ class ReluForwardOp : public Op {
 void BuildRelu(LayerBuilder& builder) {
   const float slope = builder.param().relu_param().negative_slope();
   LSEG_LAYER_CHECK(builder, slope >= 0, "negative_slope " << slope << " must not be negative");
-  const TensorId bottom = builder.Bottom(0);
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   const TensorId top = builder.AddTop(0, builder.BottomShape(0));
   builder.AddNode(std::make_unique<ReluForwardOp>(slope), {bottom}, {top});
 }

@@ -44,7 +44,7 @@ class SigmoidForwardOp : public Op {
 
 void BuildSigmoid(LayerBuilder& builder) {
   const Shape shape = builder.BottomShape(0);
-  const TensorId bottom = builder.Bottom(0);
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   const TensorId top = builder.AddTop(0, shape);
   builder.AddNode(std::make_unique<SigmoidForwardOp>(shape.Count()), {bottom}, {top});
 }

@@ -59,8 +59,8 @@ void BuildSigmoidLoss(LayerBuilder& builder) {
   loss.normalization = ReadNormalization(builder, SigmoidLossParams::Normalization::kBatchSize);
   loss.has_ignore = builder.param().loss_param().has_ignore_label();
   loss.ignore = builder.param().loss_param().ignore_label();
-  const TensorId logits = builder.Bottom(0);
-  const TensorId target = AsType(builder, builder.Bottom(1), builder.BottomDesc(1), DType::kF32);
+  const TensorId logits = BottomAs(builder, 0, DType::kF32);
+  const TensorId target = BottomAs(builder, 1, DType::kF32);
   const TensorId top = builder.AddTop(0, {1, 1, 1, 1});
   const TensorId normalizer = builder.AddTemporary("normalizer", {1, 1, 1, 1});
   const float weight = builder.AddLoss(top);

@@ -24,7 +24,7 @@ void BuildSlice(LayerBuilder& builder) {
                      size << " does not divide into " << tops << " equal tops along axis " << axis);
     for (int i = 1; i <= tops; ++i) points.push_back(size / tops * i);
   }
-  const TensorId bottom = builder.Bottom(0);
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   std::vector<BoxCopyPart> parts;
   std::vector<TensorId> outputs;
   for (int i = 0; i < tops; ++i) {

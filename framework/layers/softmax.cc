@@ -45,7 +45,7 @@ class SoftmaxForwardOp : public Op {
 void BuildSoftmax(LayerBuilder& builder) {
   CheckSoftmaxAxis(builder);
   const Shape shape = builder.BottomShape(0);
-  const TensorId bottom = builder.Bottom(0);
+  const TensorId bottom = BottomAs(builder, 0, DType::kF32);
   const TensorId top = builder.AddTop(0, shape);
   builder.AddNode(std::make_unique<SoftmaxForwardOp>(shape), {bottom}, {top});
 }

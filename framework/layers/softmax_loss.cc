@@ -67,8 +67,8 @@ void BuildSoftmaxLoss(LayerBuilder& builder) {
   } catch (const Error& error) {
     builder.Fail(error.what());
   }
-  const TensorId logits = builder.Bottom(0);
-  const TensorId label = AsType(builder, builder.Bottom(1), builder.BottomDesc(1), DType::kU8);
+  const TensorId logits = BottomAs(builder, 0, DType::kF32);
+  const TensorId label = BottomAs(builder, 1, DType::kU8);
   const TensorId top = builder.AddTop(0, {1, 1, 1, 1});
   const TensorId normalizer = builder.AddTemporary("normalizer", {1, 1, 1, 1});
   const float weight = builder.AddLoss(top);
