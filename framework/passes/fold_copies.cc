@@ -83,19 +83,23 @@ std::optional<Node> ReadingOriginals(const Node& reader, const Node& copies) {
   if (parts == nullptr) return std::nullopt;
   Parts composed;
   Node node;
-  std::map<std::pair<int, TensorId>, int> place;  // by old input: boxes of one do not overlap
+  // By old input, and by that of `copies` (-1: none): boxes of one do not overlap. Two of them may
+  // be one tensor, each with a gradient of its own.
+  std::map<std::pair<int, int>, int> place;
   for (const BoxCopyPart& part : *parts) {
     BoxCopyPart now = part;
     TensorId from = reader.inputs[part.input];
+    int source = -1;
     const auto& outputs = copies.outputs;
     if (std::find(outputs.begin(), outputs.end(), from) != outputs.end()) {
       const std::optional<BoxCopyPart> original = Original(copies, from, part.params);
       if (!original) return std::nullopt;
       now.params = original->params;
-      from = copies.inputs[original->input];
+      source = original->input;
+      from = copies.inputs[source];
     }
     const auto [found, added] =
-        place.try_emplace({part.input, from}, static_cast<int>(node.inputs.size()));
+        place.try_emplace({part.input, source}, static_cast<int>(node.inputs.size()));
     if (added) node.inputs.push_back(from);
     now.input = found->second;
     composed.push_back(now);

@@ -17,6 +17,7 @@ void FuseConvRelu(Graph& graph);
 // Copies of boxes that need not be: of a whole tensor, where the original serves; the crop behind a
 // deconvolution, which then makes no more than is wanted; and those that are only copied from again
 // (slices of side maps on their way to a concat), where the copies can be taken from the original.
+// A gradient of which a copy's is a part is added up in another order: it differs by rounding.
 void FoldCopies(Graph& graph);
 
 // Concats of one class' planes of several side maps, a 1x1 convolution of each to one plane, and

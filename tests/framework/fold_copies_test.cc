@@ -153,6 +153,33 @@ TEST_P(FoldCopies, ChainsOfAnyKind) {
   EXPECT_LT(folded.copies.size(), all.copies.size());
 }
 
+// One map joined to itself, or two crops of one, and cut again: each part brings the map a gradient
+// of its own, and they overlap.
+TEST_P(FoldCopies, APlaneThatComesTwiceGetsBothGradients) {
+  LSEG_SKIP_WITHOUT(GetParam());
+  const std::string maps = Layer("data", "Input", {}, {"data"},
+                                 "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 6 } }") +
+                           Layer("label", "Input", {}, {"label"},
+                                 "input_param { shape { dim: 2 dim: 4 dim: 5 dim: 6 } }");
+  const std::string cut =
+      Layer("cut", "Slice", {"join"}, {"first", "second"}) +
+      Layer("loss1", "SigmoidCrossEntropyLoss", {"first", "label"}, {"loss1"}) +
+      Layer("loss2", "SigmoidCrossEntropyLoss", {"second", "label"}, {"loss2"}, "loss_weight: 2");
+  const std::string twice = Conv("a", "data", "num_output: 4 kernel_size: 3 pad: 1") +
+                            Layer("join", "Concat", {"a", "a"}, {"join"});
+  const std::string crops =
+      Conv("a", "data", "num_output: 4 kernel_size: 3 pad: 2") +
+      Layer("crop1", "Crop", {"a", "data"}, {"x"}, "crop_param { offset: 0 }") +
+      Layer("crop2", "Crop", {"a", "data"}, {"y"}, "crop_param { offset: 2 }") +
+      Layer("join", "Concat", {"x", "y"}, {"join"});
+  for (const std::string& join : {twice, crops}) {
+    const Outcome all = Train(maps + join + cut, GetParam(), {"fold_copies"});
+    const Outcome folded = Train(maps + join + cut, GetParam(), {});
+    EXPECT_EQ(all.numbers, folded.numbers);
+    EXPECT_EQ(folded.copies.size(), 2u);
+  }
+}
+
 class FuseSides : public testing::TestWithParam<Device> {};
 LSEG_ON_ALL_DEVICES(FuseSides);
 
