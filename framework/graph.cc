@@ -71,6 +71,12 @@ TensorId GradientBuilder::AddTemporary(TensorId like) {
   return graph_.AddTensor({"gradient before " + original.name, original.desc});
 }
 
+TensorId GradientBuilder::AddPlainTemporary(TensorId like) {
+  const TensorId plain = AddTemporary(like);
+  graph_.tensors[plain].desc = {graph_.tensors[like].desc.shape};
+  return plain;
+}
+
 void GradientBuilder::AddNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs,
                               std::vector<TensorId> outputs) {
   graph_.AddNode(graph_.nodes[node_].layer, std::move(op), std::move(inputs), std::move(outputs),

@@ -76,6 +76,7 @@ struct PrepareContext {
 struct FormatPolicy {
   Format blocked = Format::kNCHW;
   DType trunk = DType::kF32;
+  const Context* context = nullptr;  // of the device whose engines there are to choose from
 };
 
 class GradientBuilder;
@@ -199,6 +200,7 @@ class GradientBuilder {
   bool IsNetInput(int i) const { return graph_.tensors[input(i)].kind == TensorKind::kInput; }
   // A tensor for gradients on their way, described like `like`.
   TensorId AddTemporary(TensorId like);
+  TensorId AddPlainTemporary(TensorId like);  // of its shape, in NCHW and f32
   void AddNode(std::unique_ptr<Op> op, std::vector<TensorId> inputs, std::vector<TensorId> outputs);
   // Adds a node whose outputs are the gradients of the named inputs of this node: written where
   // they are the first, added where others came before, skipped where nobody wants them.

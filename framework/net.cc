@@ -22,7 +22,7 @@ FormatPolicy PolicyOf(const Context& context, Precision precision) {
                                                      : DType::kF32;
   const std::string missing = MissingForConvs(context, trunk);
   LSEG_CHECK(missing.empty(), "precision " << ToString(precision) << " needs " << missing);
-  return {FormatOfConvs(context, trunk), trunk};
+  return {FormatOfConvs(context, trunk), trunk, &context};
 }
 
 // Of choices of an earlier run (PrepareContext::replaced).
@@ -94,7 +94,7 @@ void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry
                          options.engine_cache,
                          options.precision == Precision::kTf32,
                          options.library};
-  PrepareOps(parts_.graph, prepare);
+  PrepareOps(parts_.graph, definition, prepare);
   if (!prepare.replaced.empty()) parts_.notes.push_back(NoteOf(prepare.replaced));
   PackWeights(parts_.graph, options.solver != nullptr, context_.device() == Device::kCuda);
   plan_ = PlanMemory(parts_.graph);

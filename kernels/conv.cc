@@ -137,17 +137,32 @@ void PackConvWeights(Context& context, std::span<const ConvPack> packs) {
   for (const ConvPack& pack : packs) pack.plan->PackWeights(context, pack.weight, pack.packed);
 }
 
+namespace {
+
+std::vector<std::string> Supporting(const Context& context, const ConvParams& params,
+                                    ConvDirection direction, ConvFormats formats) {
+  std::vector<std::string> names;
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (params.HasStageEnd() && !engine.stage_end) continue;
+    if (engine.supports(context, params, direction, formats)) names.push_back(engine.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+bool HasConvEngine(const Context& context, const ConvParams& params, ConvDirection direction,
+                   ConvFormats formats) {
+  return !Supporting(context, params, direction, formats).empty();
+}
+
 std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,
                                              ConvDirection direction, ConvFormats formats) {
   params.Validate();
   LSEG_CHECK(formats.src != Format::kOpaque && formats.dst != Format::kOpaque,
              "convolution: source and destination need a format whose layout is known, not "
                  << ToString(Format::kOpaque));
-  std::vector<std::string> names;
-  for (const ConvEngine& engine : ConvEngines(context.device())) {
-    if (params.HasStageEnd() && !engine.stage_end) continue;
-    if (engine.supports(context, params, direction, formats)) names.push_back(engine.name);
-  }
+  std::vector<std::string> names = Supporting(context, params, direction, formats);
   LSEG_CHECK(!names.empty(), "no convolution engine of device "
                                  << ToString(context.device()) << " does " << ToString(direction)
                                  << " from " << ToString(formats.src_dtype) << " to "

@@ -152,6 +152,10 @@ struct ConvEngine {
 // All engines of a device in order of preference.
 const std::vector<ConvEngine>& ConvEngines(Device device);
 
+// Whether any of them supports a case.
+bool HasConvEngine(const Context& context, const ConvParams& params, ConvDirection direction,
+                   ConvFormats formats);
+
 // Names of the engines that support a case, in order of preference; an Error where none does (never
 // for f32 on the CPU).
 std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,

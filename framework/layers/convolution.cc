@@ -194,15 +194,16 @@ class ConvForwardOp : public ConvOpBase {
 
   // Blocked from convolution to convolution. The few channels of an image come in plainly, and the
   // few of a score map leave plainly; other channel counts and groups stay plain on both sides, but
-  // for f32 in a 1x1 convolution, where engines take blocks to any number of channels.
+  // for f32 in a 1x1 convolution, where engines take blocks to any number of channels. So does an
+  // image that no engine takes to the trunk's type.
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
     constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
     const Format blocked = policy.blocked;
     const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
     const bool in_fits = params_.src.c % block == 0 && params_.group == 1;
-    const bool image = params_.src.c <= 4 && params_.group == 1;
     const bool out_fits = params_.out_channels % block == 0 && params_.group == 1;
+    const bool image = out_fits && params_.src.c <= 4 && TakesImage(policy);
     in[0].format = in_fits ? blocked : Format::kNCHW;
     out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
     const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
@@ -251,6 +252,13 @@ class ConvForwardOp : public ConvOpBase {
                               params_.bias ? std::vector<int>{1, 2} : std::vector<int>{1});
     }
     if (builder.Wanted(0)) {
+      // Of an image in f32: engines take no other type on one side only.
+      if (builder.desc(builder.input(0)).dtype == DType::kF32 &&
+          builder.desc(d_dst).dtype != DType::kF32) {
+        const TensorId plain_d_dst = builder.AddPlainTemporary(d_dst);
+        builder.AddNode(MakeReorderOp(), {d_dst}, {plain_d_dst});
+        d_dst = plain_d_dst;
+      }
       builder.AddGradientNode(std::make_unique<ConvBackwardDataOp>(layer_, plain, engine_),
                               {d_dst, builder.input(1)}, {0});
     }
@@ -264,6 +272,16 @@ class ConvForwardOp : public ConvOpBase {
     conv.dst = args.out[0];
     conv.workspace = args.workspace;
     plan_->Run(context, conv);
+  }
+
+ private:
+  // Whether there are engines from a plain image in f32 to the trunk's blocks, forward and for the
+  // gradient of the weights.
+  bool TakesImage(const FormatPolicy& policy) const {
+    if (policy.trunk == DType::kF32) return true;
+    const ConvFormats formats{Format::kNCHW, policy.blocked, DType::kF32, policy.trunk};
+    return HasConvEngine(*policy.context, params_, ConvDirection::kForward, formats) &&
+           HasConvEngine(*policy.context, params_, ConvDirection::kBackwardWeights, formats);
   }
 };
 

@@ -46,6 +46,9 @@ struct BoxCopyPart {
 };
 std::unique_ptr<Op> MakeBoxCopyOp(std::string name, std::vector<BoxCopyPart> parts);
 
+// Writes its input to its output in the format and the element type that this has.
+std::unique_ptr<Op> MakeReorderOp();
+
 // Multi-channel bin losses of one shape against one label, each with its weight in the objective.
 // Inputs: label, then the logits. Outputs: value and statistics of each.
 struct BinLosses {

@@ -2,39 +2,10 @@
 // reorder fills the gap. A tensor that several ops take in the same other format is reordered once.
 #include <tuple>
 
+#include "framework/layers/layers.h"
 #include "framework/passes/passes.h"
-#include "kernels/reorder.h"
 
 namespace lseg {
-namespace {
-
-class ReorderOp : public Op {
- public:
-  std::string Name() const override { return "reorder"; }
-  void ChooseFormats(const FormatPolicy&, std::span<TensorDesc>,
-                     std::span<TensorDesc>) const override {}
-  void Prepare(PrepareContext&, std::span<const TensorDesc> in,
-               std::span<const TensorDesc> out) override {
-    src_ = in[0];
-    dst_ = out[0];
-  }
-  std::optional<AxisMap> Map(bool) const override { return AxisMap{}; }
-  void AddGradient(GradientBuilder& builder) const override {
-    const TensorId d_dst = builder.OutputGradient(0);
-    if (d_dst == kNoTensor || !builder.Wanted(0)) return;
-    builder.AddGradientNode(std::make_unique<ReorderOp>(), {d_dst}, {0});
-  }
-  void Run(Context& context, const OpArgs& args) const override {
-    Reorder(context, src_.shape, src_.format, args.in[0], dst_.format, args.out[0], args.modes[0],
-            src_.dtype, dst_.dtype);
-  }
-
- private:
-  TensorDesc src_, dst_;
-};
-
-}  // namespace
-
 void AssignFormats(Graph& graph, const FormatPolicy& policy) {
   std::vector<Node> placed;
   std::map<std::tuple<TensorId, Format, DType>, TensorId> reordered;
@@ -49,9 +20,8 @@ void AssignFormats(Graph& graph, const FormatPolicy& policy) {
                            .first->second;
       if (copy == kNoTensor) {
         copy = graph.AddTensor({original.name + " as " + ToString(in[i].format), in[i]});
-        Node reorder{node.layer,         std::make_unique<ReorderOp>(),
-                     {node.inputs[i]},   {copy},
-                     {GradMode::kWrite}, Stage::kForward};
+        Node reorder{node.layer, MakeReorderOp(),    {node.inputs[i]},
+                     {copy},     {GradMode::kWrite}, Stage::kForward};
         placed.push_back(std::move(reorder));
       }
       node.inputs[i] = copy;

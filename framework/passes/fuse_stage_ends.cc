@@ -59,12 +59,7 @@ ConvParams ParamsOf(const Graph& graph, const StageEnd& end) {
 
 bool CanRun(const Context& context, const ConvParams& params, const FormatPolicy& policy) {
   const ConvFormats formats{policy.blocked, policy.blocked, policy.trunk, policy.trunk};
-  for (const ConvEngine& engine : ConvEngines(context.device())) {
-    if (engine.stage_end && engine.supports(context, params, ConvDirection::kForward, formats)) {
-      return true;
-    }
-  }
-  return false;
+  return HasConvEngine(context, params, ConvDirection::kForward, formats);
 }
 
 // Leaves the pool's and the score's places without an op; the caller takes them out.

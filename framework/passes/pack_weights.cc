@@ -5,6 +5,7 @@
 
 #include "framework/passes/passes.h"
 #include "kernels/conv.h"
+#include "kernels/runtime/buffer.h"
 
 namespace lseg {
 namespace {
@@ -44,13 +45,32 @@ struct Group {
   }
 };
 
+// "net.prototxt:12: layer 'conv1' (Convolution): ", of the layer that a node's name is from; empty
+// for nodes of none.
+std::string WhereIs(const NetDefinition& definition, const std::string& layer) {
+  for (int i = 0; i < definition.layer_count(); ++i) {
+    const caffe::LayerParameter& param = definition.layer(i);
+    const bool named = !param.name().empty() || param.top_size() > 0;
+    if (named && (param.name().empty() ? param.top(0) : param.name()) == layer) {
+      return definition.Where(i) + ": ";
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
-void PrepareOps(Graph& graph, PrepareContext& prepare) {
+void PrepareOps(Graph& graph, const NetDefinition& definition, PrepareContext& prepare) {
   for (Node& node : graph.nodes) {
     const std::vector<TensorDesc> in = graph.Descs(node.inputs);
     std::vector<TensorDesc> out = graph.Descs(node.outputs);
-    node.op->Prepare(prepare, in, out);
+    try {
+      node.op->Prepare(prepare, in, out);
+    } catch (const OutOfMemory&) {
+      throw;
+    } catch (const Error& error) {
+      throw Error(WhereIs(definition, node.layer) + error.what());
+    }
     node.op->SettleOutputs(out);
     for (size_t i = 0; i < out.size(); ++i) {
       if (node.outputs[i] != kNoTensor) graph.tensors[node.outputs[i]].desc = out[i];

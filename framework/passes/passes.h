@@ -112,8 +112,8 @@ struct UpdateTensors {
 UpdateTensors AddUpdate(Graph& graph, const std::vector<NetLoss>& losses,
                         const std::vector<NetParam>& params, const caffe::SolverParameter& solver);
 
-// Ops make their plans.
-void PrepareOps(Graph& graph, PrepareContext& prepare);
+// Ops make their plans. What keeps one from it is an Error that names its layer of the definition.
+void PrepareOps(Graph& graph, const NetDefinition& definition, PrepareContext& prepare);
 
 // Ops that take a weight in packed form get a node that packs it: once a change of the parameters
 // in inference (the packed copy stays), or before use in training (it lives in the arena): just
