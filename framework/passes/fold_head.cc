@@ -7,6 +7,7 @@
 #include "framework/filler.h"
 #include "framework/layers/layers.h"
 #include "framework/passes/passes.h"
+#include "framework/passes/stages.h"
 #include "kernels/conv.h"
 #include "kernels/deconv.h"
 #include "kernels/fuse_head.h"
@@ -130,8 +131,7 @@ class Matcher {
     for (int64_t c = 0; c < classes; ++c) {
       const Node* fusion = Writer(concat->inputs[c], 1);
       const ConvParams* conv = fusion == nullptr ? nullptr : fusion->op->AsConv();
-      if (conv == nullptr || conv->relu || conv->Weight().Count() != conv->src.c) return false;
-      if (conv->Dst().h != conv->src.h || conv->Dst().w != conv->src.w) return false;
+      if (conv == nullptr || !IsFusion(*conv)) return false;
       if (!MatchClass(fusion->inputs[0], c, classes, &sides)) return false;
       head_.weights.push_back(fusion->inputs[1]);
       head_.biases.push_back(conv->bias ? fusion->inputs[2] : kNoTensor);
@@ -154,6 +154,10 @@ class Matcher {
       if (slice == nullptr || slice->op->Name() != "slice" ||
           static_cast<int64_t>(slice->outputs.size()) != classes ||
           slice->outputs[c] != concat->inputs[l]) {
+        return false;
+      }
+      const BoxCopyParams& cut = (*slice->op->AsBoxCopies())[c].params;
+      if (cut.src_at != Shape{0, c, 0, 0} || cut.dst != Shape{cut.src.n, 1, cut.src.h, cut.src.w}) {
         return false;
       }
       if (c == 0) {
@@ -200,6 +204,7 @@ class Matcher {
 
   bool IsBilinear(const DeconvParams& deconv, TensorId weight) {
     const int64_t s = deconv.stride_h;
+    if (s < 2 || s > FuseHeadParams::kMaxStride) return false;  // 1 is no upsampling to the kernel
     if (deconv.stride_w != s || deconv.kernel_h != 2 * s || deconv.kernel_w != 2 * s ||
         deconv.dilation_h != 1 || deconv.dilation_w != 1 || deconv.out_channels != deconv.src.c) {
       return false;

@@ -7,6 +7,7 @@
 
 #include "framework/layers/layers.h"
 #include "framework/passes/passes.h"
+#include "framework/passes/stages.h"
 
 namespace lseg {
 namespace {
@@ -142,10 +143,7 @@ class Matcher {
   bool MatchClass(TensorId plane, size_t c, Fusion* fusion) const {
     const Node* conv = OnlyFor(plane);
     const ConvParams* p = conv == nullptr ? nullptr : conv->op->AsConv();
-    if (p == nullptr || p->relu || p->out_channels != 1 || p->Weight().Count() != p->src.c ||
-        p->Dst().h != p->src.h || p->Dst().w != p->src.w || p->pad_h != 0 || p->pad_w != 0) {
-      return false;
-    }
+    if (p == nullptr || !IsFusion(*p)) return false;
     const Node* maps = OnlyFor(conv->inputs[0]);
     const std::vector<BoxCopyPart>* parts = maps == nullptr ? nullptr : Planes(*maps);
     if (parts == nullptr || (c > 0 && parts->size() != fusion->sides.size())) return false;

@@ -1,4 +1,4 @@
-// What the passes that fuse the ends of stages look for.
+// What the passes that fuse the ends of stages, and what follows them, look for.
 #pragma once
 
 #include "kernels/conv.h"
@@ -11,6 +11,9 @@ inline bool IsScoreLayer(const ConvParams& p) {
   return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
          p.pad_w == 0 && p.group == 1 && !p.relu && p.out_channels <= kMostScores;
 }
+
+// The sum of planes, weighted: one plane of their size.
+inline bool IsFusion(const ConvParams& p) { return IsScoreLayer(p) && p.out_channels == 1; }
 
 // Maxima over windows of 2x2, half of the size rounded up.
 inline bool IsHalving(const PoolParams& p) {

@@ -1,4 +1,5 @@
-// The folded head in nets that are not L-Seg: what reads its answer, on all devices.
+// The folded head in nets that are not L-Seg, on all devices: what reads its answer, and what is no
+// head.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -24,22 +25,33 @@ std::string Joined(const std::string& name, const std::string& type,
   return text + " " + param + " }\n";
 }
 
+struct HeadNet {
+  std::string data = "dim: 2 dim: 3 dim: 12 dim: 14";
+  std::string scores = "2";  // channels of a score map, and of what upsamples it
+  std::string upsampling = "kernel_size: 4 stride: 2";
+  std::string offset = "1";  // of the crop behind that
+  std::string slice_axis = "1";
+  std::string fusion = "kernel_size: 1";
+};
+
 // Two score maps, one of them upsampled, cropped, sliced, joined by class and fused: `prob`.
-std::string HeadText() {
+std::string HeadText(const HeadNet& net = {}) {
+  const std::string axis = "slice_param { axis: " + net.slice_axis + " }";
   std::string text =
-      InputText("data", "dim: 2 dim: 3 dim: 12 dim: 14") + HalvingText("half", "data") +
-      ConvText("score1", "data", "num_output: 2 kernel_size: 1") +
-      ConvText("score2", "half", "num_output: 2 kernel_size: 1") +
+      InputText("data", net.data) + HalvingText("half", "data") +
+      ConvText("score1", "data", "kernel_size: 1 num_output: " + net.scores) +
+      ConvText("score2", "half", "kernel_size: 1 num_output: " + net.scores) +
       LayerText("up", "Deconvolution", "score2",
-                "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: 2 "
-                "kernel_size: 4 stride: 2 }") +
+                "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: " +
+                    net.scores + " " + net.upsampling + " }") +
       Joined("crop1", "Crop", {"score1", "data"}, {"side1"}, "crop_param { offset: 0 }") +
-      Joined("crop2", "Crop", {"up", "data"}, {"side2"}, "crop_param { offset: 1 }") +
-      Joined("slice1", "Slice", {"side1"}, {"x1", "y1"}) +
-      Joined("slice2", "Slice", {"side2"}, {"x2", "y2"});
+      Joined("crop2", "Crop", {"up", "data"}, {"side2"},
+             "crop_param { offset: " + net.offset + " }") +
+      Joined("slice1", "Slice", {"side1"}, {"x1", "y1"}, axis) +
+      Joined("slice2", "Slice", {"side2"}, {"x2", "y2"}, axis);
   for (const std::string c : {"x", "y"}) {
     text += Joined("maps_" + c, "Concat", {c + "1", c + "2"}, {"maps_" + c}) +
-            ConvText("fused_" + c, "maps_" + c, "num_output: 1 kernel_size: 1");
+            ConvText("fused_" + c, "maps_" + c, "num_output: 1 " + net.fusion);
   }
   return text + Joined("fused", "Concat", {"fused_x", "fused_y"}, {"fused"}) +
          LayerText("prob", "Sigmoid", "fused", "");
@@ -83,6 +95,29 @@ TEST_P(FoldHeadNets, AnswerIsReadByOtherLayers) {
     const std::vector<float>& got = folded.outputs.at(name);
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 4e-5) << name << " " << i;
+  }
+}
+
+// What looks like a head and is none runs op by op.
+TEST_P(FoldHeadNets, LeavesOtherNetsAlone) {
+  LSEG_SKIP_WITHOUT(GetParam());
+  const std::vector<std::pair<std::string, HeadNet>> nets = {
+      {"upsampled by 1",
+       {.data = "dim: 1 dim: 3 dim: 1 dim: 2",
+        .upsampling = "kernel_size: 2 stride: 1",
+        .offset = "0"}},
+      {"upsampled by more than the kernel can",
+       {.upsampling = "kernel_size: 256 stride: 128", .offset = "20"}},
+      {"cut by rows", {.scores = "1", .slice_axis = "2"}},
+      {"cut by images", {.scores = "1", .slice_axis = "0"}},
+      {"fused with a border",
+       {.data = "dim: 2 dim: 3 dim: 3 dim: 3", .fusion = "kernel_size: 1 pad: 1 stride: 2"}},
+  };
+  for (const auto& [what, net] : nets) {
+    SCOPED_TRACE(what);
+    const Answers got = Infer(HeadText(net), GetParam(), {});
+    EXPECT_FALSE(got.folded);
+    EXPECT_EQ(got.outputs, Infer(HeadText(net), GetParam(), {"fold_head"}).outputs);
   }
 }
 
