@@ -227,16 +227,9 @@ TensorId Net::BlobTensor(const std::string& blob) const {
   return found->second;
 }
 
-bool Net::HasInput(const std::string& blob) const {
-  const auto found = parts_.blobs.find(blob);
-  return found != parts_.blobs.end() &&
-         parts_.graph.tensors[found->second].kind == TensorKind::kInput;
-}
-
 void* Net::Input(const std::string& blob) {
-  const TensorId id = BlobTensor(blob);
-  LSEG_CHECK(parts_.graph.tensors[id].kind == TensorKind::kInput,
-             "blob '" << blob << "' is no input of the net");
+  const TensorId id = InputTensor(blob);
+  LSEG_CHECK(id != kNoTensor, "blob '" << blob << "' is no input of the net");
   if (context_.device() == Device::kCpu) return memory_[id];
   const auto [place, added] =
       host_inputs_.try_emplace(id, context_.device(), parts_.graph.tensors[id].desc.Bytes());
@@ -250,9 +243,10 @@ std::vector<TensorId> Net::InputsOf(const std::vector<TensorDesc>& descs,
              "a source of " << descs.size() << " blobs is attached to " << blobs.size());
   std::vector<TensorId> tensors;
   for (size_t i = 0; i < blobs.size(); ++i) {
-    tensors.push_back(BlobTensor(blobs[i]));
+    tensors.push_back(InputTensor(blobs[i]));
+    LSEG_CHECK(tensors.back() != kNoTensor, "blob '" << blobs[i] << "' is no input of the net");
     const GraphTensor& tensor = parts_.graph.tensors[tensors.back()];
-    LSEG_CHECK(tensor.kind == TensorKind::kInput && tensor.desc == descs[i],
+    LSEG_CHECK(tensor.desc == descs[i],
                "input '" << blobs[i] << "' is " << ToString(tensor.desc.shape) << " "
                          << ToString(tensor.desc.dtype) << ", its source gives "
                          << ToString(descs[i].shape) << " " << ToString(descs[i].dtype));

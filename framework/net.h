@@ -90,7 +90,7 @@ class Net {
   // brings it to the device each time and has done so when it returns.
   void* Input(const std::string& blob);
   float* InputF32(const std::string& blob) { return static_cast<float*>(Input(blob)); }
-  bool HasInput(const std::string& blob) const;
+  bool HasInput(const std::string& blob) const { return InputTensor(blob) != kNoTensor; }
   // Feeds inputs from a source of the caller's (which outlives the net) instead.
   void AttachSource(DataSource* source, const std::vector<std::string>& blobs);
   void AttachSource(DeviceSource* source, const std::vector<std::string>& blobs);
@@ -121,7 +121,8 @@ class Net {
   float LossValue(int i) const;
   const std::vector<NetLoss>& losses() const { return parts_.losses; }
 
-  // A blob after a run, as dense NCHW f32: an output, or one named in options.keep.
+  // A blob after a run, as dense NCHW f32: an output, or one named in options.keep. Of
+  // one that layers change in place, what the last of them makes; so below.
   std::vector<float> Read(const std::string& blob) const;
   // The same where it lies, or, on a GPU, in memory of the host that the net keeps for it; an Error
   // unless it is NCHW f32.
@@ -171,6 +172,8 @@ class Net {
                                  const std::vector<std::string>& blobs) const;
   float Scalar(int i) const;
   TensorId BlobTensor(const std::string& blob) const;
+  // What is fed, whatever layers make of it in place; kNoTensor for other blobs.
+  TensorId InputTensor(const std::string& blob) const;
   std::vector<float> ReadTensor(TensorId id) const;
 
   Context& context_;

@@ -1,5 +1,6 @@
-// What a Net tells after a run: losses, blobs, gradients, the solver's memory, and where a value is
-// not finite.
+// What a Net tells: where its inputs are, and after a run losses, blobs, gradients, the solver's
+// memory, and where a value is not finite.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -67,6 +68,14 @@ double Net::Loss() const {
   return sum;
 }
 
+TensorId Net::InputTensor(const std::string& blob) const {
+  const std::vector<GraphTensor>& tensors = parts_.graph.tensors;
+  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const GraphTensor& tensor) {
+    return tensor.kind == TensorKind::kInput && tensor.name == blob;
+  });
+  return found == tensors.end() ? kNoTensor : static_cast<TensorId>(found - tensors.begin());
+}
+
 std::vector<float> Net::ReadTensor(TensorId id) const {
   const TensorDesc& desc = parts_.graph.tensors[id].desc;
   if (context_.device() != Device::kCpu) {
@@ -118,7 +127,8 @@ std::vector<float> Net::Gradient(const std::string& key) const {
   for (const NetParam& param : parts_.params) {
     if (param.key == key) primal = param.tensor;
   }
-  if (primal == kNoTensor) primal = BlobTensor(key);
+  if (primal == kNoTensor) primal = InputTensor(key);
+  LSEG_CHECK(primal != kNoTensor, "the net has no parameter and no input '" << key << "'");
   const auto found = parts_.graph.gradient_of.find(primal);
   LSEG_CHECK(found != parts_.graph.gradient_of.end(), "'" << key << "' has no gradient");
   const GraphTensor& gradient = parts_.graph.tensors[found->second];
