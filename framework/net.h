@@ -101,8 +101,8 @@ class Net {
   double WaitedSeconds() const;
 
   void Forward();
-  // Gradients of sum over losses of weight * loss. accumulate: parameter gradients are added to
-  // those of the last call (iter_size).
+  // Gradients of sum over losses of weight * loss, once after each Forward: what that left for it is
+  // overwritten. accumulate: parameter gradients are added to those of the last call (iter_size).
   void Backward(bool accumulate = false);
   // Whether a loss reaches a parameter whose lr_mult is not 0, and there is a solver.
   bool Learns() const { return update_.step != kNoTensor; }
