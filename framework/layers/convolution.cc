@@ -242,15 +242,7 @@ class ConvForwardOp : public ConvOpBase {
                       {before_relu});
       d_dst = before_relu;
     }
-    if (parameters) {
-      LSEG_CHECK(builder.Wanted(1) && (!params_.bias || builder.Wanted(2)),
-                 "layer '" << layer_
-                           << "': weight and bias learn together or not at all "
-                              "(lr_mult 0 on one of them only)");
-      builder.AddGradientNode(std::make_unique<ConvBackwardWeightsOp>(layer_, plain, engine_),
-                              {builder.input(0), d_dst},
-                              params_.bias ? std::vector<int>{1, 2} : std::vector<int>{1});
-    }
+    if (parameters) AddWeightsGradient(builder, d_dst, plain);
     if (builder.Wanted(0)) {
       // Of an image in f32: engines take no other type on one side only.
       if (builder.desc(builder.input(0)).dtype == DType::kF32 &&
@@ -275,6 +267,23 @@ class ConvForwardOp : public ConvOpBase {
   }
 
  private:
+  // Engines give both gradients or that of the weight. Where only the bias learns, both are
+  // computed, and one goes nowhere.
+  void AddWeightsGradient(GradientBuilder& builder, TensorId d_dst, ConvParams params) const {
+    params.bias = params_.bias && builder.Wanted(2);
+    auto op = std::make_unique<ConvBackwardWeightsOp>(layer_, params, engine_);
+    const std::vector<TensorId> inputs = {builder.input(0), d_dst};
+    if (builder.Wanted(1)) {
+      builder.AddGradientNode(std::move(op), inputs,
+                              params.bias ? std::vector<int>{1, 2} : std::vector<int>{1});
+      return;
+    }
+    const TensorId d_weight = builder.AddPlainTemporary(builder.input(1));
+    const TensorId d_bias = builder.AddPlainTemporary(builder.input(2));
+    builder.AddNode(std::move(op), inputs, {d_weight, d_bias});
+    builder.AddGradientNode(MakeReorderOp(), {d_bias}, {2});
+  }
+
   // Whether there are engines from a plain image in f32 to the trunk's blocks, forward and for the
   // gradient of the weights.
   bool TakesImage(const FormatPolicy& policy) const {

@@ -99,6 +99,9 @@ UpdateTensors AddUpdate(Graph& graph, const std::vector<NetLoss>& losses,
     }
   }
   if (values.empty()) return tensors;
+  LSEG_CHECK(losses.size() <= static_cast<size_t>(kMostLosses),
+             "a net learns from " << kMostLosses << " losses at most: it has " << losses.size()
+                                  << ", the last of them '" << losses.back().name << "'");
   tensors.step =
       graph.AddTensor({"step", {{1, 1, 1, sizeof(StepState)}, DType::kU8}, TensorKind::kState});
   tensors.norm = graph.AddTensor({"gradient norm", {{1, 1, 1, 1}}, TensorKind::kState});

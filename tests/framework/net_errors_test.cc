@@ -45,5 +45,17 @@ TEST(NetErrors, OfAPlanNameItsLayer) {
   }
 }
 
+TEST(NetErrors, OfMoreLossesThanAStepKnows) {
+  const auto refusal = [](int losses) {
+    std::string text = InputText("data", "dim: 1 dim: 3 dim: 4 dim: 4") +
+                       InputText("label", "dim: 1 dim: 2 dim: 4 dim: 4") +
+                       ConvText("score", "data", "num_output: 2 kernel_size: 1");
+    for (int i = 1; i <= losses; ++i) text += LossText("l" + std::to_string(i), "score", "label");
+    return ErrorOf([&] { TrainOnce(text, Device::kCpu, Precision::kF32, {}); });
+  };
+  EXPECT_EQ(refusal(32), "");
+  EXPECT_EQ(refusal(33), "a net learns from 32 losses at most: it has 33, the last of them 'l33'");
+}
+
 }  // namespace
 }  // namespace lseg
