@@ -131,8 +131,6 @@ class Op {
 
   // Where output element (y, x) of output 0 lies in input 0; nothing for ops without such a map.
   virtual std::optional<AxisMap> Map(bool /*vertical*/) const { return std::nullopt; }
-  // Rows of an input that rows of output 0 need, for strips and tiling. Default: the same rows.
-  virtual RowRange InputRows(int /*input*/, RowRange output_rows) const { return output_rows; }
 
   // Adds the nodes that carry gradients from this node's outputs to its inputs. Default: the op has
   // none, and asking for one is an Error.

@@ -31,8 +31,6 @@ struct DeconvParams {
   Shape Dst() const;
   // (src.c, out_channels / group, kernel_h, kernel_w): Caffe's order for this layer.
   Shape Weight() const;
-  // Source rows that dst rows [begin, end) may read, cut to the image.
-  RowRange SrcRows(RowRange dst_rows) const;
 };
 
 // bias may be null where params.bias is false. dst is written.

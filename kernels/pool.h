@@ -28,8 +28,6 @@ struct PoolParams {
   Shape Dst() const;
   // Of a position within a window, see PoolForward: u8 where it has at most 256 elements, else i32.
   DType ArgmaxDType() const;
-  // Source rows that dst rows [begin, end) read, cut to the image.
-  RowRange SrcRows(RowRange dst_rows) const;
 };
 
 // Maximum: argmax (an ArgmaxDType() a dst element, laid out as dst; may be null in inference)

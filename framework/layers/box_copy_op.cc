@@ -1,6 +1,4 @@
 // One op for crop, slice and concat: a list of boxes to copy. Its gradient is the list reversed.
-#include <algorithm>
-
 #include "framework/layers/layers.h"
 #include "kernels/runtime/buffer.h"
 
@@ -20,22 +18,6 @@ class BoxCopyOp : public Op {
     const BoxCopyParams& p = parts_[0].params;
     const int64_t shift = vertical ? p.src_at.h - p.dst_at.h : p.src_at.w - p.dst_at.w;
     return AxisMap{1, static_cast<double>(shift)};
-  }
-
-  RowRange InputRows(int input, RowRange rows) const override {
-    RowRange needed{0, 0};
-    for (const BoxCopyPart& part : parts_) {
-      if (part.input != input) continue;
-      const BoxCopyParams& p = part.params;
-      const int64_t begin = std::max(rows.begin, p.dst_at.h);
-      const int64_t end = std::min(rows.end, p.dst_at.h + p.box.h);
-      if (begin >= end) continue;
-      const RowRange here{begin - p.dst_at.h + p.src_at.h, end - p.dst_at.h + p.src_at.h};
-      needed = needed.end == 0
-                   ? here
-                   : RowRange{std::min(needed.begin, here.begin), std::max(needed.end, here.end)};
-    }
-    return needed;
   }
 
   void AddGradient(GradientBuilder& builder) const override {

@@ -228,7 +228,6 @@ class ConvForwardOp : public ConvOpBase {
     }
     return AxisMap{double(p.stride_w), p.dilation_w * (p.kernel_w - 1) / 2.0 - p.pad_w};
   }
-  RowRange InputRows(int, RowRange rows) const override { return params_.SrcRows(rows); }
 
   void AddGradient(GradientBuilder& builder) const override {
     TensorId d_dst = builder.OutputGradient(0);

@@ -60,7 +60,6 @@ class DeconvForwardOp : public Op {
                                   : p.dilation_w * (p.kernel_w - 1) / 2.0 - p.pad_w;
     return AxisMap{1 / stride, -shift / stride};
   }
-  RowRange InputRows(int, RowRange rows) const override { return params_.SrcRows(rows); }
   void AddGradient(GradientBuilder& builder) const override {
     const TensorId d_dst = builder.OutputGradient(0);
     if (d_dst == kNoTensor) return;

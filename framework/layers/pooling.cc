@@ -53,7 +53,6 @@ class PoolForwardOp : public Op {
     if (vertical) return AxisMap{double(p.stride_h), (p.kernel_h - 1) / 2.0 - p.pad_h};
     return AxisMap{double(p.stride_w), (p.kernel_w - 1) / 2.0 - p.pad_w};
   }
-  RowRange InputRows(int, RowRange rows) const override { return params_.SrcRows(rows); }
   void AddGradient(GradientBuilder& builder) const override {
     const TensorId d_dst = builder.OutputGradient(0);
     if (d_dst == kNoTensor || !builder.Wanted(0)) return;

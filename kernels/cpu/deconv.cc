@@ -227,14 +227,6 @@ Shape DeconvParams::Dst() const {
 
 Shape DeconvParams::Weight() const { return {src.c, out_channels / group, kernel_h, kernel_w}; }
 
-RowRange DeconvParams::SrcRows(RowRange dst_rows) const {
-  if (dst_rows.begin >= dst_rows.end) return {0, 0};
-  const int64_t first = CeilDiv(dst_rows.begin + pad_h - dilation_h * (kernel_h - 1), stride_h);
-  const int64_t last = FloorDiv(dst_rows.end - 1 + pad_h, stride_h);
-  const int64_t begin = std::clamp<int64_t>(first, 0, src.h);
-  return {begin, std::clamp<int64_t>(last + 1, begin, src.h)};
-}
-
 void DeconvForward(Context& context, const DeconvParams& params, const float* src,
                    const float* weight, const float* bias, float* dst) {
   const Geometry g = GeometryOf(params);

@@ -71,12 +71,6 @@ DType PoolParams::ArgmaxDType() const {
   return kernel_h * kernel_w <= 256 ? DType::kU8 : DType::kI32;
 }
 
-RowRange PoolParams::SrcRows(RowRange dst_rows) const {
-  if (dst_rows.begin >= dst_rows.end) return {0, 0};
-  const PoolAxis rows = Rows(*this, 0);
-  return {rows.Window(dst_rows.begin).begin, rows.Window(dst_rows.end - 1).end};
-}
-
 void PoolForward(Context& context, const PoolParams& params, const void* src, void* dst,
                  void* argmax) {
   const Layout layout = LayoutOf(params);

@@ -231,28 +231,6 @@ TEST_P(DeconvTest, TheSameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST_P(DeconvTest, SourceRowsAreThoseThatOutputsNeed) {
-  for (const auto& [p, what] : Cases()) {
-    // By definition: row j reaches j * stride - pad + r * dilation.
-    const Shape dst = p.Dst();
-    for (int64_t begin = 0; begin < dst.h; ++begin)
-      for (int64_t end = begin + 1; end <= std::min(begin + 4, dst.h); ++end) {
-        const RowRange rows = p.SrcRows({begin, end});
-        EXPECT_LE(0, rows.begin);
-        EXPECT_LE(rows.end, p.src.h);
-        for (int64_t j = 0; j < p.src.h; ++j)
-          for (int64_t r = 0; r < p.kernel_h; ++r) {
-            const int64_t y = j * p.stride_h - p.pad_h + r * p.dilation_h;
-            if (y < begin || y >= end) continue;
-            EXPECT_TRUE(rows.begin <= j && j < rows.end) << what << ": row " << j;
-          }
-      }
-  }
-  DeconvParams p = Cases()[1].params;  // kernel 4, stride 2: two source rows an output row
-  EXPECT_EQ(p.SrcRows({4, 5}), (RowRange{1, 3}));
-  EXPECT_EQ(p.SrcRows({3, 3}), (RowRange{0, 0}));
-}
-
 TEST_P(DeconvTest, ImpossibleCasesAreRefused) {
   const auto message = [](auto change) { return RefusalOf(Cases()[1].params, change); };
   EXPECT_THAT(message([](DeconvParams* p) { p->group = 3; }), HasSubstr("group 3 must divide"));

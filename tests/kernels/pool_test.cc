@@ -164,14 +164,6 @@ void ExpectNaNs(Device device) {
 
 TEST_P(PoolDeviceTest, ANaNIsSeenDownstream) { ExpectNaNs(GetParam()); }
 
-TEST(PoolTest, SourceRows) {
-  const PoolParams p = Params({1, 1, 9, 9}, 3, 2, 1);  // windows at -1, 1, 3, 5, 7
-  EXPECT_EQ(p.SrcRows({0, 1}), (RowRange{0, 2}));
-  EXPECT_EQ(p.SrcRows({1, 3}), (RowRange{1, 6}));
-  EXPECT_EQ(p.SrcRows({4, 5}), (RowRange{7, 9}));
-  EXPECT_EQ(p.SrcRows({2, 2}), (RowRange{0, 0}));
-}
-
 TEST(PoolTest, ImpossibleCasesAreRefused) {
   const auto message = [](const PoolParams& p) { return ErrorOf([&] { p.Validate(); }); };
   EXPECT_THAT(message(Params({1, 1, 4, 4}, 2, 0, 0)), HasSubstr("stride 0"));
