@@ -111,7 +111,15 @@ const TensorDesc& LayerBuilder::BottomDesc(int i) const {
   return parts_.graph.tensors[Bottom(i)].desc;
 }
 
+void LayerBuilder::CheckCount(const std::string& what, const Shape& shape) const {
+  constexpr double kMost = 0x1p48;  // in double, as the product may not fit
+  const double count = double(shape.n) * double(shape.c) * double(shape.h) * double(shape.w);
+  if (count < kMost) return;
+  Fail(what + " would be " + ToString(shape) + ": tensors have fewer than 2^48 elements");
+}
+
 TensorId LayerBuilder::AddTop(int i, const Shape& shape, DType dtype, TensorKind kind) {
+  CheckCount("top '" + param_.top(i) + "'", shape);
   const TensorId id = parts_.graph.AddTensor({param_.top(i), {shape, dtype}, kind});
   AliasTop(i, id);
   return id;
@@ -152,6 +160,7 @@ TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shap
     Fail("sharing weights by param name '" + param_.param(index).name() + "' is not supported",
          "param");
   }
+  CheckCount("'" + key + "'", shape);
   Tensor* tensor = parameters_.Find(key);
   if (tensor == nullptr) {
     tensor = &parameters_.Add(key, shape);

@@ -101,7 +101,8 @@ class LayerBuilder {
   const TensorDesc& BottomDesc(int i) const;
   const Shape& BottomShape(int i) const { return BottomDesc(i).shape; }
 
-  // Makes top i. A top of a bottom's name replaces it for the layers that follow.
+  // Makes top i, of fewer than 2^48 elements or an Error. A top of a bottom's name replaces it for
+  // the layers that follow.
   TensorId AddTop(int i, const Shape& shape, DType dtype = DType::kF32,
                   TensorKind kind = TensorKind::kActivation);
   // Makes top i another name of a tensor that is there, for a layer that does nothing.
@@ -134,6 +135,9 @@ class LayerBuilder {
   [[noreturn]] void Fail(const std::string& message, const std::string& field = "") const;
 
  private:
+  // Fails where counts and bytes of tensors like this might overflow.
+  void CheckCount(const std::string& what, const Shape& shape) const;
+
   const NetDefinition& definition_;
   int layer_;
   const caffe::LayerParameter& param_;

@@ -57,5 +57,23 @@ TEST(NetErrors, OfMoreLossesThanAStepKnows) {
   EXPECT_EQ(refusal(33), "a net learns from 32 losses at most: it has 33, the last of them 'l33'");
 }
 
+// Products of such extents wrap: to 0 in the first case.
+TEST(NetErrors, OfTensorsThatNoMemoryHolds) {
+  const auto refusal = [](const std::string& layer) {
+    const std::string text = InputText("data", "dim: 1 dim: 3 dim: 2 dim: 2") + layer;
+    Context context;
+    return ErrorOf([&] {
+      Net net(NetDefinition::FromText(text, "test.prototxt"), BuiltinLayers(), context,
+              std::make_shared<ParameterSet>(), {});
+    });
+  };
+  EXPECT_EQ(refusal(ConvText("a", "data", "num_output: 16 kernel_size: 1 pad: 2147483647")),
+            "test.prototxt:2: layer 'a' (Convolution): top 'a' would be "
+            "1x16x4294967296x4294967296: tensors have fewer than 2^48 elements");
+  EXPECT_EQ(refusal(ConvText("a", "data", "num_output: 1 kernel_size: 16777216 pad: 16777216")),
+            "test.prototxt:2: layer 'a' (Convolution): 'a.weight' would be "
+            "1x3x16777216x16777216: tensors have fewer than 2^48 elements");
+}
+
 }  // namespace
 }  // namespace lseg
