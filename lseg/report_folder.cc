@@ -8,8 +8,6 @@
 #include <set>
 #include <utility>
 
-#include "lseg/report_page.h"
-
 namespace lseg {
 namespace {
 
@@ -105,7 +103,8 @@ void ReportFolder::Measure(const PhotoFile& file, int width, int height, const I
     truth = ReadTruth(found->second, options_.classes, options_.max_pixels);
     used_.push_back(file.name);
   }
-  WritePageImage(options_.folder, lesions, photo, probabilities, class_map, truth);
+  WritePageImage(options_.folder, keys_.Of(file.name), lesions, photo, probabilities, class_map,
+                 truth);
   measured_ = std::move(lesions);
 }
 
@@ -119,7 +118,7 @@ void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
   WriteFile(options_.folder + "/json/" + file.name + ".json", LesionsJson(lesions));
   images_->Append(ImageCsvRows(lesions));
   components_->Append(ComponentCsvRows(lesions));
-  list_.push_back(PageListItem(lesions));
+  list_.push_back(PageListItem(keys_.Of(file.name), lesions));
 }
 
 void ReportFolder::Finish() {

@@ -19,6 +19,7 @@
 #include "lseg/lesion_report.h"
 #include "lseg/photo_list.h"
 #include "lseg/probabilities.h"
+#include "lseg/report_page.h"
 
 namespace lseg {
 
@@ -64,6 +65,7 @@ class ReportFolder {
   std::vector<std::string> used_;
   PhotoLesions measured_;  // by the last Measure, if Done has not come yet
   std::unique_ptr<Table> images_, components_;
+  PageKeys keys_;
   std::vector<std::string> list_;
 };
 

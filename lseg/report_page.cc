@@ -81,11 +81,22 @@ void CheckTruth(const PhotoLesions& lesions, const std::vector<Image>& truth) {
                                                          << lesions.width << "x" << lesions.height);
 }
 
+// "~~" is in no other key.
+std::string HashedKey(const std::string& key, const std::string& name) {
+  constexpr size_t kKept = 80;
+  return key.substr(0, kKept) + "~~" + Sha256(name).substr(0, 16);
+}
+
+std::string LowerCase(std::string key) {
+  for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return key;
+}
+
 }  // namespace
 
 std::string PageKey(const std::string& name) {
   constexpr char kHex[] = "0123456789abcdef";
-  constexpr size_t kLongest = 120, kKept = 80;
+  constexpr size_t kLongest = 120;
   std::string key;
   for (const char c : name) {
     const auto byte = static_cast<uint8_t>(c);
@@ -93,19 +104,26 @@ std::string PageKey(const std::string& name) {
                        c == '.' || c == '-' || c == '_';
     key += plain ? std::string(1, c) : std::string{'~', kHex[byte >> 4], kHex[byte & 15]};
   }
-  // "~~" is in no other key.
-  return key.size() <= kLongest ? key : key.substr(0, kKept) + "~~" + Sha256(name).substr(0, 16);
+  return key.size() <= kLongest ? key : HashedKey(key, name);
 }
 
-void WritePageImage(const std::string& folder, const PhotoLesions& lesions, const Image& photo,
-                    const Probabilities& probabilities, const Image& class_map,
+const std::string& PageKeys::Of(const std::string& name) {
+  std::string& key = keys_[name];
+  if (!key.empty()) return key;
+  key = PageKey(name);
+  if (!lower_case_.insert(LowerCase(key)).second) key = HashedKey(key, name);
+  return key;
+}
+
+void WritePageImage(const std::string& folder, const std::string& key, const PhotoLesions& lesions,
+                    const Image& photo, const Probabilities& probabilities, const Image& class_map,
                     const std::vector<Image>& truth) {
   CheckTruth(lesions, truth);
-  const std::string prefix = "images/" + PageKey(lesions.name), path = folder + "/" + prefix;
+  const std::string prefix = "images/" + key, path = folder + "/" + prefix;
   const Image shown = Fitted(photo, kPagePhotoSide);
   WriteJpeg(path + ".jpg", shown, 88);
   // Above 90 the encoder keeps colours at full resolution, and with it lesions of one pixel.
-  WriteJpeg(path + ".thumb.jpg", Thumbnail(shown, class_map), 92);
+  WriteJpeg(path + "~thumb.jpg", Thumbnail(shown, class_map), 92);
   const Size size = Within(probabilities.width, probabilities.height, kPageMapSide);
   const Probabilities maps = ResizeProbabilities(probabilities, size.width, size.height);
   Json data = {{"schema", "lseg-page 1"}, {"photo", prefix + ".jpg"}};
@@ -120,8 +138,8 @@ void WritePageImage(const std::string& folder, const PhotoLesions& lesions, cons
             "lsegImage({\"report\":" + LesionsJsonLine(lesions) + "," + text.substr(1) + ");\n");
 }
 
-std::string PageListItem(const PhotoLesions& lesions) {
-  Json item = {{"name", lesions.name}, {"key", PageKey(lesions.name)}, {"file", lesions.file}};
+std::string PageListItem(const std::string& key, const PhotoLesions& lesions) {
+  Json item = {{"name", lesions.name}, {"key", key}, {"file", lesions.file}};
   if (!lesions.error.empty()) {
     item["error"] = lesions.error;
   } else {

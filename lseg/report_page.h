@@ -3,6 +3,8 @@
 // files nor read the pixels of pictures that are files.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,10 +20,22 @@ inline constexpr int kPagePhotoSide = 2160, kPageMapSide = 1440, kPageThumbSide 
 
 // What a photograph's files of the page are called, fit for any URL and file system: letters,
 // digits, '.', '-' and '_' of its name, ~ and two hexadecimal digits for each other byte; a long
-// name is cut and ends in a part of its SHA-256. Names that differ have keys that differ.
+// name is cut and ends in a part of its SHA-256. Names that differ have keys that differ; no key is
+// another one with "~thumb" behind it.
 std::string PageKey(const std::string& name);
 
-// Writes images/<key>.jpg, <key>.thumb.jpg and <key>.js into the folder. photo and class_map are of
+// The keys of one report: PageKey's, but that of a name whose key is an earlier name's in other
+// case ends in a part of its SHA-256, too: there are file systems that do not tell them apart.
+class PageKeys {
+ public:
+  const std::string& Of(const std::string& name);  // the same each time
+
+ private:
+  std::map<std::string, std::string> keys_;  // by name
+  std::set<std::string> lower_case_;
+};
+
+// Writes images/<key>.jpg, <key>~thumb.jpg and <key>.js into the folder. photo and class_map are of
 // one size; probabilities may have another one; truth: ReadTruth's, or empty.
 // The script calls lsegImage with
 //   {"schema": "lseg-page 1", "report": LesionsJson, "photo": "images/<key>.jpg",
@@ -29,13 +43,13 @@ std::string PageKey(const std::string& name);
 //    "truth": null, or "data:..." of a gray PNG of the map's size, bit c set for class c,
 //    "annotated": [...]}, with a truth: for which classes it is one
 // Gray of the maps: GrayOf. Throws Error where truth has another shape than the photograph.
-void WritePageImage(const std::string& folder, const PhotoLesions& lesions, const Image& photo,
-                    const Probabilities& probabilities, const Image& class_map,
+void WritePageImage(const std::string& folder, const std::string& key, const PhotoLesions& lesions,
+                    const Image& photo, const Probabilities& probabilities, const Image& class_map,
                     const std::vector<Image>& truth);
 
 // The line of a photograph in the list, a JSON object: {"name", "key", "count": [...] and
 // "percent": [...] by class, "doubt", or "error"}.
-std::string PageListItem(const PhotoLesions& lesions);
+std::string PageListItem(const std::string& key, const PhotoLesions& lesions);
 
 // Writes page/list.js, the page's own style and scripts beside it, and last index.html.
 void WritePage(const std::string& folder, const std::vector<std::string>& classes,

@@ -62,7 +62,7 @@ function makeCard(image) {
   const counts = classes.map((name, c) => make('span', {title: lseg.names[name] || name}, swatch(colours[c]),
                                                name + ' ' + image.count[c]));
   const link = make('a', {className: 'card', href: '#/' + image.key},
-      make('img', {src: 'images/' + image.key + '.thumb.jpg', loading: 'lazy', alt: '', width: 360,
+      make('img', {src: 'images/' + image.key + '~thumb.jpg', loading: 'lazy', alt: '', width: 360,
                    height: 240, decoding: 'async'}),
       make('span', {className: 'name'}, image.name));
   if (image.doubt) link.append(make('span', {className: 'doubt'}, 'No fundus? ' + image.doubt));

@@ -48,6 +48,17 @@ TEST(PageKey, IsFitForUrlsAndTellsNamesApart) {
   for (const std::string& key : keys) EXPECT_LE(key.size(), 120u);
 }
 
+// On file systems that do not tell case, too.
+TEST(PageKey, OfOneReportDifferByMoreThanCase) {
+  PageKeys keys;
+  EXPECT_EQ(keys.Of("left"), "left");
+  EXPECT_THAT(keys.Of("LEFT"), StartsWith("LEFT~~"));
+  EXPECT_THAT(keys.Of("Left"), StartsWith("Left~~"));
+  EXPECT_NE(keys.Of("LEFT").substr(6), keys.Of("Left").substr(6));
+  EXPECT_EQ(keys.Of("left"), "left");
+  EXPECT_EQ(keys.Of("Right"), "Right");
+}
+
 std::string Decoded(const std::string& url) {
   constexpr char kPrefix[] = "data:image/png;base64,";
   EXPECT_THAT(url, StartsWith(kPrefix));
@@ -95,7 +106,7 @@ struct PageTest : testing::Test {
 };
 
 TEST_F(PageTest, MapsAreShippedToTheBit) {
-  WritePageImage(folder.Path(""), lesions, Image(30, 20, 3, 9), maps, Image(30, 20, 1), {});
+  WritePageImage(folder.Path(""), "a", lesions, Image(30, 20, 3, 9), maps, Image(30, 20, 1), {});
   const json data = Data();
   EXPECT_EQ(data["schema"], "lseg-page 1");
   EXPECT_EQ(data["report"]["schema"], "lseg-report 1");
@@ -114,7 +125,7 @@ TEST_F(PageTest, TruthIsBitsOfTheClasses) {
     for (int y = 4; y < 6; ++y) truth[c].Row(y)[2 * c] = truth[c].Row(y)[2 * c + 1] = 255;
   }
   truth[3].Row(4)[0] = truth[3].Row(5)[1] = 255;  // half of a pixel that is EX, too
-  WritePageImage(folder.Path(""), lesions, Image(30, 20, 3, 9), maps, Image(30, 20, 1), truth);
+  WritePageImage(folder.Path(""), "a", lesions, Image(30, 20, 3, 9), maps, Image(30, 20, 1), truth);
   const Image bits = Gray(Data()["truth"]);
   ASSERT_EQ(bits.width, 15);
   EXPECT_EQ(bits.Row(2)[0], 1 | 8);
@@ -124,7 +135,7 @@ TEST_F(PageTest, TruthIsBitsOfTheClasses) {
   EXPECT_EQ(std::count(bits.pixels.begin(), bits.pixels.end(), 0), 146);
   EXPECT_THAT(
       [&] {
-        WritePageImage(folder.Path(""), lesions, Image(30, 20, 3), maps, Image(30, 20, 1),
+        WritePageImage(folder.Path(""), "a", lesions, Image(30, 20, 3), maps, Image(30, 20, 1),
                        std::vector<Image>(4, Image(20, 20, 1)));
       },
       ThrowsMessage<Error>(HasSubstr("truth is 20x20")));
@@ -134,14 +145,14 @@ TEST_F(PageTest, LargeOnesAreReducedAndThumbnailsShowSingleLesions) {
   lesions.width = 4320, lesions.height = 2880;
   Image class_map(4320, 2880, 1);
   class_map.Row(1444)[2164] = 2;
-  WritePageImage(folder.Path(""), lesions, Image(4320, 2880, 3, 90),
+  WritePageImage(folder.Path(""), "a", lesions, Image(4320, 2880, 3, 90),
                  Probabilities(2160, 1440, maps.classes), class_map, {});
   const Image photo = ReadPhoto(folder.Path("images/a.jpg"));
   EXPECT_EQ(photo.width, kPagePhotoSide);
   EXPECT_EQ(photo.height, 1440);
   EXPECT_EQ(Data()["map"]["width"], kPageMapSide);
   EXPECT_EQ(Data()["map"]["height"], 960);
-  const Image thumb = ReadPhoto(folder.Path("images/a.thumb.jpg"));
+  const Image thumb = ReadPhoto(folder.Path("images/a~thumb.jpg"));
   ASSERT_EQ(thumb.width, kPageThumbSide);
   const uint8_t* pixel = thumb.Row(1444 / 12) + 3 * (2164 / 12);
   EXPECT_GT(pixel[2], pixel[0] + 60);  // blue, though JPEG blurs colours
@@ -154,7 +165,7 @@ TEST_F(PageTest, TheListHasAllPhotographs) {
   failed.name = failed.file = "b \"2\"</script>.jpg";
   failed.error = "is empty";
   WritePage(folder.Path(""), lesions.classes, {0.5f, 0.5f, 0.25f, 0.3f},
-            {PageListItem(lesions), PageListItem(failed)});
+            {PageListItem("a", lesions), PageListItem("b", failed)});
   const std::string text = ReadFile(folder.Path("page/list.js"));
   ASSERT_THAT(text, StartsWith("lsegList("));
   const json list = json::parse(text.substr(9, text.rfind(");") - 9));

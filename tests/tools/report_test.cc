@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "framework/file.h"
@@ -120,7 +122,7 @@ TEST_F(ReportTest, AFolderWithAFailure) {
 
   const std::map<std::string, std::string> files = Files("report");
   for (const char* name : {"index.html", "page/list.js", "images/a.js", "images/a.jpg",
-                           "images/a.thumb.jpg", "images/b~20~232.js"}) {
+                           "images/a~thumb.jpg", "images/b~20~232.js"}) {
     EXPECT_EQ(files.count(name), 1u) << name;
   }
   for (const auto& [name, text] : files) EXPECT_THAT(name, testing::Not(HasSubstr("partial")));
@@ -169,6 +171,21 @@ TEST_F(ReportTest, WhatIsBesideAPhotographIsNotReported) {
     EXPECT_EQ(report["field_of_view"]["area"], 96) << size;
     EXPECT_EQ(ReadPhoto(Path("report/images/a.jpg")).height, size[0] == 'o' ? 6 : 3);
   }
+}
+
+// A photograph called as another one's thumbnail, and two that differ in case alone.
+TEST_F(ReportTest, PicturesOfSimilarNamesStayApart) {
+  for (const char* name : {"eye.png", "eye.thumb.png", "eye~thumb.png", "EYE.png"}) {
+    WritePng(Path("in/" + std::string(name)), HalfExudate(8, 6));
+  }
+  EXPECT_EQ(Infer({"--report", Path("report")}).code, 0);
+  std::vector<std::string> lower_names;
+  for (const auto& [name, text] : Files("report/images")) {
+    std::string& copy = lower_names.emplace_back(name);
+    std::transform(copy.begin(), copy.end(), copy.begin(), [](char c) { return std::tolower(c); });
+  }
+  const std::set<std::string> different(lower_names.begin(), lower_names.end());
+  EXPECT_EQ(different.size(), 4u * 3) << testing::PrintToString(lower_names);
 }
 
 TEST_F(ReportTest, TwoRunsGiveTheSameBytes) {
