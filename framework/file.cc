@@ -8,21 +8,27 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <random>
 #include <system_error>
+#include <utility>
 
+#include "framework/new_file.h"
 #include "kernels/runtime/check.h"
 
 namespace lseg {
 namespace {
+
+namespace fs = std::filesystem;
 
 // One call moves at most 2 GiB.
 constexpr size_t kChunk = size_t{1} << 30;
 
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags) : number_(open(path.c_str(), flags, 0666)) {}
+  Descriptor(const std::string& path, int flags) : number_(open(path.c_str(), flags)) {}
   ~Descriptor() { Close(); }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -88,39 +94,54 @@ std::string ReadFile(const std::string& path) {
 
 void WriteFile(const std::string& path, std::string_view bytes) { WriteParts(path, {bytes}); }
 
-void WriteParts(const std::string& named, const std::vector<std::string_view>& parts) {
+void WriteParts(const std::string& path, const std::vector<std::string_view>& parts) {
   std::error_code ignored;
-  const std::filesystem::file_status status = std::filesystem::status(named, ignored);
-  LSEG_CHECK(!std::filesystem::is_directory(status),
-             named << ": cannot be written: " << std::strerror(EISDIR));
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    return WriteThrough(named, parts);
+  const fs::file_status status = fs::status(path, ignored);
+  LSEG_CHECK(!fs::is_directory(status), path << ": cannot be written: " << std::strerror(EISDIR));
+  if (fs::exists(status) && !fs::is_regular_file(status)) return WriteThrough(path, parts);
+  NewFile file(path);
+  for (const std::string_view part : parts) file.Append(part);
+  file.Commit();
+}
+
+NewFile::NewFile(const std::string& path) : path_(path) {
+  std::error_code ignored;
+  // A rename would replace a link.
+  if (fs::is_symlink(path, ignored) && fs::exists(path, ignored)) {
+    path_ = fs::canonical(path).string();
   }
-  // Through a link, which a rename would replace.
-  const std::string path =
-      std::filesystem::is_symlink(named, ignored) && std::filesystem::exists(status)
-          ? std::filesystem::canonical(named).string()
-          : named;
-  const std::string partial = path + ".partial";
-  {
-    Descriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
-    LSEG_CHECK(file.number() >= 0, path << ": cannot be written: " << std::strerror(errno));
-    if (!WriteAll(file.number(), parts) || fsync(file.number()) != 0 || !file.Close()) {
-      const int reason = errno;
-      unlink(partial.c_str());
-      LSEG_FAIL(path << ": cannot be written: " << std::strerror(reason));
-    }
-  }
-  if (rename(partial.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    unlink(partial.c_str());
-    LSEG_FAIL(path << ": cannot be written: " << std::strerror(reason));
-  }
+  // The name is short and not made of the file's, which may be as long as a name can be.
+  std::random_device random;
+  do {
+    char name[32];
+    std::snprintf(name, sizeof(name), "lseg-%08x.partial", random());
+    partial_ = (fs::path(path_).parent_path() / name).string();
+    descriptor_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
+  Check(descriptor_ >= 0);
+}
+
+NewFile::~NewFile() {
+  if (descriptor_ >= 0) close(descriptor_);
+  if (!partial_.empty()) unlink(partial_.c_str());
+}
+
+void NewFile::Append(std::string_view bytes) { Check(WriteAll(descriptor_, bytes)); }
+
+void NewFile::Commit() {
+  Check(fsync(descriptor_) == 0);
+  Check(close(std::exchange(descriptor_, -1)) == 0);
+  Check(rename(partial_.c_str(), path_.c_str()) == 0);
+  partial_.clear();
   // The new name reaches the disk with its folder. Some file systems refuse to sync folders; the
   // file itself is safe by then.
-  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const std::string folder = fs::path(path_).parent_path().string();
   Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (parent.number() >= 0) fsync(parent.number());
+}
+
+void NewFile::Check(bool good) const {
+  LSEG_CHECK(good, path_ << ": cannot be written: " << std::strerror(errno));
 }
 
 std::string Printable(const std::string& text) {
@@ -132,7 +153,6 @@ std::string Printable(const std::string& text) {
 }
 
 std::string ResolvePath(const std::string& path, const std::string& definition_file) {
-  namespace fs = std::filesystem;
   if (path.empty() || fs::path(path).is_absolute()) return path;
   const fs::path beside = fs::path(definition_file).parent_path() / path;
   std::error_code ignored;

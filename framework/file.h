@@ -10,11 +10,11 @@ namespace lseg {
 // The content of a file. Throws Error with the path and the system's reason.
 std::string ReadFile(const std::string& path);
 
-// Writes beside the final name (`path`.partial), forces the bytes to the disk, then renames: a
-// reader, and a run after a power cut, find the old file or the new one. Throws Error with the path
-// and the system's reason (no space, no such folder); the old file is then untouched and the
-// partial one gone. A link is followed; what is no file, as /dev/stdout and pipes are, is written
-// to as it stands.
+// Writes beside the final name (NewFile, framework/new_file.h), forces the bytes to the disk, then
+// renames: a reader, and a run after a power cut, find the old file or the new one. Throws Error
+// with the path and the system's reason (no space, no such folder); the old file is then untouched
+// and the partial one gone. A link is followed; what is no file, as /dev/stdout and pipes are, is
+// written to as it stands.
 void WriteFile(const std::string& path, std::string_view bytes);
 // Likewise, of several parts: large values need not be copied behind their header.
 void WriteParts(const std::string& path, const std::vector<std::string_view>& parts);

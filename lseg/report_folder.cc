@@ -1,9 +1,6 @@
 #include "lseg/report_folder.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -36,52 +33,16 @@ std::map<std::string, ListEntry> ReadTruthList(const std::string& list) {
 
 }  // namespace
 
-// A file that grows beside its final name and is renamed when it is whole.
-class ReportFolder::Table {
- public:
-  Table(const std::string& path, const std::string& header)
-      : path_(path), partial_(path + ".partial"), file_(std::fopen(partial_.c_str(), "wb")) {
-    Check(file_ != nullptr);
-    Append(header);
-  }
-  ~Table() {
-    if (!file_) return;
-    std::fclose(file_);
-    std::remove(partial_.c_str());
-  }
-  Table(const Table&) = delete;
-  Table& operator=(const Table&) = delete;
-
-  void Append(const std::string& text) {
-    Check(std::fwrite(text.data(), 1, text.size(), file_) == text.size());
-  }
-  void Commit() {
-    Check(std::fflush(file_) == 0);
-    const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
-    if (closed && std::rename(partial_.c_str(), path_.c_str()) == 0) return;
-    const int reason = errno;
-    std::remove(partial_.c_str());
-    LSEG_FAIL(path_ << ": cannot be written: " << std::strerror(reason));
-  }
-
- private:
-  void Check(bool good) const {
-    LSEG_CHECK(good, path_ << ": cannot be written: " << std::strerror(errno));
-  }
-  std::string path_, partial_;
-  std::FILE* file_;
-};
-
 ReportFolder::ReportFolder(ReportOptions options)
     : options_(std::move(options)),
       landmarks_(ReadLandmarks(options_.landmark_files)),
       truth_(ReadTruthList(options_.truth_list)) {
   for (const char* folder : {"/json", "/images", "/page"}) MakeFolder(options_.folder + folder);
-  images_ = std::make_unique<Table>(options_.folder + "/report.csv", ImageCsvHeader());
-  components_ = std::make_unique<Table>(options_.folder + "/components.csv", ComponentCsvHeader());
+  images_ = std::make_unique<NewFile>(options_.folder + "/report.csv");
+  images_->Append(ImageCsvHeader());
+  components_ = std::make_unique<NewFile>(options_.folder + "/components.csv");
+  components_->Append(ComponentCsvHeader());
 }
-
-ReportFolder::~ReportFolder() = default;
 
 void ReportFolder::Measure(const PhotoFile& file, int width, int height, const Image& photo,
                            const Probabilities& probabilities, const Image& class_map) {

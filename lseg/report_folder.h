@@ -6,7 +6,7 @@
 //   images/, page/     what the page is made of
 // Files of photographs are written one by one, each as a whole; the page and the tables, which
 // speak of all, at the end. One photograph's files are in memory at a time, and a line for the
-// list.
+// list. Two runs into one folder at a time leave whole files of either.
 #pragma once
 
 #include <map>
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/new_file.h"
 #include "lseg/dataset.h"
 #include "lseg/landmarks.h"
 #include "lseg/lesion_report.h"
@@ -37,7 +38,6 @@ class ReportFolder {
   // Reads landmarks and list and makes the folder: an Error says what is wrong with them before any
   // work is done.
   explicit ReportFolder(ReportOptions options);
-  ~ReportFolder();  // of tables that were not finished nothing stays
 
   // A photograph of width x height that was segmented; photo and class_map may have been made at
   // another size, and are then both of that one: what is reported is the class map at the
@@ -57,14 +57,12 @@ class ReportFolder {
   std::vector<std::string> Unused() const;
 
  private:
-  class Table;
-
   ReportOptions options_;
   LandmarkTable landmarks_;
   std::map<std::string, ListEntry> truth_;  // by the photograph's name
   std::vector<std::string> used_;
   PhotoLesions measured_;  // by the last Measure, if Done has not come yet
-  std::unique_ptr<Table> images_, components_;
+  std::unique_ptr<NewFile> images_, components_;
   PageKeys keys_;
   std::vector<std::string> list_;
 };

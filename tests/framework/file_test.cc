@@ -7,8 +7,10 @@
 
 #include <csignal>
 #include <filesystem>
+#include <set>
 #include <string>
 
+#include "framework/new_file.h"
 #include "framework/weights.h"
 #include "tests/error_of.h"
 
@@ -24,6 +26,14 @@ class FileTest : public testing::Test {
   }
   ~FileTest() override { fs::remove_all(folder_); }
 
+  std::set<std::string> Names() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      names.insert(entry.path().filename().string());
+    }
+    return names;
+  }
+
   const std::string folder_;
 };
 
@@ -33,7 +43,7 @@ TEST_F(FileTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(ReadFile(path), bytes);
   WriteFile(path, "");
   EXPECT_EQ(ReadFile(path), "");
-  EXPECT_FALSE(fs::exists(path + ".partial"));
+  EXPECT_EQ(Names(), std::set<std::string>{"a"});
 }
 
 TEST_F(FileTest, NamesFileAndReason) {
@@ -45,7 +55,45 @@ TEST_F(FileTest, NamesFileAndReason) {
   fs::create_directory(folder_ + "/taken");
   EXPECT_EQ(ErrorOf([&] { WriteFile(folder_ + "/taken", "x"); }),
             folder_ + "/taken: cannot be written: Is a directory");
-  EXPECT_FALSE(fs::exists(folder_ + "/taken.partial"));
+  EXPECT_EQ(Names(), std::set<std::string>{"taken"});
+}
+
+TEST_F(FileTest, OfTwoWritersTheLastOnesFileStandsWhole) {
+  const std::string path = folder_ + "/a";
+  NewFile first(path), second(path);
+  first.Append("fi");
+  second.Append("second");
+  first.Append("rst, longer");
+  second.Commit();
+  EXPECT_EQ(ReadFile(path), "second");
+  first.Commit();
+  EXPECT_EQ(ReadFile(path), "first, longer");
+  { NewFile(path).Append("given up"); }
+  EXPECT_EQ(ReadFile(path), "first, longer");
+  EXPECT_EQ(Names(), std::set<std::string>{"a"});
+}
+
+TEST_F(FileTest, ANameMayBeAsLongAsNamesCanBe) {
+  const std::string path = folder_ + "/" + std::string(255, 'x');
+  WriteFile(path, "long");
+  EXPECT_EQ(ReadFile(path), "long");
+}
+
+TEST_F(FileTest, HasTheModeOfAnyNewFile) {
+  const mode_t old_mask = umask(027);
+  WriteFile(folder_ + "/a", "");
+  umask(old_mask);
+  struct stat status = {};
+  ASSERT_EQ(stat((folder_ + "/a").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0640u);
+}
+
+TEST_F(FileTest, FollowsALink) {
+  WriteFile(folder_ + "/a", "old");
+  fs::create_symlink("a", folder_ + "/link");
+  WriteFile(folder_ + "/link", "new");
+  EXPECT_EQ(ReadFile(folder_ + "/a"), "new");
+  EXPECT_TRUE(fs::is_symlink(folder_ + "/link"));
 }
 
 // A limit on file size stands in for a full disk: the write fails part of the way.
@@ -66,7 +114,7 @@ TEST_F(FileTest, KeepsTheOldFileWhereThereIsNoSpaceForTheNew) {
   std::signal(SIGXFSZ, old_handler);
 
   EXPECT_EQ(error, path + ": cannot be written: File too large");
-  EXPECT_FALSE(fs::exists(path + ".partial"));
+  EXPECT_EQ(Names(), std::set<std::string>{"w.safetensors"});
   EXPECT_EQ(WeightsFile::Read(path).Find("w")->data, std::vector<float>{1});
   large.Write(path);
   EXPECT_EQ(WeightsFile::Read(path).Find("w")->data.size(), 100000u);
