@@ -16,6 +16,13 @@ void MakeFolder(const std::string& folder) {
   LSEG_CHECK(!error, "cannot create folder '" << folder << "': " << error.message());
 }
 
+// A file of an earlier run, if there is one.
+void RemoveFile(const std::string& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  LSEG_CHECK(!error, path << ": cannot be removed: " << error.message());
+}
+
 std::map<std::string, ListEntry> ReadTruthList(const std::string& list) {
   std::map<std::string, ListEntry> truth;
   if (list.empty()) return truth;
@@ -44,8 +51,16 @@ ReportFolder::ReportFolder(ReportOptions options)
   components_->Append(ComponentCsvHeader());
 }
 
+void ReportFolder::Begin() {
+  if (std::exchange(begun_, true)) return;
+  for (const char* file : {"/index.html", "/page/list.js", "/report.csv", "/components.csv"}) {
+    RemoveFile(options_.folder + file);
+  }
+}
+
 void ReportFolder::Measure(const PhotoFile& file, int width, int height, const Image& photo,
                            const Probabilities& probabilities, const Image& class_map) {
+  Begin();
   PhotoLesions lesions;
   lesions.name = file.name, lesions.file = file.path;
   lesions.width = width, lesions.height = height;
@@ -70,6 +85,7 @@ void ReportFolder::Measure(const PhotoFile& file, int width, int height, const I
 }
 
 void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
+  Begin();
   PhotoLesions lesions = std::exchange(measured_, PhotoLesions());
   if (!error.empty()) {
     lesions = PhotoLesions();
@@ -85,7 +101,7 @@ void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
 void ReportFolder::Finish() {
   images_->Commit();
   components_->Commit();
-  WritePage(options_.folder, options_.classes, options_.thresholds, list_);
+  WritePage(options_.folder, options_.classes, list_);
 }
 
 int64_t ReportFolder::Memory(int width, int height) const {

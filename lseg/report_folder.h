@@ -6,7 +6,9 @@
 //   images/, page/     what the page is made of
 // Files of photographs are written one by one, each as a whole; the page and the tables, which
 // speak of all, at the end. One photograph's files are in memory at a time, and a line for the
-// list. Two runs into one folder at a time leave whole files of either.
+// list. An earlier run's page and tables are removed before the first photograph's files, which may
+// replace some that they speak of: a run that is stopped leaves no page. Two runs into one folder
+// at a time leave whole files of either.
 #pragma once
 
 #include <map>
@@ -57,10 +59,13 @@ class ReportFolder {
   std::vector<std::string> Unused() const;
 
  private:
+  void Begin();  // before the first photograph
+
   ReportOptions options_;
   LandmarkTable landmarks_;
   std::map<std::string, ListEntry> truth_;  // by the photograph's name
   std::vector<std::string> used_;
+  bool begun_ = false;
   PhotoLesions measured_;  // by the last Measure, if Done has not come yet
   std::unique_ptr<NewFile> images_, components_;
   PageKeys keys_;

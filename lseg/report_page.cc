@@ -153,11 +153,10 @@ std::string PageListItem(const std::string& key, const PhotoLesions& lesions) {
 }
 
 void WritePage(const std::string& folder, const std::vector<std::string>& classes,
-               const std::vector<float>& thresholds, const std::vector<std::string>& list_items) {
+               const std::vector<std::string>& list_items) {
   Json list = {{"schema", "lseg-page 1"}, {"classes", classes}};
   for (size_t c = 0; c < classes.size(); ++c) {
     const auto& colour = kClassPalette[std::min(c + 1, kClassPalette.size() - 1)];
-    list["thresholds"].push_back(std::round(thresholds[c] * 1e6) / 1e6);
     list["colours"].push_back({colour[0], colour[1], colour[2]});
   }
   std::string text = list.dump(-1, ' ', false, kReplace);

@@ -53,6 +53,6 @@ std::string PageListItem(const std::string& key, const PhotoLesions& lesions);
 
 // Writes page/list.js, the page's own style and scripts beside it, and last index.html.
 void WritePage(const std::string& folder, const std::vector<std::string>& classes,
-               const std::vector<float>& thresholds, const std::vector<std::string>& list_items);
+               const std::vector<std::string>& list_items);
 
 }  // namespace lseg

@@ -9,7 +9,7 @@ const overlay = document.createElement('canvas'), overlayContext = overlay.getCo
 
 // Of all photographs: what was chosen stays when the next one is shown.
 const chosen = {
-  thresholds: [], visible: [], surest: true, filled: false, opacity: 0.9, truth: 'off',
+  thresholds: [], moved: false, visible: [], surest: true, filled: false, opacity: 0.9, truth: 'off',
   sort: 'id', descending: false,
 };
 // Of the one that is shown; null where none is.
@@ -153,14 +153,21 @@ function setThreshold(c, value) {
   byId('threshold-value-' + c).textContent = value.toFixed(2);
 }
 
+// Those that this photograph's lesions were told by.
+function takeReportThresholds() {
+  chosen.moved = false;
+  lseg.list.classes.forEach((name, c) => setThreshold(c, shown.report.thresholds[name]));
+}
+
 function makeLayers() {
-  const {classes, colours, thresholds} = lseg.list;
+  const {classes, colours} = lseg.list;
   byId('layers').replaceChildren(...classes.map((name, c) => {
     const box = make('input', {type: 'checkbox', id: 'show-' + c, checked: true});
     box.addEventListener('change', () => toggleLayer(c, box.checked));
     const slider = make('input', {type: 'range', id: 'threshold-' + c, min: 0.01, max: 1, step: 0.01,
                                   'aria-label': 'Threshold of ' + name});
     slider.addEventListener('input', () => {
+      chosen.moved = true;
       setThreshold(c, Number(slider.value));
       decide();
     });
@@ -172,7 +179,6 @@ function makeLayers() {
              make('output', {id: 'threshold-value-' + c})));
   }));
   chosen.visible = classes.map(() => true);
-  thresholds.forEach((value, c) => setThreshold(c, value));
 }
 
 function toggleLayer(c, on) {
@@ -300,6 +306,7 @@ async function show(data) {
                 part: null, parts: []};
   shown = mine;
   byId('truth-box').hidden = !data.truth;
+  if (!chosen.moved) takeReportThresholds();
   tellFacts();
   fillParts();
   mine.photo = new Image();
@@ -335,7 +342,7 @@ function listen() {
     decide();
   });
   byId('reset').addEventListener('click', () => {
-    lseg.list.thresholds.forEach((value, c) => setThreshold(c, value));
+    takeReportThresholds();
     decide();
   });
   for (const style of ['outline', 'fill']) {

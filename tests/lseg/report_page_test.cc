@@ -12,11 +12,13 @@
 #include "framework/file.h"
 #include "kernels/runtime/random.h"
 #include "lseg/base64.h"
+#include "lseg/report_folder.h"
 #include "tests/lseg/temp_folder.h"
 
 namespace lseg {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -158,19 +160,34 @@ TEST_F(PageTest, LargeOnesAreReducedAndThumbnailsShowSingleLesions) {
   EXPECT_GT(pixel[2], pixel[0] + 60);  // blue, though JPEG blurs colours
 }
 
+// What it has replaced until then no longer fits an earlier run's page and tables.
+TEST_F(PageTest, ARunThatStopsLeavesNoPage) {
+  ReportOptions options;
+  options.folder = folder.Path("report");
+  ReportFolder whole(options);
+  whole.Done({"b.jpg", "b"}, "is empty");
+  whole.Finish();
+  const char* names[] = {"index.html", "page/list.js", "report.csv", "components.csv"};
+  for (const char* name : names) EXPECT_TRUE(fs::exists(folder.Path("report") + "/" + name));
+  { ReportFolder not_begun(options); }
+  EXPECT_TRUE(fs::exists(folder.Path("report/index.html")));
+  { ReportFolder(options).Done({"c.jpg", "c"}, "is empty"); }
+  for (const char* name : names) EXPECT_FALSE(fs::exists(folder.Path("report") + "/" + name));
+  EXPECT_TRUE(fs::exists(folder.Path("report/json/b.json")));
+}
+
 TEST_F(PageTest, TheListHasAllPhotographs) {
   std::filesystem::create_directories(folder.Path("page"));
   lesions.components = {{1, 6, 3, 1, 2, 0, 5, 2, 0.75, 0.875f}};
   PhotoLesions failed;
   failed.name = failed.file = "b \"2\"</script>.jpg";
   failed.error = "is empty";
-  WritePage(folder.Path(""), lesions.classes, {0.5f, 0.5f, 0.25f, 0.3f},
+  WritePage(folder.Path(""), lesions.classes,
             {PageListItem("a", lesions), PageListItem("b", failed)});
   const std::string text = ReadFile(folder.Path("page/list.js"));
   ASSERT_THAT(text, StartsWith("lsegList("));
   const json list = json::parse(text.substr(9, text.rfind(");") - 9));
   EXPECT_EQ(list["classes"], json({"EX", "HE", "MA", "SE"}));
-  EXPECT_EQ(list["thresholds"], json({0.5, 0.5, 0.25, 0.3}));
   EXPECT_EQ(list["colours"][1], json(kClassPalette[2]));
   EXPECT_EQ(list["images"][0]["count"], json({0, 1, 0, 0}));
   EXPECT_EQ(list["images"][0]["percent"], json({0.0, 1.0, 0.0, 0.0}));

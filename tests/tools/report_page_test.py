@@ -317,6 +317,28 @@ def test_many(page, folder):
     page.wait("the last ones", lambda: count() == 11)  # 299, 2990 to 2999
 
 
+def test_thresholds_of_each(page, folder):
+    """The view's are those of the photograph's own report, until they are moved."""
+    path = pathlib.Path(folder, "report", "images", "holiday.js")
+    before = path.read_text(encoding="utf-8")
+    assert '"thresholds":{"EX":0.5,' in before
+    path.write_text(before.replace('"thresholds":{"EX":0.5,', '"thresholds":{"EX":0.75,'), encoding="utf-8")
+    value = lambda: page.id("threshold-value-0").text
+    page.open("#/eye~201")
+    page.ready()
+    assert value() == "0.50", value()
+    page.keys("n")
+    page.ready()
+    assert page.id("title").text == "holiday" and value() == "0.75", value()
+    page.id("threshold-0").send_keys(Keys.ARROW_RIGHT)
+    page.keys("p")
+    page.ready()
+    assert value() == "0.76", value()
+    page.click("reset")
+    assert value() == "0.50", value()
+    path.write_text(before, encoding="utf-8")
+
+
 def test_damage(page, folder):
     os.rename(os.path.join(folder, "report", "images", "holiday.js"), os.path.join(folder, "holiday.js"))
     page.open("#/holiday")
@@ -352,6 +374,7 @@ def main():
                 print(f"{width}x{height} {test.__name__}", flush=True)
                 test(page)
             chrome.check_access(page, ("", "#/eye~201"))
+            test_thresholds_of_each(page, folder)
             test_many(page, folder)
             test_every_control(page)
             log = page.driver.get_log("browser")
