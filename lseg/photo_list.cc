@@ -23,7 +23,9 @@ std::string Lower(std::string text) {
 PhotoList ListFolder(const std::string& folder) {
   PhotoList list;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
+    std::error_code ignored;
+    if (entry.is_directory(ignored)) continue;
+    // Links that lead nowhere and pipes, too: the reader says what is wrong with them.
     if (HasPhotoExtension(entry.path().string())) {
       list.photos.push_back({entry.path().string(), ""});
     } else {

@@ -3,12 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "kernels/runtime/check.h"
+#include "lseg/image.h"
 
 namespace lseg {
 namespace {
@@ -52,6 +54,19 @@ TEST_F(PhotoListTest, FolderIsSortedAndOthersAreNamed) {
   EXPECT_EQ(list.photos[1].path, Path("b.JPG"));
   EXPECT_THAT(list.skipped, ElementsAre("Thumbs.db: no photograph by its name",
                                         "notes.txt: no photograph by its name"));
+}
+
+// What cannot be read is not passed over: the reader names it.
+TEST_F(PhotoListTest, LinksThatLeadNowhereAndPipesAreTaken) {
+  Touch("eye.jpg");
+  fs::create_symlink("loop.jpg", Path("loop.jpg"));
+  fs::create_symlink("none", Path("gone.jpg"));
+  fs::create_directory(Path("folder.jpg"));
+  ASSERT_EQ(mkfifo(Path("pipe.jpg").c_str(), 0600), 0);
+  EXPECT_THAT(Names(ListPhotos(folder_.string())), ElementsAre("eye", "gone", "loop", "pipe"));
+  for (const char* name : {"gone.jpg", "loop.jpg", "pipe.jpg"}) {
+    EXPECT_THROW(ReadPhoto(Path(name)), Error) << name;
+  }
 }
 
 TEST_F(PhotoListTest, FilesOfOneStemKeepTheirExtension) {
