@@ -81,6 +81,7 @@ void ReportFolder::Measure(const PhotoFile& file, int width, int height, const I
   }
   WritePageImage(options_.folder, keys_.Of(file.name), lesions, photo, probabilities, class_map,
                  truth);
+  WriteFile(JsonPath(file), LesionsJson(lesions));
   measured_ = std::move(lesions);
 }
 
@@ -90,12 +91,20 @@ void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
   if (!error.empty()) {
     lesions = PhotoLesions();
     lesions.name = file.name, lesions.file = file.path, lesions.error = error;
+    try {
+      WriteFile(JsonPath(file), LesionsJson(lesions));
+    } catch (const Error& unwritten) {  // as where a name is too long for any of its files
+      lesions.error += std::string("; ") + unwritten.what();
+    }
   }
   LSEG_CHECK(lesions.name == file.name, "'" << file.name << "' is done, but was not measured");
-  WriteFile(options_.folder + "/json/" + file.name + ".json", LesionsJson(lesions));
   images_->Append(ImageCsvRows(lesions));
   components_->Append(ComponentCsvRows(lesions));
   list_.push_back(PageListItem(keys_.Of(file.name), lesions));
+}
+
+std::string ReportFolder::JsonPath(const PhotoFile& file) const {
+  return options_.folder + "/json/" + file.name + ".json";
 }
 
 void ReportFolder::Finish() {

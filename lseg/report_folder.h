@@ -48,7 +48,7 @@ class ReportFolder {
   void Measure(const PhotoFile& file, int width, int height, const Image& photo,
                const Probabilities& probabilities, const Image& class_map);
   // Then, or instead of it, once for each photograph in the order in which they are told of. error:
-  // why its maps are not there, or empty.
+  // why its maps are not there, or empty. Where its JSON cannot be written then, its row says so.
   void Done(const PhotoFile& file, const std::string& error);
   void Finish();
 
@@ -60,6 +60,7 @@ class ReportFolder {
 
  private:
   void Begin();  // before the first photograph
+  std::string JsonPath(const PhotoFile& file) const;
 
   ReportOptions options_;
   LandmarkTable landmarks_;

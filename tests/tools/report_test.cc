@@ -188,6 +188,22 @@ TEST_F(ReportTest, PicturesOfSimilarNamesStayApart) {
   EXPECT_EQ(different.size(), 4u * 3) << testing::PrintToString(lower_names);
 }
 
+TEST_F(ReportTest, ANameTooLongForItsFilesIsThatPhotographsFailure) {
+  const std::string name(251, 'x');  // with ".png" as long as a name may be
+  WritePng(Path("in/a.png"), HalfExudate(8, 6));
+  WritePng(Path("in/" + name + ".png"), HalfExudate(8, 6));
+  WritePng(Path("in/y.png"), HalfExudate(8, 6));
+  const ProgramResult result = Infer({"--report", Path("report")});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("File name too long"));
+  EXPECT_THAT(result.out, HasSubstr("2 of 3 photographs segmented"));
+  const std::vector<std::string> rows = Lines("report/report.csv");
+  ASSERT_EQ(rows.size(), 1u + 4 + 1 + 4);
+  EXPECT_THAT(rows[5], HasSubstr(name + ".png,failed,"));
+  EXPECT_FALSE(Report("y").contains("error"));
+  EXPECT_TRUE(fs::exists(Path("report/index.html")));
+}
+
 TEST_F(ReportTest, TwoRunsGiveTheSameBytes) {
   WritePng(Path("in/a.png"), Noise(20, 14));
   EXPECT_EQ(Infer({"--report", Path("report")}).code, 0);
