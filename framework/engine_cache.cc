@@ -8,9 +8,14 @@
 #include "kernels/runtime/check.h"
 
 namespace lseg {
+namespace {
+
+constexpr char kVariable[] = "LSEG_ENGINE_CACHE";
+
+}  // namespace
 
 std::string EngineCache::DefaultPath() {
-  if (const char* path = std::getenv("LSEG_ENGINE_CACHE")) return path;
+  if (const char* path = std::getenv(kVariable)) return path;
   if (const char* folder = std::getenv("XDG_CACHE_HOME")) {
     return std::string(folder) + "/lseg/engines.json";
   }
@@ -21,13 +26,28 @@ std::string EngineCache::DefaultPath() {
 }
 
 EngineCache::EngineCache(const std::string& path) : path_(path) {
-  if (path.empty() || !std::filesystem::exists(path)) return;
+  std::error_code ignored;
+  if (path.empty() ||
+      std::filesystem::status(path, ignored).type() == std::filesystem::file_type::not_found) {
+    return;
+  }
   const std::string text = ReadFile(path);
   try {
     engines_ = nlohmann::json::parse(text).get<decltype(engines_)>();
   } catch (const nlohmann::json::exception& error) {
     LSEG_FAIL(path << ": is no cache of engines (delete it, or name another by LSEG_ENGINE_CACHE): "
                    << error.what());
+  }
+}
+
+EngineCache EngineCache::OfUser(bool measured, std::string* problem) {
+  if (!measured) return EngineCache("");
+  try {
+    return EngineCache(DefaultPath());
+  } catch (const Error& error) {
+    if (std::getenv(kVariable)) throw;
+    *problem = std::string("engines are measured anew and not kept: ") + error.what();
+    return EngineCache("");
   }
 }
 

@@ -16,6 +16,11 @@ class EngineCache {
   // Reads the file where there is one. An Error names one that cannot be read.
   explicit EngineCache(const std::string& path);
 
+  // Of DefaultPath(), where engines are measured: else nothing is read. Where the file cannot be
+  // read, and it is not $LSEG_ENGINE_CACHE, `problem` says so, and choices live as long as the
+  // object.
+  static EngineCache OfUser(bool measured, std::string* problem);
+
   // "" where the case was not measured yet.
   std::string Find(const std::string& device, const std::string& conv_case) const;
   void Add(const std::string& device, const std::string& conv_case, const std::string& engine);

@@ -303,7 +303,9 @@ void Trainer::TryMakeNet(const Checkpoint* checkpoint) {
   options.stages.assign(state.stage().begin(), state.stage().end());
   options.solver = &solver_param_;
   options.seed = static_cast<uint64_t>(plan_.seed);
-  EngineCache cache(EngineCache::DefaultPath());
+  std::string problem;
+  EngineCache cache = EngineCache::OfUser(plan_.tune, &problem);
+  if (!problem.empty()) say_(problem);
   options.measure_engines = plan_.tune;
   options.engine_cache = &cache;
   options.precision = ParsePrecision(plan_.precision);

@@ -325,7 +325,9 @@ int Body(int argc, char** argv) {
   const Device device = DeviceFlag(*flags);
   Context context(device, ThreadsFlag(*flags));
   Say(context.Describe());
-  EngineCache cache(EngineCache::DefaultPath());
+  std::string problem;
+  EngineCache cache = EngineCache::OfUser(TuneFlag(*flags, device), &problem);
+  if (!problem.empty()) Say(problem);
   Segmenter segmenter(job.weights, context, ParseSegmenterOptions(*flags, device, &cache));
   const ModelInfo& model = segmenter.model();
   SpreadThresholds(model, &job.outputs.thresholds);

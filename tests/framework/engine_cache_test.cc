@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -52,6 +53,33 @@ TEST_F(EngineCacheTest, ADamagedFileIsNamed) {
     WriteFile(Path(), text);
     EXPECT_NE(ErrorOf([&] { EngineCache cache(Path()); }).find(Path()), std::string::npos) << text;
   }
+}
+
+// The user's own stops no run: it is read where engines are measured, and done without where it is
+// damaged, or in a folder that may not be seen.
+TEST_F(EngineCacheTest, TheUsersIsDoneWithoutUnlessItWasNamed) {
+  std::filesystem::create_directories(folder_ / "lseg");
+  WriteFile((folder_ / "lseg/engines.json").string(), "{");
+  unsetenv("LSEG_ENGINE_CACHE");
+  setenv("XDG_CACHE_HOME", folder_.c_str(), 1);
+  std::string problem;
+  EngineCache::OfUser(/*measured=*/false, &problem);
+  EXPECT_EQ(problem, "");
+  EngineCache without = EngineCache::OfUser(/*measured=*/true, &problem);
+  EXPECT_NE(problem.find("lseg/engines.json: is no cache of engines"), std::string::npos);
+  without.Add("one", "case", "a");
+  EXPECT_EQ(without.Write(), "");
+  EXPECT_EQ(ReadFile((folder_ / "lseg/engines.json").string()), "{");
+  // A link to itself: what stat() says of it is no "not there", as with a folder without
+  // permission.
+  std::filesystem::create_symlink("loop", folder_ / "loop");
+  setenv("XDG_CACHE_HOME", (folder_ / "loop").c_str(), 1);
+  EngineCache::OfUser(/*measured=*/true, &problem);
+  EXPECT_NE(problem.find("loop/lseg/engines.json: cannot be read"), std::string::npos);
+  setenv("LSEG_ENGINE_CACHE", (folder_ / "lseg/engines.json").c_str(), 1);
+  EXPECT_THROW(EngineCache::OfUser(/*measured=*/true, &problem), Error);
+  unsetenv("LSEG_ENGINE_CACHE");
+  unsetenv("XDG_CACHE_HOME");
 }
 
 TEST_F(EngineCacheTest, SaysWhyItCannotWrite) {
