@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,16 @@ inline constexpr int64_t kMostPixels = 500'000'000;
 // than max_pixels. Damage inside a JPEG's compressed data shows only if it breaks the code: the
 // format has no sums.
 Image ReadPhoto(const std::string& path, int64_t max_pixels = kMaxPixels);
+
+// What is told of a photograph before it is read: its size as turned, and the most bytes that
+// ReadPhoto takes for it, the file's and the result's included. Nothing where the file's beginning
+// does not tell: ReadPhoto says why.
+struct PhotoHeader {
+  int width = 0, height = 0;
+  int64_t decoding = 0;
+};
+std::optional<PhotoHeader> ReadPhotoHeader(const std::string& path,
+                                           int64_t max_pixels = kMaxPixels);
 
 // What decodes JPEGs in this build: "libjpeg-turbo 2.1.5" or "stb_image". Their samples differ by
 // rounding: a few levels where colours change, tests/lseg/jpeg_test.cc has the bounds.

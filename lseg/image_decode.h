@@ -19,7 +19,7 @@ ImageFormat SniffImageFormat(const std::string& path, std::string_view bytes);
 // DICOM file, which is not read: export it as PNG or TIFF". Empty: nothing is known.
 std::string UnreadByName(const std::string& path);
 
-// Throws where width x height is nothing or more than max_pixels.
+// Throws where width x height is nothing, more than max_pixels, or a side longer than a million.
 void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels);
 
 // Pixels as colours: 1 (gray), 2 (gray and alpha), 3 or 4 (RGBA) channels of 8 bits, palettes
@@ -33,9 +33,19 @@ Image DecodeTiff(std::string_view bytes, int64_t max_pixels);
 ReducedPhoto DecodeJpeg(std::string_view bytes, int64_t max_pixels, int min_width = kWhole,
                         int min_height = kWhole);
 
+// What ReadPhotoHeader tells, but for the file's own bytes; of the file's beginning, or, of a TIFF,
+// of an open file of so many bytes. Throw where it does not tell.
+PhotoHeader BmpHeader(std::string_view start, int64_t max_pixels);
+PhotoHeader JpegHeader(std::string_view start, int64_t max_pixels);
+PhotoHeader PngHeader(std::string_view start, int64_t max_pixels);
+PhotoHeader TiffHeader(int file, int64_t size, int64_t max_pixels);
+
 // What DecodeJpeg is made of. The frame header: sides as stored, 1 or 3 components.
 struct JpegFrame {
   int width = 0, height = 0, components = 0;
+  // Bytes a pixel that its coefficients take where a decoder keeps those of all: in progressive
+  // ones.
+  double coefficients = 0;
 };
 // Throws where there is none, or it says what is not read: too many pixels for the limit or for the
 // file's bytes, CMYK.

@@ -146,6 +146,10 @@ void CheckImageSize(int64_t width, int64_t height, int64_t max_pixels) {
   LSEG_CHECK(height <= max_pixels / width, "is " << width << "x" << height
                                                  << " pixels large: more than the limit of "
                                                  << max_pixels << " pixels (--max-pixels)");
+  constexpr int64_t kMaxSide = 1'000'000;  // libpng's own limit
+  LSEG_CHECK(
+      width <= kMaxSide && height <= kMaxSide,
+      "is " << width << "x" << height << " pixels large: no side may be longer than " << kMaxSide);
 }
 
 }  // namespace lseg

@@ -1,4 +1,7 @@
 // The readers: a file, its format, its decoder, and what is made of the samples.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <limits>
@@ -14,8 +17,8 @@ namespace fs = std::filesystem;
 // stb counts bytes by int; no image within the limit of pixels is nearly as large.
 constexpr int64_t kMaxBytes = std::numeric_limits<int>::max();
 
-// The file's bytes, refusing early what cannot be one of an image's files (a device has no end).
-std::string ReadImageFile(const std::string& path) {
+// The file's size, refusing early what cannot be one of an image's files (a device has no end).
+int64_t SizeOfImageFile(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   LSEG_CHECK(fs::exists(status), "cannot be read: no such file");
@@ -24,14 +27,41 @@ std::string ReadImageFile(const std::string& path) {
   const uintmax_t size = fs::file_size(path, error);
   LSEG_CHECK(!error && size <= static_cast<uintmax_t>(kMaxBytes),
              "is larger than " << kMaxBytes << " bytes");
-  return ReadFile(path);
+  return static_cast<int64_t>(size);
+}
+
+struct OpenFile {
+  explicit OpenFile(const std::string& path) : number(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  ~OpenFile() {
+    if (number >= 0) close(number);
+  }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  const int number;
+};
+
+// As far as the file's beginning, `start`, tells.
+PhotoHeader HeaderOf(const std::string& path, std::string_view start, const OpenFile& file,
+                     int64_t size, int64_t max_pixels) {
+  switch (SniffImageFormat(path, start)) {
+    case ImageFormat::kJpeg:
+      return JpegHeader(start, max_pixels);
+    case ImageFormat::kPng:
+      return PngHeader(start, max_pixels);
+    case ImageFormat::kTiff:
+      return TiffHeader(file.number, size, max_pixels);
+    case ImageFormat::kBmp:
+      return BmpHeader(start, max_pixels);
+  }
+  LSEG_FAIL("is of an unknown format");
 }
 
 // Calls decode(bytes) on the file; an Error that does not begin with the path gets it.
 template <typename Decode>
 auto DecodeFile(const std::string& path, const Decode& decode) {
   try {
-    return decode(ReadImageFile(path));
+    SizeOfImageFile(path);
+    return decode(ReadFile(path));
   } catch (const Error& error) {
     const std::string what = error.what();
     if (what.rfind(path, 0) == 0) throw;
@@ -105,6 +135,24 @@ Image MaskOf(const Samples& samples) {
 }
 
 }  // namespace
+
+std::optional<PhotoHeader> ReadPhotoHeader(const std::string& path, int64_t max_pixels) {
+  // Before a JPEG's header may stand colour profiles and previews.
+  for (const int64_t most : {int64_t{1} << 20, int64_t{64} << 20}) {
+    try {
+      const int64_t size = SizeOfImageFile(path);
+      const OpenFile file(path);
+      std::string start(static_cast<size_t>(std::min(size, most)), '\0');
+      const ssize_t got = pread(file.number, start.data(), start.size(), 0);
+      start.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+      PhotoHeader header = HeaderOf(path, start, file, size, max_pixels);
+      header.decoding += size;
+      return header;
+    } catch (const Error&) {  // with more of it, or by the decoder, which says what is wrong
+    }
+  }
+  return std::nullopt;
+}
 
 Image ReadPhoto(const std::string& path, int64_t max_pixels) {
   return ReadPhotoReduced(path, kWhole, kWhole, max_pixels).image;

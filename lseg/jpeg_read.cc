@@ -14,6 +14,10 @@ bool IsFrameMarker(int marker) {
   return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
 }
 
+bool IsProgressive(int marker) {
+  return marker == 0xc2 || marker == 0xc6 || marker == 0xca || marker == 0xce;
+}
+
 }  // namespace
 
 JpegFrame ReadJpegFrame(std::string_view bytes, int64_t max_pixels) {
@@ -23,10 +27,11 @@ JpegFrame ReadJpegFrame(std::string_view bytes, int64_t max_pixels) {
   };
   const auto number = [&](size_t at) { return byte(at) << 8 | byte(at + 1); };
   size_t at = 2;  // behind the start of image
+  int marker = 0;
   for (;;) {
     while (byte(at) != 0xff) ++at;  // decoders pass over what lies between segments
     while (byte(at) == 0xff) ++at;
-    const int marker = byte(at++);
+    marker = byte(at++);
     if (IsFrameMarker(marker)) break;
     LSEG_CHECK(marker != 0xda && marker != 0xd9,
                "is truncated or damaged: no JPEG header stands before its picture");
@@ -41,6 +46,15 @@ JpegFrame ReadJpegFrame(std::string_view bytes, int64_t max_pixels) {
   LSEG_CHECK(frame.components != 4, "is a CMYK JPEG: save it as RGB");
   LSEG_CHECK(frame.components == 1 || frame.components == 3,
              "is a JPEG of " << frame.components << " components: gray and colours are read");
+  if (IsProgressive(marker)) {  // two bytes a sample, of as many samples as each component has
+    int samples = 0, most = 1;
+    for (int c = 0; c < frame.components; ++c) {
+      const int factors = byte(at + 9 + 3 * c), count = (factors >> 4) * (factors & 15);
+      samples += count;
+      most = std::max(most, count);
+    }
+    frame.coefficients = 2.0 * samples / most;
+  }
   // Every 8x8 block of a JPEG's finest component takes at least one bit.
   LSEG_CHECK(static_cast<uint64_t>(frame.width) * frame.height / 512 <= bytes.size(),
              "is truncated: " << bytes.size() << " bytes cannot hold " << frame.width << "x"
@@ -71,6 +85,21 @@ Image DecodeJpegByTurbo(std::string_view, const JpegFrame&, int) {
   LSEG_FAIL("libjpeg-turbo is not in this build");
 }
 #endif
+
+PhotoHeader JpegHeader(std::string_view start, int64_t max_pixels) {
+  const JpegFrame frame = ReadJpegFrame(start, max_pixels);
+  const int orientation = ExifOrientation(start);
+  const int64_t pixels = int64_t{frame.width} * frame.height;
+  PhotoHeader header{frame.width, frame.height, 0};
+  if (orientation >= 5) std::swap(header.width, header.height);
+  // Coefficients and the picture; for stb its components, too, of which the picture is made, and
+  // then copied. Then the picture and itself in three channels, or turned.
+  const int64_t picture = frame.components * pixels;
+  const auto kept = static_cast<int64_t>(frame.coefficients * static_cast<double>(pixels));
+  const int64_t copy = frame.components == 1 ? 3 * pixels : orientation == 1 ? 0 : picture;
+  header.decoding = std::max(kept + (ReducesJpegs() ? 1 : 2) * picture, picture + copy);
+  return header;
+}
 
 ReducedPhoto DecodeJpeg(std::string_view bytes, int64_t max_pixels, int min_width, int min_height) {
   const JpegFrame frame = ReadJpegFrame(bytes, max_pixels);

@@ -113,6 +113,29 @@ Image DecodePng(std::string_view bytes, int64_t max_pixels) {
   return ReadPixels(reader, header, true);
 }
 
+PhotoHeader PngHeader(std::string_view start, int64_t max_pixels) {
+  const auto number = [&](size_t at) {
+    LSEG_CHECK(at + 4 <= start.size(), "is truncated");
+    int64_t value = 0;
+    for (size_t i = at; i < at + 4; ++i) value = value << 8 | static_cast<uint8_t>(start[i]);
+    return value;
+  };
+  PhotoHeader header;
+  const int64_t width = number(16), height = number(20);
+  CheckImageSize(width, height, max_pixels);
+  header.width = static_cast<int>(width);
+  header.height = static_cast<int>(height);
+  const int colour_type = static_cast<int>(number(24) >> 16 & 255);
+  bool alpha = (colour_type & PNG_COLOR_MASK_ALPHA) != 0;
+  for (size_t at = 8; at + 8 <= start.size() && start.substr(at + 4, 4) != "IDAT";) {
+    alpha = alpha || start.substr(at + 4, 4) == "tRNS";  // a colour, or some, that are transparent
+    at += 12 + static_cast<size_t>(number(at));
+  }
+  const int channels = ((colour_type & PNG_COLOR_MASK_COLOR) ? 3 : 1) + alpha;
+  header.decoding = (channels == 3 ? 3 : channels + 3) * width * height;  // then as RGB
+  return header;
+}
+
 Samples DecodePngSamples(std::string_view bytes, int64_t max_pixels) {
   PngReader reader(bytes);
   Header header;

@@ -12,32 +12,32 @@ namespace {
 
 using Taps = ResamplingTaps;
 
-std::vector<Taps> TriangleTaps(int src, int dst) {
+Taps TriangleTaps(int src, int dst) {
   const double ratio = static_cast<double>(src) / dst;
   const double radius = std::max(1.0, ratio);
-  std::vector<Taps> taps(dst);
+  Taps taps;
+  std::vector<double> weights;
   for (int i = 0; i < dst; ++i) {
     const double center = (i + 0.5) * ratio - 0.5;
     const int low = static_cast<int>(std::floor(center - radius)) + 1;
     const int high = static_cast<int>(std::ceil(center + radius)) - 1;
     const int first = std::clamp(low, 0, src - 1), last = std::clamp(high, 0, src - 1);
-    std::vector<double> weights(last - first + 1, 0.0);
+    weights.assign(last - first + 1, 0.0);
     double sum = 0;
     for (int j = low; j <= high; ++j) {
       const double weight = 1 - std::abs(j - center) / radius;
       weights[std::clamp(j, first, last) - first] += weight;
       sum += weight;
     }
-    taps[i].first = first;
-    for (double weight : weights) taps[i].weights.push_back(static_cast<float>(weight / sum));
+    taps.Add(first, weights, sum);
   }
   return taps;
 }
 
 // One row of the source at the destination's width.
-void ResampleAlong(const float* in, const std::vector<Taps>& across, float* out) {
+void ResampleAlong(const float* in, const Taps& across, float* out) {
   for (size_t x = 0; x < across.size(); ++x) {
-    const Taps& tap = across[x];
+    const Taps::Tap tap = across[x];
     float sum = 0;
     for (size_t k = 0; k < tap.weights.size(); ++k) sum += tap.weights[k] * in[tap.first + k];
     out[x] = sum;
@@ -46,7 +46,7 @@ void ResampleAlong(const float* in, const std::vector<Taps>& across, float* out)
 
 // One row of the destination from `rows` of that width, of which the first is that of tap.first.
 // Sums are cut to [0, 1], which rounding of the weights may leave by an ulp.
-void BlendRows(const float* rows, const Taps& tap, size_t width, float* out) {
+void BlendRows(const float* rows, const Taps::Tap& tap, size_t width, float* out) {
   std::fill(out, out + width, 0.0f);
   for (size_t k = 0; k < tap.weights.size(); ++k) {
     const float weight = tap.weights[k];
@@ -84,12 +84,18 @@ void CheckSizes(const Probabilities& src, int width, int height) {
 
 }  // namespace
 
+void ResamplingTaps::Add(int first, std::span<const double> weights, double sum) {
+  first_.push_back(first);
+  for (const double weight : weights) weights_.push_back(static_cast<float>(weight / sum));
+  begin_.push_back(weights_.size());
+}
+
 Probabilities ResizeProbabilities(const Probabilities& src, int width, int height) {
   CheckSizes(src, width, height);
   if (width == src.width && height == src.height) return src;
   Probabilities dst(width, height, src.classes);
-  const std::vector<Taps> across = TriangleTaps(src.width, width);
-  const std::vector<Taps> down = TriangleTaps(src.height, height);
+  const Taps across = TriangleTaps(src.width, width);
+  const Taps down = TriangleTaps(src.height, height);
   std::vector<float> rows(static_cast<size_t>(src.height) * width);
   for (size_t c = 0; c < src.classes.size(); ++c) {
 #pragma omp parallel for schedule(static)
@@ -114,27 +120,27 @@ Image ResizedClassMap(const Probabilities& src, int width, int height,
                       std::span<const float> thresholds) {
   CheckSizes(src, width, height);
   CheckThresholds(thresholds, src.classes.size());
-  constexpr int kBand = 32;  // rows at a time, which stay in the cache
-  const std::vector<Taps> across = TriangleTaps(src.width, width);
-  const std::vector<Taps> down = TriangleTaps(src.height, height);
+  const int band = std::min(height, 32);  // rows at a time, which stay in the cache
+  const Taps across = TriangleTaps(src.width, width);
+  const Taps down = TriangleTaps(src.height, height);
   const bool same_size = width == src.width && height == src.height;
   const auto end_of = [&](int y) {
     return down[y].first + static_cast<int>(down[y].weights.size());
   };
   int most_rows = 0;
-  for (int top = 0; top < height; top += kBand) {
-    most_rows = std::max(most_rows, end_of(std::min(height, top + kBand) - 1) - down[top].first);
+  for (int top = 0; top < height; top += band) {
+    most_rows = std::max(most_rows, end_of(std::min(height, top + band) - 1) - down[top].first);
   }
   // A thread's rows at the width, its row of probabilities, and its ratios; allocated here, because
   // nothing may be thrown out of a parallel loop.
-  const size_t row = width, memory = row * ((same_size ? 0 : most_rows) + 1 + kBand);
+  const size_t row = width, memory = row * ((same_size ? 0 : most_rows) + 1 + band);
   std::vector<float> buffers(memory * omp_get_max_threads());
   Image map(width, height, 1);
 #pragma omp parallel for schedule(dynamic)
-  for (int top = 0; top < height; top += kBand) {
+  for (int top = 0; top < height; top += band) {
     float* p = &buffers[memory * omp_get_thread_num()];
-    float *best = p + row, *rows = best + row * kBand;
-    const int bottom = std::min(height, top + kBand), first = down[top].first;
+    float *best = p + row, *rows = best + row * band;
+    const int bottom = std::min(height, top + band), first = down[top].first;
     std::fill(best, best + row * (bottom - top), 0.0f);
     for (size_t c = 0; c < src.classes.size(); ++c) {
       const auto source = [&](int y) { return src.Map(c) + static_cast<size_t>(y) * src.width; };
@@ -191,7 +197,7 @@ ProbabilitySampler::ProbabilitySampler(const Probabilities& src, int width, int 
 float ProbabilitySampler::At(size_t c, int x, int y) const {
   const float* map = src_.Map(c);
   if (across_.empty()) return map[static_cast<size_t>(y) * src_.width + x];
-  const Taps &across = across_[x], &down = down_[y];
+  const Taps::Tap across = across_[x], down = down_[y];
   float sum = 0;  // in the order of ResampleAlong and BlendRows
   for (size_t k = 0; k < down.weights.size(); ++k) {
     const float* row = map + (down.first + k) * src_.width + across.first;

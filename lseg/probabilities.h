@@ -40,10 +40,25 @@ Image ClassMap(const Probabilities& probabilities, std::span<const float> thresh
 Image ResizedClassMap(const Probabilities& src, int width, int height,
                       std::span<const float> thresholds);
 
-// Weighted source positions of one destination position, along one axis.
-struct ResamplingTaps {
-  int first = 0;
-  std::vector<float> weights;
+// Weighted source positions of every destination position along one axis, in one array: an image
+// may be long.
+class ResamplingTaps {
+ public:
+  struct Tap {
+    int first;
+    std::span<const float> weights;
+  };
+  Tap operator[](size_t i) const {
+    return {first_[i], std::span(weights_).subspan(begin_[i], begin_[i + 1] - begin_[i])};
+  }
+  size_t size() const { return first_.size(); }
+  bool empty() const { return first_.empty(); }
+  void Add(int first, std::span<const double> weights, double sum);  // divided by their sum
+
+ private:
+  std::vector<int> first_;
+  std::vector<size_t> begin_ = {0};
+  std::vector<float> weights_;
 };
 
 // Single values of ResizeProbabilities(src, width, height), to the bit, without making all of it.
@@ -55,7 +70,7 @@ class ProbabilitySampler {
 
  private:
   const Probabilities& src_;
-  std::vector<ResamplingTaps> across_, down_;  // empty where the sizes are equal
+  ResamplingTaps across_, down_;  // empty where the sizes are equal
 };
 
 // The gray of a probability in [0, 1], round(255 p): what idrid33 evaluates and gray PNGs hold. In

@@ -5,9 +5,11 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -20,6 +22,9 @@ namespace {
 // A photograph on its way.
 struct Work {
   SegmentReport report;
+  PhotoHeader header;  // zeros where it tells nothing
+  int64_t need = 0;    // PhotoMemory by the header
+  bool decoded = false;
   Image shown;      // at the size of the maps
   Image input;      // at the net's size; empty where that is `shown`
   Framing framing;  // of the photograph in `input`; of no width where it is not scaled
@@ -43,11 +48,31 @@ void Try(Work& work, const Step& step) {
   }
 }
 
-Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t index) {
+// What the header tells.
+Work Open(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t index, int classes) {
   Work work;
   work.report.index = index;
+  const std::string& path = photos[index].path;
+  Try(work, [&] { work.header = ReadPhotoHeader(path, job.max_pixels).value_or(PhotoHeader()); });
+  const auto& [width, height, decoding] = work.header;
+  if (width > 0) work.need = PhotoMemory(job, width, height, classes, nullptr, decoding);
+  return work;
+}
+
+// An OutOfMemory of the photograph where what it needs cannot be had beside the net.
+void Admit(const SegmentJob& job, Segmenter& segmenter, Work& work) {
+  if (work.need == 0) return;
   Try(work, [&] {
-    ReducedPhoto photo = ReadPhotoReduced(photos[index].path, job.reduce_jpegs ? job.width : kWhole,
+    segmenter.Prepare(job.native ? work.header.width : job.width,
+                      job.native ? work.header.height : job.height, work.need);
+  });
+}
+
+void Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, Work& work) {
+  work.decoded = true;
+  Try(work, [&] {
+    const std::string& path = photos[work.report.index].path;
+    ReducedPhoto photo = ReadPhotoReduced(path, job.reduce_jpegs ? job.width : kWhole,
                                           job.reduce_jpegs ? job.height : kWhole, job.max_pixels);
     work.report.width = photo.width;
     work.report.height = photo.height;
@@ -67,7 +92,6 @@ Work Read(const SegmentJob& job, const std::vector<PhotoFile>& photos, size_t in
       work.shown = std::exchange(work.input, Image());
     }
   });
-  return work;
 }
 
 // From the net's frame to the photograph, or, for maps of the working size, to where that fits.
@@ -83,15 +107,15 @@ void Unframe(const SegmentJob& job, Work& work) {
   CropProbabilities(&work.probabilities, {-fit.left, -fit.top, job.width, job.height});
 }
 
-void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work,
+// beside: what all photographs on their way take at the least.
+void Segment(const SegmentJob& job, Segmenter& segmenter, Work& work, int64_t beside,
              const std::function<void()>& before_answer) {
   Try(work, [&] {
     const int classes = static_cast<int>(segmenter.model().classes.size());
-    work.probabilities =
-        segmenter.Run(work.Input(),
-                      PhotoMemory(job, work.report.width, work.report.height, classes,
-                                  work.framing.normalised ? &work.framing : nullptr),
-                      before_answer);
+    work.need =
+        PhotoMemory(job, work.report.width, work.report.height, classes,
+                    work.framing.normalised ? &work.framing : nullptr, work.header.decoding);
+    work.probabilities = segmenter.Run(work.Input(), std::max(beside, work.need), before_answer);
     Unframe(job, work);
     work.input = Image();
   });
@@ -150,9 +174,14 @@ class Reporter {
   size_t failed_ = 0;
 };
 
+// A photograph that needs more than all before it is read by the calling thread, when it has been
+// seen whether that can be had; the others are read beside the net.
 void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmenter& segmenter,
              Reporter& reporter) {
   HandOver<Work> read, segmented;
+  std::atomic<int64_t> admitted = 0;  // the most that a photograph needed
+  std::mutex reading;                 // one photograph is decoded at a time
+  const int classes = static_cast<int>(segmenter.model().classes.size());
   std::exception_ptr stopped_by;  // what a report threw
   std::jthread reader, writer;    // joined when this function ends, and before that let go:
   const struct Closer {
@@ -164,7 +193,13 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
   } closer{read, segmented};
   reader = std::jthread([&] {
     omp_set_num_threads(1);
-    for (size_t i = 0; i < photos.size() && read.Give(Read(job, photos, i)); ++i) {
+    for (size_t i = 0; i < photos.size(); ++i) {
+      Work work = Open(job, photos, i, classes);
+      if (work.need <= admitted) {
+        const std::lock_guard lock(reading);
+        Read(job, photos, work);
+      }
+      if (!read.Give(std::move(work))) break;
     }
     read.Close();
   });
@@ -181,8 +216,15 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
     segmented.Close();
   });
   while (std::optional<Work> work = read.Take()) {
+    if (!work->decoded) {
+      segmented.WaitForTaker();
+      Admit(job, segmenter, *work);
+      const std::lock_guard lock(reading);
+      Read(job, photos, *work);
+    }
     // The maps before must be taken and written anyway, and their memory will be free.
-    Segment(job, segmenter, *work, [&] { segmented.WaitForTaker(); });
+    Segment(job, segmenter, *work, admitted, [&] { segmented.WaitForTaker(); });
+    if (work->report.error.empty()) admitted = std::max<int64_t>(admitted, work->need);
     if (!segmented.Give(std::move(*work))) break;
   }
   segmented.Close();
@@ -193,7 +235,7 @@ void Overlap(const SegmentJob& job, const std::vector<PhotoFile>& photos, Segmen
 }  // namespace
 
 int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes,
-                    const Framing* framing) {
+                    const Framing* framing, int64_t decoding) {
   const int64_t own = int64_t{width} * height, working = int64_t{job.width} * job.height;
   const int64_t input = job.native           ? own
                         : framing == nullptr ? working
@@ -206,12 +248,15 @@ int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes,
   // Probabilities are resampled only to be written: maps of that size, and one whose rows are.
   const bool resampled = shown != input && (job.outputs.npy || job.outputs.png);
   const int64_t resized = resampled ? 4 * (classes + 1) * shown : 0;
-  // Reading ends with a copy: turned upright, or resampled, and that put into its frame. Writing
-  // holds the class map, the picture with outlines, what these cover, and a PNG; and then the
-  // probabilities. A visitor sees class map and photograph.
+  // Reading ends with copies: one turned upright, where the header says nothing better; one for the
+  // net, and that put into its frame; and one for maps of the working size. Writing holds the class
+  // map, the picture with outlines, what these cover, and a PNG; and then the probabilities. A
+  // visitor sees class map and photograph.
   const bool framed =
       !job.native && !FitInto(width, height, job.width, job.height).Fills(job.width, job.height);
-  const int64_t reading = std::max(2 * 3 * own, 3 * own + images + 3 * (framed ? input : scaled));
+  const int64_t reading =
+      std::max(decoding > 0 ? decoding : 2 * 3 * own,
+               (shown == own ? 0 : 3 * own) + images + 3 * (framed ? input : scaled));
   const int64_t running = images + answer;
   const int64_t visiting = job.visit ? 4 * shown + job.visit_memory(width, height) +
                                            (job.output_working ? answer + 4 * shown : 0)
@@ -236,8 +281,10 @@ size_t SegmentPhotos(const SegmentJob& job, const std::vector<PhotoFile>& photos
     Overlap(job, photos, segmenter, reporter);
   } else {
     for (size_t i = 0; i < photos.size(); ++i) {
-      Work work = Read(job, photos, i);
-      Segment(job, segmenter, work, nullptr);
+      Work work = Open(job, photos, i, static_cast<int>(segmenter.model().classes.size()));
+      Admit(job, segmenter, work);
+      Read(job, photos, work);
+      Segment(job, segmenter, work, 0, nullptr);
       Write(job, photos, work);
       reporter(std::move(work.report));
     }

@@ -1,7 +1,8 @@
 // Photographs segmented one after the other, reading, net and writing overlapping: one thread reads
 // and resamples the next photograph, the calling thread runs the net, one thread brings the maps of
 // the photograph before back to size and writes them. Each of the three holds one photograph and
-// waits for the other to take it: three are in memory, however many there are and however large.
+// waits for the other to take it: three are in memory, however many there are and however large. A
+// photograph is decoded when, by its header, the memory for that is there.
 #pragma once
 
 #include <functional>
@@ -26,7 +27,7 @@ struct SegmentJob {
   double view_radius = 0;
   bool output_working = false;  // maps at that size, photographs as they fit, black beside and all,
                                 // else at the photograph's own
-  bool reduce_jpegs = false;        // ReadPhotoReduced; with output_working and not native only
+  bool reduce_jpegs = false;    // ReadPhotoReduced; with output_working and not native only
   int64_t max_pixels = kMaxPixels;  // larger photographs are refused
   bool overlap = true;  // false: step by step on the calling thread, one photograph held
   SegmentOutputs outputs;
@@ -51,9 +52,9 @@ struct SegmentReport {
 
 // The most bytes that photographs of a size take at once, beside the net: of the three on their way
 // where steps overlap, else of one. framing: how they are brought to the net, where that is not as
-// they fit.
+// they fit. decoding: ReadPhotoHeader's.
 int64_t PhotoMemory(const SegmentJob& job, int width, int height, int classes,
-                    const Framing* framing = nullptr);
+                    const Framing* framing = nullptr, int64_t decoding = 0);
 
 // Segments `photos` into job.out. Calls `report` once a photograph, in the list's order, from one
 // thread, not always the calling one; what fails for one photograph is reported and ends nothing.

@@ -67,6 +67,29 @@ void CheckHuffmanTables(std::string_view bytes) {
   }
 }
 
+struct BmpFields {
+  int64_t width = 0, height = 0, bits = 0, pixels_at = 0;
+};
+
+// stb reads zeros beyond the end, so what is missing must be found by these.
+BmpFields ReadBmpFields(std::string_view bytes, int64_t max_pixels) {
+  const auto number = [&](size_t at, int size) {
+    uint32_t value = 0;
+    for (int i = 0; i < size; ++i) {
+      if (at + i < bytes.size()) value |= uint32_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
+    }
+    return static_cast<int32_t>(value);
+  };
+  const bool old_header = number(14, 4) == 12;
+  BmpFields fields;
+  fields.width = old_header ? number(18, 2) : number(18, 4);
+  fields.height = std::abs(int64_t{old_header ? number(20, 2) : number(22, 4)});
+  fields.bits = old_header ? number(24, 2) : number(28, 2);
+  fields.pixels_at = number(10, 4);
+  CheckImageSize(fields.width, fields.height, max_pixels);
+  return fields;
+}
+
 }  // namespace
 
 Image DecodeJpegByStb(std::string_view bytes, const JpegFrame& frame) {
@@ -76,21 +99,18 @@ Image DecodeJpegByStb(std::string_view bytes, const JpegFrame& frame) {
   return Load(bytes, "JPEG");
 }
 
+PhotoHeader BmpHeader(std::string_view start, int64_t max_pixels) {
+  const BmpFields fields = ReadBmpFields(start, max_pixels);
+  // stb's, and a copy of that, which becomes RGB.
+  const int64_t channels = fields.bits == 16 || fields.bits == 32 ? 4 : 3;
+  return {static_cast<int>(fields.width), static_cast<int>(fields.height),
+          2 * channels * fields.width * fields.height};
+}
+
 Image DecodeBmp(std::string_view bytes, int64_t max_pixels) {
-  const auto number = [&](size_t at, int size) {
-    uint32_t value = 0;
-    for (int i = 0; i < size; ++i) {
-      if (at + i < bytes.size()) value |= uint32_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
-    }
-    return static_cast<int32_t>(value);
-  };
-  // stb reads zeros beyond the end, so what is missing must be found here.
-  const bool old_header = number(14, 4) == 12;
-  const int64_t width = old_header ? number(18, 2) : number(18, 4);
-  const int64_t height = std::abs(int64_t{old_header ? number(20, 2) : number(22, 4)});
-  const int64_t bits = old_header ? number(24, 2) : number(28, 2);
-  CheckImageSize(width, height, max_pixels);
-  const int64_t wanted = number(10, 4) + (width * bits + 31) / 32 * 4 * height;
+  const BmpFields fields = ReadBmpFields(bytes, max_pixels);
+  const int64_t wanted =
+      fields.pixels_at + (fields.width * fields.bits + 31) / 32 * 4 * fields.height;
   LSEG_CHECK(static_cast<int64_t>(bytes.size()) >= wanted,
              "is truncated: it has " << bytes.size() << " of " << wanted << " bytes");
   const Info info = InfoOf(bytes, "BMP");

@@ -3,6 +3,7 @@
 // Photographs go through libtiff's own conversion to RGBA, which knows every layout. Class maps and
 // masks must not (a palette's colours are not its indices), so single samples are unpacked here.
 #include <tiffio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdarg>
@@ -11,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "framework/file.h"
 #include "lseg/exif.h"
@@ -19,9 +21,12 @@
 namespace lseg {
 namespace {
 
-// A file in memory, as libtiff's callbacks see it, and the first thing that libtiff said about it.
+// A file in memory, or an open one, as libtiff's callbacks see it, and the first thing that libtiff
+// said about it.
 struct Source {
   std::string_view bytes;
+  int file = -1;  // where it is not in memory
+  uint64_t size = bytes.size();
   uint64_t at = 0;
   char reason[160] = "";
 };
@@ -40,24 +45,27 @@ void OnError(thandle_t handle, const char*, const char* format, va_list argument
 
 tmsize_t OnRead(thandle_t handle, void* out, tmsize_t size) {
   auto* source = static_cast<Source*>(handle);
-  const uint64_t left = source->bytes.size() - std::min<uint64_t>(source->at, source->bytes.size());
-  const auto count = static_cast<tmsize_t>(std::min<uint64_t>(size, left));
-  if (count > 0) std::memcpy(out, source->bytes.data() + source->at, count);
+  const uint64_t left = source->size - std::min(source->at, source->size);
+  auto count = static_cast<tmsize_t>(std::min<uint64_t>(size, left));
+  if (source->file >= 0) {
+    count = std::max<tmsize_t>(pread(source->file, out, count, static_cast<off_t>(source->at)), 0);
+  } else if (count > 0) {
+    std::memcpy(out, source->bytes.data() + source->at, count);
+  }
   source->at += count;
   return count;
 }
 tmsize_t OnWrite(thandle_t, void*, tmsize_t) { return 0; }
 toff_t OnSeek(thandle_t handle, toff_t offset, int whence) {
   auto* source = static_cast<Source*>(handle);
-  source->at = offset + (whence == SEEK_CUR   ? source->at
-                         : whence == SEEK_END ? source->bytes.size()
-                                              : 0);
+  source->at = offset + (whence == SEEK_CUR ? source->at : whence == SEEK_END ? source->size : 0);
   return source->at;
 }
 int OnClose(thandle_t) { return 0; }
-toff_t OnSize(thandle_t handle) { return static_cast<Source*>(handle)->bytes.size(); }
+toff_t OnSize(thandle_t handle) { return static_cast<Source*>(handle)->size; }
 int OnMap(thandle_t handle, void** base, toff_t* size) {
   auto* source = static_cast<Source*>(handle);
+  if (source->file >= 0) return 0;
   *base = const_cast<char*>(source->bytes.data());
   *size = source->bytes.size();
   return 1;
@@ -66,7 +74,7 @@ void OnUnmap(thandle_t, void*, toff_t) {}
 
 class TiffReader {
  public:
-  TiffReader(std::string_view bytes, int64_t max_pixels) : source_{bytes} {
+  TiffReader(const Source& source, int64_t max_pixels) : source_(source) {
     static std::once_flag once;
     std::call_once(once, [] {
       TIFFSetErrorHandler(nullptr);  // both print otherwise
@@ -104,6 +112,11 @@ class TiffReader {
   bool IsGray() const {
     return photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE;
   }
+  // A strip or tile, unpacked.
+  int64_t BlockBytes() const {
+    return TIFFIsTiled(get()) ? TIFFTileSize64(get()) : TIFFStripSize64(get());
+  }
+  bool IsGray16() const { return bits == 16 && IsGray(); }
   [[noreturn]] void Fail() const {
     LSEG_FAIL("is truncated or damaged (TIFF: "
               << (source_.reason[0] ? Printable(source_.reason) : "no reason given") << ")");
@@ -125,7 +138,7 @@ class TiffReader {
   void CheckBytes() const {
     const int64_t pixel_bits = int64_t{samples} * bits, pixels = int64_t{width} * height;
     // A strip or tile is unpacked as a whole; tiles may reach beyond the picture, but not far.
-    const int64_t block = TIFFIsTiled(get()) ? TIFFTileSize64(get()) : TIFFStripSize64(get());
+    const int64_t block = BlockBytes();
     LSEG_CHECK(block > 0 && block / 2 <= (pixels + (1 << 20)) * (pixel_bits / 8 + 1),
                "is damaged: a strip or tile of " << block << " bytes");
     uint16_t compression = COMPRESSION_NONE;
@@ -139,9 +152,9 @@ class TiffReader {
                            (compression == COMPRESSION_NONE ? 1
                             : general                       ? 4096
                                                             : 1 << 20);
-    LSEG_CHECK(static_cast<int64_t>(source_.bytes.size()) >= wanted,
-               "is truncated: " << source_.bytes.size() << " bytes cannot hold " << width << "x"
-                                << height << " pixels");
+    LSEG_CHECK(static_cast<int64_t>(source_.size) >= wanted,
+               "is truncated: " << source_.size << " bytes cannot hold " << width << "x" << height
+                                << " pixels");
   }
 
   Source source_;
@@ -239,9 +252,22 @@ Image ReadGray16(const TiffReader& reader) {
 
 }  // namespace
 
+PhotoHeader TiffHeader(int file, int64_t size, int64_t max_pixels) {
+  const TiffReader reader(Source{{}, file, static_cast<uint64_t>(size)}, max_pixels);
+  const int64_t pixels = int64_t{reader.width} * reader.height;
+  const int64_t block =
+      reader.BlockBytes() * (reader.planar == PLANARCONFIG_CONTIG ? 1 : reader.samples);
+  PhotoHeader header{reader.width, reader.height, 0};
+  if (reader.orientation >= 5) std::swap(header.width, header.height);
+  // A strip and the picture, which becomes RGB; or that as libtiff's RGBA and in order.
+  header.decoding =
+      reader.IsGray16() ? std::max(block + pixels, 4 * pixels) : block + 2 * 4 * pixels;
+  return header;
+}
+
 Image DecodeTiff(std::string_view bytes, int64_t max_pixels) {
-  const TiffReader reader(bytes, max_pixels);
-  if (reader.bits == 16 && reader.IsGray()) {
+  const TiffReader reader(Source{bytes}, max_pixels);
+  if (reader.IsGray16()) {
     LSEG_CHECK(reader.samples == 1, "is a TIFF of a kind that is not read: 16-bit gray with "
                                         << reader.samples << " samples a pixel");
     return Orient(ReadGray16(reader), reader.orientation);
@@ -250,7 +276,7 @@ Image DecodeTiff(std::string_view bytes, int64_t max_pixels) {
 }
 
 Samples DecodeTiffSamples(std::string_view bytes, int64_t max_pixels) {
-  const TiffReader reader(bytes, max_pixels);
+  const TiffReader reader(Source{bytes}, max_pixels);
   Samples result;
   result.alpha = reader.HasAlpha();
   const bool palette = reader.photometric == PHOTOMETRIC_PALETTE;

@@ -177,6 +177,30 @@ TEST(ReadPhoto, TheLimitIsInPixels) {
   EXPECT_THAT([&] { ReadMask(path, 199); }, ThrowsMessage<Error>(HasSubstr("limit of 199")));
 }
 
+TEST(ReadPhoto, NoSideIsLongerThanAMillion) {
+  ExpectRefused(TestFolder() + "/a.bmp", Bmp(1000004, 1), "no side may be longer than 1000000");
+}
+
+TEST(ReadPhotoHeader, TellsSizeAndWhatDecodingTakes) {
+  const std::string folder = TestFolder();
+  for (const Sample& sample : Samples(folder)) {
+    const std::string path = folder + "/" + sample.name;
+    WriteFile(path, sample.bytes);
+    const auto header = ReadPhotoHeader(path);
+    ASSERT_TRUE(header) << path;
+    EXPECT_EQ(header->width, 64) << path;
+    EXPECT_EQ(header->height, 48) << path;
+    // The file and its pixels, once, at the least, and nothing that only a mistake could give.
+    const int64_t least = static_cast<int64_t>(sample.bytes.size()) + 3 * 64 * 48;
+    EXPECT_GE(header->decoding, least) << path;
+    EXPECT_LE(header->decoding, 5 * least) << path;
+    EXPECT_FALSE(ReadPhotoHeader(path, 64 * 48 - 1)) << path;
+    WriteFile(path, sample.bytes.substr(0, 9));
+    EXPECT_FALSE(ReadPhotoHeader(path)) << path;
+  }
+  EXPECT_FALSE(ReadPhotoHeader(folder + "/none.jpg"));
+}
+
 TEST(ReadPhoto, ForeignFormatsAreNamed) {
   const std::string folder = TestFolder();
   WriteMaskTiff(folder + "/a.tif", Image(8, 8, 1), MaskEncoding::kGray255);

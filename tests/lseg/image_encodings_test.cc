@@ -204,6 +204,7 @@ TEST(ReadPhoto, TurnsTiffsAndTheirMasksAlike) {
     const Image photo = ReadPhoto(path), mask = ReadMask(path);
     EXPECT_EQ(photo.width, orientation < 5 ? width : height) << orientation;
     ASSERT_EQ(mask.width, photo.width) << orientation;
+    EXPECT_EQ(ReadPhotoHeader(path).value().width, photo.width) << orientation;
     const auto [x, y] = seen[orientation - 1];
     EXPECT_EQ(photo.Row(y)[3 * x], 255) << orientation;
     EXPECT_EQ(mask.Row(y)[x], 255) << orientation;

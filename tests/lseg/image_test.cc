@@ -156,7 +156,9 @@ TEST(ReadPhoto, AppliesExifOrientation) {
   const char* expected[8] = {"RGBW", "GRWB", "WBGR", "BWRG", "RBGW", "BRWG", "WGBR", "GWRB"};
   for (int orientation = 1; orientation <= 8; ++orientation) {
     for (const bool big_endian : {false, true}) {
-      const Image image = ReadPhoto(OrientedJpeg(folder, orientation, big_endian));
+      const std::string path = OrientedJpeg(folder, orientation, big_endian);
+      const Image image = ReadPhoto(path);
+      EXPECT_EQ(ReadPhotoHeader(path).value().width, image.width) << orientation;
       EXPECT_EQ(image.width, orientation < 5 ? 32 : 16) << orientation;
       EXPECT_EQ(Quarters(image), expected[orientation - 1]) << orientation;
     }
