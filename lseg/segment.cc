@@ -104,6 +104,12 @@ void Segmenter::CheckFits(const SegmentMemory& memory) const {
                     " for photographs), " + Megabytes(options_.memory_limit) + " may be used");
 }
 
+void Segmenter::Tell(int width, int height, const SegmentMemory& memory) {
+  if (memory.Total() <= told_) return;
+  told_ = memory.Total();
+  if (options_.planned) options_.planned(width, height, memory);
+}
+
 void Segmenter::MakeNet(int width, int height, int64_t beside) {
   NetOptions options;
   options.inputs[inference_.input] = TensorDesc{Shape{1, 3, height, width}};
@@ -128,7 +134,8 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
   options.planned = [&](const MemoryPlan& plan) {
     const SegmentMemory memory = MemoryOf(plan, beside);
     CheckFits(memory);
-    if (options_.planned) options_.planned(width, height, memory);
+    told_ = 0;  // a new net
+    Tell(width, height, memory);
   };
   auto net =
       std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
@@ -149,7 +156,10 @@ Segmenter::SizedNet& Segmenter::NetOf(int width, int height, int64_t beside) {
     const MemoryPlan& plan = nets_.front().net->memory();
     SegmentMemory memory = MemoryOf(plan, beside);
     memory.program -= plan.BesideParameters();
-    if (Fits(memory)) return nets_.front();
+    if (Fits(memory)) {
+      Tell(width, height, memory);
+      return nets_.front();
+    }
     nets_.pop_front();  // one in lower strips may
   }
   while (nets_.size() >= kNetsKept) nets_.pop_back();

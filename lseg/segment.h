@@ -46,7 +46,8 @@ struct SegmenterOptions {
   // Bytes that the process may have in memory, for nets on the CPU: larger images run in lower
   // strips. 0: what it has when the segmenter is made, and what is available then.
   int64_t memory_limit = 0;
-  // Told of each size that gets a net, before the memory for it is taken.
+  // Told of each size that gets a net, before the memory for it is taken, and again where more is
+  // needed beside it.
   std::function<void(int width, int height, const SegmentMemory&)> planned;
 };
 
@@ -89,6 +90,7 @@ class Segmenter {
   SegmentMemory MemoryOf(const MemoryPlan& net, int64_t beside) const;
   bool Fits(const SegmentMemory& memory) const;
   void CheckFits(const SegmentMemory& memory) const;
+  void Tell(int width, int height, const SegmentMemory& memory);
   void LoadWeights(const NetParts& net);
   void CheckProbabilities(const Probabilities& answer, Net& net) const;
 
@@ -102,6 +104,7 @@ class Segmenter {
   Context& context_;
   SegmenterOptions options_;
   std::shared_ptr<ParameterSet> parameters_;
+  int64_t told_ = 0;          // the most that was told since the last net was made
   std::list<SizedNet> nets_;  // the latest in front
   std::vector<std::string> notes_;
 };

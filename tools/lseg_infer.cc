@@ -304,8 +304,12 @@ SegmenterOptions ParseSegmenterOptions(const cxxopts::ParseResult& flags, Device
   options.memory_limit = MemoryFlag(flags);
   options.mirrored = flags.count("tta") > 0;
   TakeModel(flags, &options);
-  options.planned = [device](int width, int height, const SegmentMemory& memory) {
-    Say("memory of the net at " + Size(width, height) + ": " + ToString(memory.net));
+  options.planned = [device, told = std::string()](int width, int height,
+                                                   const SegmentMemory& memory) mutable {
+    const std::string net =
+        "memory of the net at " + Size(width, height) + ": " + ToString(memory.net);
+    if (net != told) Say(net);
+    told = net;
     if (device == Device::kCpu && memory.beside > 0) {
       Say("memory in all: at most " + Megabytes(memory.Total()) + ", photographs " +
           Megabytes(memory.beside) + ", program " + Megabytes(memory.program));

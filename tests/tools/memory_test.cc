@@ -115,6 +115,82 @@ TEST_P(MemoryOfPrecision, LessGivesTheSameMaps) {
   }
 }
 
+// The net sees fewer pixels: most is taken for photographs that are larger than the
+// net's size, which is said when they come.
+TEST_F(MemoryTest, OfLargePhotographsIsWhatWasSaid) {
+  fs::create_directories(Path("large"));
+  Random random(4, 1);
+  Image photo(4000, 3000, 3);  // with a camera's noise: what PNGs of it take is as of photographs
+  for (size_t i = 0; i < photo.pixels.size(); ++i) {
+    photo.pixels[i] = static_cast<uint8_t>(i % 12000 / 80 + random.Below(20));
+  }
+  WriteJpeg(Path("large/0.jpg"), photo, 90);
+  for (const char* copy : {"large/1.jpg", "large/2.jpg"}) {
+    fs::copy_file(Path("large/0.jpg"), Path(copy), fs::copy_options::overwrite_existing);
+  }
+  const ProgramResult result =
+      RunProgram({LSEG_INFER, "--weights", Path("weights.safetensors"), "--input", Path("large"),
+                  "--out", Path("large_maps"), "--width", "600", "--height", "450"},
+                 Path("log"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const size_t last = result.out.rfind(kSaid);
+  ASSERT_NE(last, std::string::npos) << result.out;
+  const double predicted = BytesBehind(result.out.substr(last), kSaid);
+  EXPECT_NEAR(static_cast<double>(result.peak_bytes), predicted, Tolerance(predicted));
+}
+
+// An RGB TIFF of one strip, all of one gray.
+std::string Tiff(uint32_t width, uint32_t height) {
+  const auto number = [](uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * i);
+    return text;
+  };
+  const uint32_t size = 3 * width * height;
+  std::string entries;
+  int count = 0;
+  const auto add = [&](uint32_t tag, uint32_t type, uint32_t values, uint32_t value) {
+    entries += number(tag, 2) + number(type, 2) + number(values, 4) + number(value, 4);
+    ++count;
+  };
+  constexpr uint32_t kShort = 3, kLong = 4, kBits = 8;  // where the bits of the samples stand
+  add(256, kLong, 1, width);
+  add(257, kLong, 1, height);
+  add(258, kShort, 3, kBits);
+  add(262, kShort, 1, 2);  // RGB
+  add(273, kLong, 1, 14);  // where the pixels begin
+  add(277, kShort, 1, 3);
+  add(278, kLong, 1, height);
+  add(279, kLong, 1, size);
+  return "II" + number(42, 2) + number(14 + size, 4) + number(8, 2) + number(8, 2) + number(8, 2) +
+         std::string(size, '\x50') + number(count, 2) + entries + number(0, 4);
+}
+
+// A TIFF takes most while it is decoded, which is said, and is not begun where it cannot be had.
+TEST_F(MemoryTest, IsThereBeforeAPhotographIsDecoded) {
+  fs::create_directories(Path("tiff"));
+  fs::copy_file(Path("in/0.png"), Path("tiff/0.png"));
+  std::ofstream(Path("tiff/1.tif"), std::ios::binary) << Tiff(5000, 4000);
+  std::vector<std::string> arguments = {
+      LSEG_INFER,        "--weights",  Path("weights.safetensors"),
+      "--input",         Path("tiff"), "--out",
+      Path("tiff_maps"), "--width",    "600",
+      "--height",        "450"};
+  const ProgramResult free = RunProgram(arguments, Path("log"));
+  ASSERT_EQ(free.code, 0) << free.err;
+  const double predicted = BytesBehind(free.out.substr(free.out.rfind(kSaid)), kSaid);
+  EXPECT_LE(static_cast<double>(free.peak_bytes), predicted + Tolerance(predicted));
+  const double limit = BytesBehind(free.out, kSaid) + 20e6;  // the first: for the small one
+  arguments.insert(arguments.end(),
+                   {"--memory", std::to_string(static_cast<int>(limit / 1e6)) + "M"});
+  fs::remove_all(Path("tiff_maps"));
+  const ProgramResult low = RunProgram(arguments, Path("log"));
+  EXPECT_EQ(low.code, 1);
+  EXPECT_THAT(low.err, HasSubstr("1.tif: out of memory: "));
+  EXPECT_THAT(low.out, HasSubstr("1 of 2 photographs segmented"));
+  EXPECT_LE(static_cast<double>(low.peak_bytes), limit + Tolerance(limit));
+}
+
 // What is said for a report is the most that its page may take.
 TEST_F(MemoryTest, AReportTakesNoMoreThanIsSaid) {
   const ProgramResult plain = Infer("plain", {});
