@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 #include <utility>
 
 namespace lseg {
@@ -23,27 +22,50 @@ void RemoveFile(const std::string& path) {
   LSEG_CHECK(!error, path << ": cannot be removed: " << error.message());
 }
 
-std::map<std::string, ListEntry> ReadTruthList(const std::string& list) {
-  std::map<std::string, ListEntry> truth;
-  if (list.empty()) return truth;
-  const std::vector<ListEntry> entries = ReadList(list);
-  std::vector<std::string> images;
-  std::set<std::string> seen;
-  for (const ListEntry& entry : entries) {
-    LSEG_CHECK(seen.insert(entry.image).second, list << ": lists " << entry.image << " twice");
-    images.push_back(entry.image);
-  }
-  const std::vector<std::string> names = PhotoNames(images);
-  for (size_t i = 0; i < entries.size(); ++i) truth[names[i]] = entries[i];
-  return truth;
+// One for each file, however it is named, where it is there.
+std::string Canonical(const std::string& path) {
+  std::error_code error;
+  const fs::path canonical = fs::weakly_canonical(path, error);
+  return error ? path : canonical.string();
 }
 
 }  // namespace
 
+TruthList::TruthList(const std::string& list) {
+  if (list.empty()) return;
+  entries_ = ReadList(list);
+  std::vector<std::string> images;
+  for (const ListEntry& entry : entries_) images.push_back(entry.image);
+  for (size_t i = 0; i < images.size(); ++i) {
+    LSEG_CHECK(by_path_.emplace(Canonical(images[i]), i).second,
+               list << ": lists " << images[i] << " twice");
+  }
+  names_ = PhotoNames(images);
+  for (size_t i = 0; i < names_.size(); ++i) by_name_.emplace(names_[i], i);
+}
+
+const ListEntry* TruthList::Take(const PhotoFile& file) {
+  auto found = by_path_.find(Canonical(file.path));
+  if (found == by_path_.end()) {
+    found = by_name_.find(file.name);
+    if (found == by_name_.end()) return nullptr;
+  }
+  used_.insert(found->second);
+  return &entries_[found->second];
+}
+
+std::vector<std::string> TruthList::Unused() const {
+  std::vector<std::string> unused;
+  for (const auto& [name, i] : by_name_) {
+    if (used_.count(i) == 0) unused.push_back(name);
+  }
+  return unused;
+}
+
 ReportFolder::ReportFolder(ReportOptions options)
     : options_(std::move(options)),
       landmarks_(ReadLandmarks(options_.landmark_files)),
-      truth_(ReadTruthList(options_.truth_list)) {
+      truth_(options_.truth_list) {
   for (const char* folder : {"/json", "/images", "/page"}) MakeFolder(options_.folder + folder);
   images_ = std::make_unique<NewFile>(options_.folder + "/report.csv");
   images_->Append(ImageCsvHeader());
@@ -75,9 +97,8 @@ void ReportFolder::Measure(const PhotoFile& file, int width, int height, const I
         ResizedClassMap(probabilities, width, height, options_.thresholds), probabilities);
   }
   std::vector<Image> truth;
-  if (const auto found = truth_.find(file.name); found != truth_.end()) {
-    truth = ReadTruth(found->second, options_.classes, options_.max_pixels);
-    used_.push_back(file.name);
+  if (const ListEntry* entry = truth_.Take(file)) {
+    truth = ReadTruth(*entry, options_.classes, options_.max_pixels);
   }
   WritePageImage(options_.folder, keys_.Of(file.name), lesions, photo, probabilities, class_map,
                  truth);
@@ -119,14 +140,6 @@ int64_t ReportFolder::Memory(int width, int height) const {
   constexpr int64_t kPage = 64 << 20;
   const int64_t masks = truth_.empty() ? 0 : static_cast<int64_t>(options_.classes.size()) + 4;
   return kPage + (1 + masks) * own;  // a class map of its own, and the truth as it is read
-}
-
-std::vector<std::string> ReportFolder::Unused() const {
-  std::vector<std::string> unused;
-  for (const auto& [name, entry] : truth_) {
-    if (std::find(used_.begin(), used_.end(), name) == used_.end()) unused.push_back(name);
-  }
-  return unused;
 }
 
 }  // namespace lseg

@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,22 @@ struct ReportOptions {
   int64_t max_pixels = kMaxPixels;          // larger truths are refused
 };
 
+// A list of photographs with their truth, and which of them came.
+class TruthList {
+ public:
+  explicit TruthList(const std::string& list);  // empty: none. Errors as ReadList's
+  bool empty() const { return entries_.empty(); }
+  // Of a photograph; null where the list has none. It has come then.
+  const ListEntry* Take(const PhotoFile& file);
+  std::vector<std::string> Unused() const;  // names of those that did not come
+
+ private:
+  std::vector<ListEntry> entries_;
+  std::vector<std::string> names_;                   // PhotoNames
+  std::map<std::string, size_t> by_path_, by_name_;  // canonical paths
+  std::set<size_t> used_;
+};
+
 class ReportFolder {
  public:
   // Reads landmarks and list and makes the folder: an Error says what is wrong with them before any
@@ -44,7 +61,7 @@ class ReportFolder {
   // A photograph of width x height that was segmented; photo and class_map may have been made at
   // another size, and are then both of that one: what is reported is the class map at the
   // photograph's own size, made by the same rule (ResizedClassMap). The truth is that of the list's
-  // image of the same name (PhotoNames).
+  // image that is the same file, else of that of the same name (PhotoNames).
   void Measure(const PhotoFile& file, int width, int height, const Image& photo,
                const Probabilities& probabilities, const Image& class_map);
   // Then, or instead of it, once for each photograph in the order in which they are told of. error:
@@ -55,8 +72,8 @@ class ReportFolder {
   // The most bytes that Measure takes for a photograph.
   int64_t Memory(int width, int height) const;
 
-  // Names of landmarks' and the list's photographs that did not come.
-  std::vector<std::string> Unused() const;
+  // Names of the list's photographs that were not measured.
+  std::vector<std::string> UnusedTruth() const { return truth_.Unused(); }
 
  private:
   void Begin();  // before the first photograph
@@ -64,8 +81,7 @@ class ReportFolder {
 
   ReportOptions options_;
   LandmarkTable landmarks_;
-  std::map<std::string, ListEntry> truth_;  // by the photograph's name
-  std::vector<std::string> used_;
+  TruthList truth_;
   bool begun_ = false;
   PhotoLesions measured_;  // by the last Measure, if Done has not come yet
   std::unique_ptr<NewFile> images_, components_;

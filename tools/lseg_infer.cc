@@ -213,7 +213,7 @@ std::unique_ptr<ReportFolder> MakeReport(const ModelInfo& model, const PhotoList
 void FinishReport(const Job& job, ReportFolder* report) {
   if (!report) return;
   report->Finish();
-  const std::vector<std::string> unused = report->Unused();
+  const std::vector<std::string> unused = report->UnusedTruth();
   if (!unused.empty()) {
     Say(std::to_string(unused.size()) + " images of " + job.truth +
         " are not among the photographs, the first is " + unused.front());

@@ -204,6 +204,25 @@ TEST_F(ReportTest, ANameTooLongForItsFilesIsThatPhotographsFailure) {
   EXPECT_TRUE(fs::exists(Path("report/index.html")));
 }
 
+// A photograph's name is longer where another one has its stem; its truth is found all the same.
+// One of another copy is found by its name.
+TEST_F(ReportTest, TruthIsThatOfTheFile) {
+  for (const char* name : {"in/a.png", "in/b.png", "copy/b.png"}) {
+    fs::create_directories(fs::path(Path(name)).parent_path());
+    WritePng(Path(name), HalfExudate(8, 6));
+  }
+  WriteJpeg(Path("in/a.jpg"), Image(8, 6, 3), 90);
+  WriteIndexedPng(Path("truth.png"), Image(8, 6, 1, 1));
+  folder_.Write("truth.txt", "./in/a.png\ttruth.png\ncopy/b.png\ttruth.png\n");
+  const ProgramResult result = Infer({"--report", Path("report"), "--truth", Path("truth.txt")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::Not(HasSubstr("are not among the photographs")));
+  const auto files = Files("report/images");
+  EXPECT_THAT(files.at("a.png.js"), HasSubstr("\"truth\":\"data:"));
+  EXPECT_THAT(files.at("a.jpg.js"), HasSubstr("\"truth\":null"));
+  EXPECT_THAT(files.at("b.js"), HasSubstr("\"truth\":\"data:"));
+}
+
 TEST_F(ReportTest, TwoRunsGiveTheSameBytes) {
   WritePng(Path("in/a.png"), Noise(20, 14));
   EXPECT_EQ(Infer({"--report", Path("report")}).code, 0);
