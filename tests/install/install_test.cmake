@@ -18,7 +18,11 @@ run(${prefix}/bin/lseg_prep build --from synth --root ${SCRATCH}/synth --out ${S
     --width 180 --height 120)
 run(${prefix}/bin/lseg_train --data ${SCRATCH}/data/train.txt --net ${SOURCE}/lseg/demo_net.prototxt
     --iterations 1 --crop 64x64 --out ${SCRATCH}/run)
-set(weights ${SCRATCH}/run/final.safetensors)
+# With thresholds that change the map.
+set(weights ${SCRATCH}/thresholds.safetensors)
+file(WRITE ${SCRATCH}/thresholds.json "{\"lseg.thresholds\": \"0.7,0.5,0.6,0.9\"}")
+run(${prefix}/bin/lseg_convert ${SCRATCH}/run/final.safetensors ${weights}
+    --metadata ${SCRATCH}/thresholds.json)
 file(GLOB_RECURSE photos ${SCRATCH}/synth/*.jpg)
 list(GET photos 0 photo)
 get_filename_component(name ${photo} NAME_WE)
@@ -32,6 +36,14 @@ run(${example}/build/segment_one ${weights} ${photo} ${SCRATCH}/one.png)
 
 run(${prefix}/bin/lseg_infer --weights ${weights} --input ${photo} --out ${SCRATCH}/maps)
 run(${CMAKE_COMMAND} -E compare_files ${SCRATCH}/one.png ${SCRATCH}/maps/${name}.label.png)
+
+run(${prefix}/bin/lseg_infer --weights ${weights} --input ${photo} --out ${SCRATCH}/plain_maps
+    --threshold 0.5)
+execute_process(COMMAND ${CMAKE_COMMAND} -E compare_files ${SCRATCH}/one.png
+                ${SCRATCH}/plain_maps/${name}.label.png RESULT_VARIABLE code ERROR_QUIET)
+if(code EQUAL 0)
+  message(FATAL_ERROR "the weights' thresholds change nothing: the test sees nothing")
+endif()
 
 # Weights that lie in the installation are taken where none are given: others than those that came
 # with it tell which.

@@ -14,9 +14,9 @@ int main(int argc, char** argv) try {
   const lseg::Image photo = lseg::ReadPhoto(argv[2]);
   lseg::Probabilities p = segmenter.Run(lseg::FitPhoto(photo, model.width, model.height));
   lseg::CropProbabilities(&p, lseg::FitInto(photo.width, photo.height, p.width, p.height));
-  const std::vector<float> thresholds(model.classes.size(), 0.5f);
-  lseg::WriteIndexedPng(argv[3],
-                        lseg::ResizedClassMap(p, photo.width, photo.height, thresholds));
+  std::vector<float> thresholds = model.thresholds;  // where the weights say them
+  if (thresholds.empty()) thresholds.assign(model.classes.size(), 0.5f);
+  lseg::WriteIndexedPng(argv[3], lseg::ResizedClassMap(p, photo.width, photo.height, thresholds));
   for (const std::string& name : model.classes) std::cout << name << "\n";
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";
