@@ -66,6 +66,7 @@ ReportFolder::ReportFolder(ReportOptions options)
     : options_(std::move(options)),
       landmarks_(ReadLandmarks(options_.landmark_files)),
       truth_(options_.truth_list) {
+  for (const auto& [name, landmarks] : landmarks_) unused_landmarks_.insert(name);
   for (const char* folder : {"/json", "/images", "/page"}) MakeFolder(options_.folder + folder);
   images_ = std::make_unique<NewFile>(options_.folder + "/report.csv");
   images_->Append(ImageCsvHeader());
@@ -108,6 +109,9 @@ void ReportFolder::Measure(const PhotoFile& file, int width, int height, const I
 
 void ReportFolder::Done(const PhotoFile& file, const std::string& error) {
   Begin();
+  for (const fs::path& name : {fs::path(file.path).filename(), fs::path(file.path).stem()}) {
+    unused_landmarks_.erase(name.string());
+  }
   PhotoLesions lesions = std::exchange(measured_, PhotoLesions());
   if (!error.empty()) {
     lesions = PhotoLesions();

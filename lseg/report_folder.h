@@ -74,6 +74,8 @@ class ReportFolder {
 
   // Names of the list's photographs that were not measured.
   std::vector<std::string> UnusedTruth() const { return truth_.Unused(); }
+  // Of landmarks, those of which no photograph was told.
+  const std::set<std::string>& UnusedLandmarks() const { return unused_landmarks_; }
 
  private:
   void Begin();  // before the first photograph
@@ -81,6 +83,7 @@ class ReportFolder {
 
   ReportOptions options_;
   LandmarkTable landmarks_;
+  std::set<std::string> unused_landmarks_;  // their names
   TruthList truth_;
   bool begun_ = false;
   PhotoLesions measured_;  // by the last Measure, if Done has not come yet

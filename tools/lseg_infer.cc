@@ -218,6 +218,10 @@ void FinishReport(const Job& job, ReportFolder* report) {
     Say(std::to_string(unused.size()) + " images of " + job.truth +
         " are not among the photographs, the first is " + unused.front());
   }
+  if (const auto& names = report->UnusedLandmarks(); !names.empty()) {
+    Say("landmarks of " + std::to_string(names.size()) +
+        " images belong to none of the photographs, the first of " + *names.begin());
+  }
   Say("report: " + job.report + "/index.html");
 }
 

@@ -82,7 +82,7 @@ TEST_F(ReportTest, AFolderWithAFailure) {
   WritePng(Path("in/a.png"), HalfExudate(8, 6));
   WritePng(Path("in/b #2.png"), Image(16, 12, 3));
   folder_.Write("in/broken, too.jpg", "no picture");
-  folder_.Write("marks.csv", "image,disc_x,disc_y,fovea_x,fovea_y\na,7,3,4,2.5\n");
+  folder_.Write("marks.csv", "image,disc_x,disc_y,fovea_x,fovea_y\na,7,3,4,2.5\nc,7,3,4,2.5\n");
   WriteIndexedPng(Path("in/a_truth.png"), Image(8, 6, 1, 1));
   fs::rename(Path("in/a_truth.png"), Path("truth.png"));
   folder_.Write("truth.txt", "in/a.png\ttruth.png\nin/c.png\ttruth.png\n");
@@ -92,6 +92,8 @@ TEST_F(ReportTest, AFolderWithAFailure) {
   EXPECT_THAT(result.err, HasSubstr("broken, too.jpg"));
   EXPECT_THAT(result.out, HasSubstr("report: " + Path("report") + "/index.html"));
   EXPECT_THAT(result.out, HasSubstr("1 images of " + Path("truth.txt")));
+  EXPECT_THAT(result.out, HasSubstr("landmarks of 1 images belong to none of the photographs, the "
+                                    "first of c"));
 
   const json a = Report("a");
   EXPECT_EQ(a["schema"], "lseg-report 1");
