@@ -114,11 +114,17 @@ Json ToJson(const PhotoLesions& photo) {
 
 constexpr auto kReplace = Json::error_handler_t::replace;
 
+// Bytes that are no UTF-8 replaced as in JSON.
+std::string Utf8(const std::string& text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, kReplace)).get<std::string>();
+}
+
 // Fields of a row of CSV, joined; text is quoted where it has to be.
 class Row {
  public:
-  Row& operator<<(const std::string& text) {
+  Row& operator<<(const std::string& given) {
     Next();
+    const std::string text = Utf8(given);
     if (text.find_first_of(",\"\r\n") == std::string::npos) {
       row_ += text;
       return *this;

@@ -42,7 +42,8 @@ std::string LesionsJson(const PhotoLesions& photo);
 // The same in one line, for programs.
 std::string LesionsJsonLine(const PhotoLesions& photo);
 
-// CSV (RFC 4180, but lines end in LF): a row an image and lesion, one for a photograph that failed.
+// CSV (RFC 4180, but lines end in LF), UTF-8 as the JSON is: a row an image and lesion, one for a
+// photograph that failed.
 std::string ImageCsvHeader();
 std::string ImageCsvRows(const PhotoLesions& photo);
 // A row a component.

@@ -124,6 +124,9 @@ TEST(LesionReport, NamesThatAreNoUtf8AndPicturesThatAreNoFundus) {
   photo.view.doubt = "no dark ground";
   const json report = json::parse(LesionsJson(photo));  // throws where it is no UTF-8
   EXPECT_EQ(report["image"], "caf\xEF\xBF\xBD");
+  for (const std::string& rows : {ImageCsvRows(photo), ComponentCsvRows(photo)}) {
+    EXPECT_THAT(rows, StartsWith("lseg-report 1,caf\xEF\xBF\xBD,"));
+  }
   EXPECT_EQ(report["field_of_view"]["doubt"], "no dark ground");
   EXPECT_THAT(ImageCsvRows(photo), HasSubstr(",80,no,EX,"));
 }
