@@ -41,9 +41,9 @@ inline constexpr int64_t kMostPixels = 500'000'000;
 // Gray becomes three equal channels; 16-bit samples are rounded to 8; alpha is dropped where it is
 // opaque everywhere and an Error where it is not; the orientation that EXIF (JPEG) or the tag
 // (TIFF) states is applied. An Error names the file and what is wrong with it: missing, empty,
-// truncated, damaged, no image, DICOM, camera RAW, CMYK or another format that is not read, more
-// than max_pixels. Damage inside a JPEG's compressed data shows only if it breaks the code: the
-// format has no sums.
+// truncated, damaged, no image, DICOM, camera RAW, CMYK or another format that is not read (of TIFF
+// samples that are no unsigned integers, compressed BMP), more than max_pixels. Damage inside a
+// JPEG's compressed data shows only if it breaks the code: the format has no sums.
 Image ReadPhoto(const std::string& path, int64_t max_pixels = kMaxPixels);
 
 // What is told of a photograph before it is read: its size as turned, and the most bytes that

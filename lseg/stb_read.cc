@@ -68,7 +68,7 @@ void CheckHuffmanTables(std::string_view bytes) {
 }
 
 struct BmpFields {
-  int64_t width = 0, height = 0, bits = 0, pixels_at = 0;
+  int64_t width = 0, height = 0, bits = 0, pixels_at = 0, compression = 0;
 };
 
 // stb reads zeros beyond the end, so what is missing must be found by these.
@@ -86,6 +86,7 @@ BmpFields ReadBmpFields(std::string_view bytes, int64_t max_pixels) {
   fields.height = std::abs(int64_t{old_header ? number(20, 2) : number(22, 4)});
   fields.bits = old_header ? number(24, 2) : number(28, 2);
   fields.pixels_at = number(10, 4);
+  fields.compression = old_header ? 0 : number(30, 4);
   CheckImageSize(fields.width, fields.height, max_pixels);
   return fields;
 }
@@ -109,6 +110,9 @@ PhotoHeader BmpHeader(std::string_view start, int64_t max_pixels) {
 
 Image DecodeBmp(std::string_view bytes, int64_t max_pixels) {
   const BmpFields fields = ReadBmpFields(bytes, max_pixels);
+  constexpr int kPlain = 0, kBitFields = 3;
+  LSEG_CHECK(fields.compression == kPlain || fields.compression == kBitFields,
+             "is a compressed BMP, which is not read: save it uncompressed, or as PNG");
   const int64_t wanted =
       fields.pixels_at + (fields.width * fields.bits + 31) / 32 * 4 * fields.height;
   LSEG_CHECK(static_cast<int64_t>(bytes.size()) >= wanted,

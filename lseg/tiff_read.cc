@@ -99,10 +99,23 @@ class TiffReader {
     constexpr uint16_t kColourFilter = 32803, kLinearRaw = 34892;
     LSEG_CHECK(photometric != kColourFilter && photometric != kLinearRaw,
                "is a camera RAW file, which is not read: export it as PNG or TIFF");
+    LSEG_CHECK(photometric != PHOTOMETRIC_SEPARATED, "is a CMYK TIFF: save it as RGB");
     LSEG_CHECK(samples >= 1 && samples <= 8 && bits <= 64,
                "has " << samples << " samples of " << bits << " bits a pixel: no known image");
     CheckBytes();
   }
+  // Whole numbers from 0 on: others would be taken for these.
+  void CheckSampleFormat() const {
+    uint16_t format = SAMPLEFORMAT_UINT;
+    TIFFGetFieldDefaulted(get(), TIFFTAG_SAMPLEFORMAT, &format);
+    const char* name = format == SAMPLEFORMAT_INT             ? "signed"
+                       : format == SAMPLEFORMAT_IEEEFP        ? "floating-point"
+                       : format == SAMPLEFORMAT_COMPLEXINT    ? "complex"
+                       : format == SAMPLEFORMAT_COMPLEXIEEEFP ? "complex"
+                                                              : nullptr;
+    LSEG_CHECK(!name, "is a TIFF of " << name << " samples: unsigned ones are read");
+  }
+
   TIFF* get() const { return tiff_.get(); }
   bool HasAlpha() const {
     uint16_t count = 0;
@@ -267,6 +280,7 @@ PhotoHeader TiffHeader(int file, int64_t size, int64_t max_pixels) {
 
 Image DecodeTiff(std::string_view bytes, int64_t max_pixels) {
   const TiffReader reader(Source{bytes}, max_pixels);
+  reader.CheckSampleFormat();
   if (reader.IsGray16()) {
     LSEG_CHECK(reader.samples == 1, "is a TIFF of a kind that is not read: 16-bit gray with "
                                         << reader.samples << " samples a pixel");

@@ -177,6 +177,13 @@ TEST(ReadPhoto, TheLimitIsInPixels) {
   EXPECT_THAT([&] { ReadMask(path, 199); }, ThrowsMessage<Error>(HasSubstr("limit of 199")));
 }
 
+TEST(ReadPhoto, ACompressedBmpIsNamed) {
+  std::string bmp = Bmp(64, 48);
+  bmp.replace(30, 4, LittleEndian(1, 4));  // RLE8
+  bmp.resize(500);
+  ExpectRefused(TestFolder() + "/a.bmp", bmp, "is a compressed BMP");
+}
+
 TEST(ReadPhoto, NoSideIsLongerThanAMillion) {
   ExpectRefused(TestFolder() + "/a.bmp", Bmp(1000004, 1), "no side may be longer than 1000000");
 }

@@ -122,7 +122,7 @@ TEST(ReadMask, IndexZeroIsBackgroundAndGrayIsTakenByItsScale) {
 
 struct RawTiff {
   int width, height, bits, samples, photometric;
-  int tile = 0, orientation = 1, planar = PLANARCONFIG_CONTIG;
+  int tile = 0, orientation = 1, planar = PLANARCONFIG_CONTIG, format = SAMPLEFORMAT_UINT;
 };
 
 // `pixels` are samples of 8 or 16 bits in host order, rows top down.
@@ -135,6 +135,7 @@ void WriteRawTiff(const std::string& path, const RawTiff& raw, std::vector<uint8
   TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, raw.samples);
   TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, raw.photometric);
   TIFFSetField(tiff, TIFFTAG_PLANARCONFIG, raw.planar);
+  TIFFSetField(tiff, TIFFTAG_SAMPLEFORMAT, raw.format);
   TIFFSetField(tiff, TIFFTAG_ORIENTATION, raw.orientation);
   TIFFSetField(tiff, TIFFTAG_COMPRESSION, COMPRESSION_ADOBE_DEFLATE);
   const size_t row = pixels.size() / raw.height;
@@ -216,6 +217,21 @@ TEST(ReadPhoto, RefusesSamplesThatAreNoPicture) {
   WriteRawTiff(path, {3, 2, 32, 1, PHOTOMETRIC_MINISBLACK}, std::vector<uint8_t>(24));
   EXPECT_THAT([&] { ReadPhoto(path); }, ThrowsMessage<Error>(HasSubstr("a.tif")));
   EXPECT_THAT([&] { ReadMask(path); }, ThrowsMessage<Error>(HasSubstr("32 bits")));
+}
+
+// What would be read as if it were something else.
+TEST(ReadPhoto, RefusesTiffsOfOtherNumbersAndInks) {
+  const std::string path = TestFolder() + "/a.tif";
+  const auto refused = [&](RawTiff raw, int format, const std::string& reason) {
+    raw.format = format;
+    WriteRawTiff(path, raw, std::vector<uint8_t>(3 * 2 * raw.samples * raw.bits / 8));
+    EXPECT_THAT([&] { ReadPhoto(path); }, ThrowsMessage<Error>(HasSubstr(reason)));
+  };
+  const RawTiff gray16 = {3, 2, 16, 1, PHOTOMETRIC_MINISBLACK};
+  refused(gray16, SAMPLEFORMAT_INT, "is a TIFF of signed samples");
+  refused(gray16, SAMPLEFORMAT_IEEEFP, "is a TIFF of floating-point samples");
+  refused({3, 2, 8, 3, PHOTOMETRIC_RGB}, SAMPLEFORMAT_INT, "is a TIFF of signed samples");
+  refused({3, 2, 8, 4, PHOTOMETRIC_SEPARATED}, SAMPLEFORMAT_UINT, "is a CMYK TIFF");
 }
 
 }  // namespace
