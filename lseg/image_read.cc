@@ -21,7 +21,8 @@ constexpr int64_t kMaxBytes = std::numeric_limits<int>::max();
 int64_t SizeOfImageFile(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  LSEG_CHECK(fs::exists(status), "cannot be read: no such file");
+  LSEG_CHECK(status.type() != fs::file_type::not_found, "cannot be read: no such file");
+  LSEG_CHECK(fs::exists(status), "cannot be read: " << error.message());
   LSEG_CHECK(!fs::is_directory(status), "is a folder, not an image");
   LSEG_CHECK(fs::is_regular_file(status), "is no regular file");
   const uintmax_t size = fs::file_size(path, error);

@@ -94,7 +94,8 @@ bool HasPhotoExtension(const std::string& path) {
 PhotoList ListPhotos(const std::string& input) {
   std::error_code error;
   const fs::file_status status = fs::status(input, error);
-  LSEG_CHECK(fs::exists(status), "input '" << input << "' does not exist");
+  LSEG_CHECK(status.type() != fs::file_type::not_found, "input '" << input << "' does not exist");
+  LSEG_CHECK(fs::exists(status), "input '" << input << "' cannot be read: " << error.message());
   PhotoList list;
   if (fs::is_directory(status)) {
     list = ListFolder(input);

@@ -123,6 +123,12 @@ TEST_F(PhotoListTest, AFileIsTakenWhateverItsExtension) {
 
 TEST_F(PhotoListTest, NothingToDoIsAnError) {
   EXPECT_THROW(ListPhotos(Path("missing")), Error);
+  // What stat() cannot tell, as behind a folder without permission, is not missing.
+  fs::create_symlink("loop", Path("loop"));
+  EXPECT_THAT([&] { ListPhotos(Path("loop")); },
+              testing::ThrowsMessage<Error>(HasSubstr("cannot be read: Too many levels")));
+  EXPECT_THAT([&] { ReadPhoto(Path("loop")); },
+              testing::ThrowsMessage<Error>(HasSubstr("cannot be read: Too many levels")));
   EXPECT_THROW(ListPhotos(folder_.string()), Error);
   Touch("empty.txt", "\n \n");
   EXPECT_THROW(ListPhotos(Path("empty.txt")), Error);
