@@ -25,6 +25,7 @@ set_target_properties(lseg_convert lseg_eval lseg_infer lseg_prep lseg_train PRO
 foreach(folder kernels kernels/runtime framework framework/passes lseg)
   file(GLOB found RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
        ${PROJECT_SOURCE_DIR}/${folder}/*.h)
+  list(REMOVE_ITEM found framework/onnx_writer.h)  # needs onnx.pb.h, and serves the library alone
   install(FILES ${found} DESTINATION ${headers}/${folder})
 endforeach()
 install(FILES ${PROJECT_BINARY_DIR}/framework/proto/caffe.pb.h

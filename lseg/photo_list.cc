@@ -43,7 +43,8 @@ PhotoList ListOfFile(const std::string& path) {
   PhotoList list;
   std::set<std::string> seen;
   for (const std::string& image : ReadImageList(path)) {
-    if (seen.insert(image).second) list.photos.push_back({image, ""});
+    if (!seen.insert(fs::path(image).lexically_normal().string()).second) continue;
+    list.photos.push_back({image, ""});
   }
   return list;
 }

@@ -23,8 +23,9 @@ bool HasPhotoExtension(const std::string& path);
 
 // `input` is one photograph (whatever its extension), a folder (all in it but folders, sorted by
 // name; what is no photograph by its extension is named in `skipped`), or a list (.txt, as in
-// lseg/dataset.h, the labels may be left out), whose images are taken. A path that is listed twice
-// is taken once. Throws Error where `input` is not there, or holds no photograph.
+// lseg/dataset.h, the labels may be left out), whose images are taken. A path that is listed
+// twice, as eye.jpg and ./eye.jpg, is taken once. Throws Error where `input` is not there, or holds
+// no photograph.
 PhotoList ListPhotos(const std::string& input);
 
 // What photographs are called that are taken together. A photograph's name is its stem. Where

@@ -48,6 +48,10 @@ if [[ -e $out && ! -e $out/demo.txt && -n $(ls -A "$out") ]]; then
   die "'$out' is there and no demo's: choose another --out"
 fi
 
+case $(realpath -m -- "$build")/ in
+  "$(realpath -m -- "$out")"/*) die "--build '$build' lies inside --out '$out', which is emptied" ;;
+esac
+
 if ((install)); then "$here/install_deps.sh" --tools; fi
 say "building the programs in $build, for the processor alone"
 run_logged "$build/configure.log" \

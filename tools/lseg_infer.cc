@@ -165,9 +165,12 @@ void TakeModel(const cxxopts::ParseResult& flags, SegmenterOptions* options) {
   }
 }
 
-// One threshold a class: what --threshold says, else the model, else 0.5.
+// One threshold a class: what --threshold says, else the model, of whose own classes it speaks,
+// else 0.5.
 void SpreadThresholds(const ModelInfo& model, std::vector<float>* thresholds) {
-  if (thresholds->empty()) *thresholds = model.thresholds;
+  if (thresholds->empty() && model.thresholds.size() == model.classes.size()) {
+    *thresholds = model.thresholds;
+  }
   if (thresholds->empty()) thresholds->push_back(0.5f);
   if (thresholds->size() == 1) thresholds->resize(model.classes.size(), thresholds->front());
   std::string classes;

@@ -150,6 +150,13 @@ TEST_F(LsegInferTest, ThresholdsAreOfTheClasses) {
   const ProgramResult result = Infer({"--threshold", "0.5,0.5"});
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("EX HE MA SE"));
+  // The weights' own are of the weights' classes: it is these that are too few.
+  WeightsFile model = TinyModel();
+  model.metadata["lseg.thresholds"] = "0.5,0.5,0.5,0.2";
+  model.Write(Path("tiny.safetensors"));
+  const ProgramResult fewer = Infer({"--classes", "EX,HE"});
+  EXPECT_EQ(fewer.code, 1);
+  EXPECT_THAT(fewer.err, HasSubstr("its classes are EX, HE"));
 }
 
 TEST_F(LsegInferTest, OneStemTwiceIsWrittenTwice) {
