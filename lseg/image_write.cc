@@ -32,6 +32,7 @@ class PngWriter {
   // False where memory ran out or libpng refused. As in the reader: only plain locals, for longjmp.
   bool Write(const Image& image, int colour_type, png_const_colorp palette, int colours,
              png_bytepp rows) {
+    if (!Reserve(image)) return false;
     if (setjmp(png_jmpbuf(png_))) return false;
     png_set_IHDR(png_, info_, image.width, image.height, 8, colour_type, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
@@ -53,6 +54,16 @@ class PngWriter {
   std::string TakeBytes() { return std::move(bytes_); }
 
  private:
+  // A PNG is hardly larger than its picture. Memory that is not written to is not taken, where a
+  // string that grows takes twice what it holds.
+  bool Reserve(const Image& image) {
+    try {
+      bytes_.reserve(image.pixels.size() + image.pixels.size() / 64 + 4096);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return true;
+  }
   static void OnError(png_structp png, png_const_charp) { png_longjmp(png, 1); }
   static void OnWarning(png_structp, png_const_charp) {}
   static void OnWrite(png_structp png, png_bytep data, size_t size) {

@@ -120,10 +120,8 @@ TEST_P(MemoryOfPrecision, LessGivesTheSameMaps) {
 TEST_F(MemoryTest, OfLargePhotographsIsWhatWasSaid) {
   fs::create_directories(Path("large"));
   Random random(4, 1);
-  Image photo(4000, 3000, 3);  // with a camera's noise: what PNGs of it take is as of photographs
-  for (size_t i = 0; i < photo.pixels.size(); ++i) {
-    photo.pixels[i] = static_cast<uint8_t>(i % 12000 / 80 + random.Below(20));
-  }
+  Image photo(4000, 3000, 3);  // of noise, of which PNGs are as large as they get
+  for (uint8_t& value : photo.pixels) value = static_cast<uint8_t>(random.Uniform(0, 255));
   WriteJpeg(Path("large/0.jpg"), photo, 90);
   for (const char* copy : {"large/1.jpg", "large/2.jpg"}) {
     fs::copy_file(Path("large/0.jpg"), Path(copy), fs::copy_options::overwrite_existing);
