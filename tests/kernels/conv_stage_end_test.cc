@@ -64,6 +64,9 @@ struct Engine {
   bool integers = false;  // inputs are integers of -3 to 3
 };
 
+// In the names of tests, where GoogleTest would print its bytes.
+void PrintTo(const Engine& engine, std::ostream* out) { *out << engine.name; }
+
 Buffer ToDevice(Device device, const void* from, int64_t bytes) {
   Buffer buffer(device, bytes);
   CopyToDevice(device, buffer.data(), from, bytes);

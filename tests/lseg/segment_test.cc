@@ -130,12 +130,20 @@ TEST_F(SegmentTest, TensorsWithoutUseAreNoted) {
 }
 
 TEST_F(SegmentTest, AnAnswerThatIsNoProbabilityIsAnError) {
-  WeightsFile nan = TinyModel();
-  WeightsFile file;
-  file.metadata = nan.metadata;
-  file.Add(*nan.Find("score.weight"));
-  file.Add({"score.bias", {4}, {0, NAN, 0, 0}});
-  EXPECT_THAT(ErrorOf(file), HasSubstr("layer 'score'"));
+  // B and G come as -5 and 5: infinities of either sign, which the next layer adds up.
+  WeightsFile large;
+  large.metadata = TinyModel().metadata;
+  large.metadata["lseg.net"] = R"(
+    layer { name: "data" type: "Input" top: "data"
+            input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+            convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+    layer { name: "sum" type: "Convolution" bottom: "score" top: "sum"
+            convolution_param { num_output: 4 kernel_size: 1 bias_term: false } }
+    layer { name: "answer" type: "Sigmoid" bottom: "sum" top: "probability" })";
+  large.Add({"score.weight", {2, 3, 1, 1}, {3e38f, 0, 0, 0, 3e38f, 0}});
+  large.Add({"sum.weight", {4, 2, 1, 1}, std::vector<float>(8, 1)});
+  EXPECT_THAT(ErrorOf(large), HasSubstr("layer 'score'"));
 
   WeightsFile logits = TinyModel();
   logits.metadata["lseg.net"] = R"(
