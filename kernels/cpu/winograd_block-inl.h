@@ -151,9 +151,9 @@ void TransformSrc(const WinogradShape& s, const typename Maps::Element* src, Row
     const auto* image = src + at.n * steps.image + b * steps.block - held.begin * steps.row;
     const auto patch = PatchAt<kIn>(s, steps, image, at.y - 1, at.x - 1, copy);
     for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-      hn::Vec<Tag<kBlock>> values[kIn * kIn];
-      TransformPatch<Maps, kTile>(d, patch, k, values);
-      for (int64_t i = 0; i < kIn * kIn; ++i) Maps::Store(values[i], d, out + i * plane + k);
+      TransformPatch<Maps, kTile>(d, patch, k, [&](int64_t i, hn::Vec<Tag<kBlock>> value) {
+        Maps::Store(value, d, out + i * plane + k);
+      });
     }
   }
 }

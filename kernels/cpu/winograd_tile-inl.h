@@ -190,11 +190,11 @@ HWY_INLINE Patch<Element> PatchAt(const WinogradShape& s, const Steps<Maps, kBlo
   return {copy, kSize * kBlock, kBlock};
 }
 
-// B^T d B of one vector of channels from channel k of the block on.
-template <class Maps, int kTile, class D, class V = hn::Vec<D>>
-HWY_INLINE void TransformPatch(D d, const Patch<typename Maps::Element>& from, int64_t k,
-                               V* values) {
+// B^T d B of one vector of channels from channel k of the block on: put(position, value) each.
+template <class Maps, int kTile, class D, class Put>
+HWY_INLINE void TransformPatch(D d, const Patch<typename Maps::Element>& from, int64_t k, Put put) {
   constexpr int kIn = kTile + 2;
+  using V = hn::Vec<D>;
   V half[kIn * kIn];
   for (int j = 0; j < kIn; ++j) {
     V column[kIn];
@@ -203,7 +203,11 @@ HWY_INLINE void TransformPatch(D d, const Patch<typename Maps::Element>& from, i
     }
     TransformInput<kTile>(d, column, half + j, kIn);
   }
-  for (int i = 0; i < kIn; ++i) TransformInput<kTile>(d, half + i * kIn, values + i * kIn, 1);
+  for (int i = 0; i < kIn; ++i) {
+    V line[kIn];
+    TransformInput<kTile>(d, half + i * kIn, line, 1);
+    for (int j = 0; j < kIn; ++j) put(i * kIn + j, line[j]);
+  }
 }
 
 }  // namespace

@@ -76,29 +76,32 @@ int64_t GroupedTiles(int64_t tiles) {
   return (tiles + Maps::kTogether - 1) / Maps::kTogether * Maps::kTogether * kBlock;
 }
 
-// Calls transform(at, k, values) for every tile of a run, at its place, and channel k of the block;
-// stores the vectors.
+// Calls transform(at, k, put) for every tile of a run, at its place, and channel k of the block, of
+// which put(position, vector) takes what it makes.
 template <class Maps, int kBlock, int kTile, class Transform>
 HWY_INLINE void TransformRun(const WinogradShape& s, const WinogradRun<typename Maps::Element>& run,
                              Transform transform) {
   constexpr int kTogether = Maps::kTogether, kPositions = (kTile + 2) * (kTile + 2);
+  static_assert(kTogether <= 2);
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   auto* out = run.out;
   for (int64_t t = 0; t < run.tiles; t += kTogether, out += kBlock * kTogether) {
     for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
-      V values[kTogether][kPositions];
-      for (int e = 0; e < kTogether; ++e) {
-        if (t + e < run.tiles) {
-          transform(TileAt(s, run.tile + t + e), k, values[e]);
-        } else {
-          for (V& value : values[e]) value = hn::Zero(d);
-        }
-      }
-      for (int64_t i = 0; i < kPositions; ++i) {
-        V together[kTogether];
-        for (int e = 0; e < kTogether; ++e) together[e] = values[e][i];
+      const auto store = [&](int64_t i, const V(&together)[kTogether]) {
         Maps::StoreTogether(together, d, out + i * run.plane + k * kTogether);
+      };
+      if constexpr (kTogether == 1) {
+        transform(TileAt(s, run.tile + t), k, [&](int64_t i, V value) { store(i, {value}); });
+      } else {
+        V first[kPositions];
+        transform(TileAt(s, run.tile + t), k, [&](int64_t i, V value) { first[i] = value; });
+        const auto second = [&](int64_t i, V value) { store(i, {first[i], value}); };
+        if (t + 1 < run.tiles) {
+          transform(TileAt(s, run.tile + t + 1), k, second);
+        } else {
+          for (int64_t i = 0; i < kPositions; ++i) second(i, hn::Zero(d));
+        }
       }
     }
   }
@@ -111,10 +114,10 @@ void TransformSrcRun(const WinogradShape& s, const typename Maps::Element* src,
   HWY_ALIGN typename Maps::Element copy[kIn * kIn * kBlock];
   const Tag<kBlock> d;
   const Steps<Maps, kBlock> steps(s.in, s.height, s.width);
-  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto* values) {
+  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
     const auto* image = src + at.n * steps.image + run.block * steps.block;
     const auto patch = PatchAt<kIn>(s, steps, image, at.y - 1, at.x - 1, copy);
-    TransformPatch<Maps, kTile>(d, patch, k, values);
+    TransformPatch<Maps, kTile>(d, patch, k, put);
   });
 }
 
@@ -128,7 +131,7 @@ void TransformDDstRun(const WinogradShape& s, const typename Maps::Element* d_ds
   using V = hn::Vec<Tag<kBlock>>;
   const Steps<Maps, kBlock> steps(s.out, s.height, s.width);
   std::fill_n(sums, kBlock, 0.0f);
-  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, V* values) {
+  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
     const auto* image = d_dst + at.n * steps.image + run.block * steps.block;
     const auto patch = PatchAt<kTile>(s, steps, image, at.y, at.x, copy);
     V half[kIn * kTile], sum = hn::LoadU(d, sums + k);
@@ -144,7 +147,9 @@ void TransformDDstRun(const WinogradShape& s, const typename Maps::Element* d_ds
     }
     hn::StoreU(sum, d, sums + k);
     for (int i = 0; i < kIn; ++i) {
-      TransformGradient<kTile>(d, half + i * kTile, values + i * kIn, 1);
+      V line[kIn];
+      TransformGradient<kTile>(d, half + i * kTile, line, 1);
+      for (int j = 0; j < kIn; ++j) put(i * kIn + j, line[j]);
     }
   });
 }
