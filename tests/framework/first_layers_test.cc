@@ -51,11 +51,9 @@ std::vector<float> Infer(const std::string& text, Device device, Precision preci
   Context context(device, 2);
   NetOptions options;
   options.precision = precision;
-  Net net(NetDefinition::FromText(text, "test.prototxt"), BuiltinLayers(), context,
-          std::make_shared<ParameterSet>(device), options);
-  Random random(3, 0);
-  float* data = net.InputF32("data");
-  for (int64_t i = 0; i < net.Desc("data").shape.Count(); ++i) data[i] = random.Uniform(-1, 1);
+  const NetDefinition definition = NetDefinition::FromText(text, "test.prototxt");
+  Net net(definition, BuiltinLayers(), context, std::make_shared<ParameterSet>(device), options);
+  FillInputs(definition, &net);
   net.Forward();
   return net.Read("score");
 }

@@ -9,57 +9,50 @@
 #include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "tests/device.h"
+#include "tests/framework/train_once.h"
 
 namespace lseg {
 namespace {
 
 using testing::ElementsAre;
 
-std::string Layer(const std::string& name, const std::string& type,
-                  const std::vector<std::string>& bottoms, const std::vector<std::string>& tops,
-                  const std::string& param = "") {
-  std::string text = "layer { name: '" + name + "' type: '" + type + "'";
-  for (const std::string& bottom : bottoms) text += " bottom: '" + bottom + "'";
-  for (const std::string& top : tops) text += " top: '" + top + "'";
-  return text + " " + param + " }\n";
-}
-
 std::string Conv(const std::string& name, const std::string& bottom, const std::string& more) {
-  return Layer(name, "Convolution", {bottom}, {name},
-               "convolution_param { weight_filler { type: 'msra' } " + more + " }");
+  return JoinedText(name, "Convolution", {bottom}, {name},
+                    "convolution_param { weight_filler { type: 'msra' } " + more + " }");
 }
 
 // Two stages of odd size, each with a side map of two classes, sliced and joined by class.
 // side_losses: whether losses read the side maps, too.
 std::string SideMaps(bool side_losses) {
   std::string text =
-      Layer("data", "Input", {}, {"data"},
-            "input_param { shape { dim: 2 dim: 3 dim: 11 dim: 13 } }") +
-      Layer("label", "Input", {}, {"label"},
-            "input_param { shape { dim: 2 dim: 2 dim: 11 dim: 13 } }") +
+      JoinedText("data", "Input", {}, {"data"},
+                 "input_param { shape { dim: 2 dim: 3 dim: 11 dim: 13 } }") +
+      JoinedText("label", "Input", {}, {"label"},
+                 "input_param { shape { dim: 2 dim: 2 dim: 11 dim: 13 } }") +
       Conv("a", "data", "num_output: 8 kernel_size: 3 pad: 1") +
-      Layer("pool", "Pooling", {"a"}, {"pool"}, "pooling_param { kernel_size: 2 stride: 2 }") +
+      JoinedText("pool", "Pooling", {"a"}, {"pool"}, "pooling_param { kernel_size: 2 stride: 2 }") +
       Conv("b", "pool", "num_output: 8 kernel_size: 3 pad: 1") +
       Conv("score1", "a", "num_output: 2 kernel_size: 1") +
       Conv("score2", "b", "num_output: 2 kernel_size: 1") +
-      Layer("up", "Deconvolution", {"score2"}, {"up"},
-            "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: 2 "
-            "kernel_size: 4 stride: 2 }") +
-      Layer("crop", "Crop", {"score1", "data"}, {"side1"}) +
-      Layer("crop", "Crop", {"up", "data"}, {"side2"});
+      JoinedText("up", "Deconvolution", {"score2"}, {"up"},
+                 "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: 2 "
+                 "kernel_size: 4 stride: 2 }") +
+      JoinedText("crop", "Crop", {"score1", "data"}, {"side1"}) +
+      JoinedText("crop", "Crop", {"up", "data"}, {"side2"});
   const std::string axis = "concat_param { axis: 1 }";
   for (const std::string i : {"1", "2"}) {
-    text += Layer("slice" + i, "Slice", {"side" + i}, {"x" + i, "y" + i});
+    text += JoinedText("slice" + i, "Slice", {"side" + i}, {"x" + i, "y" + i});
   }
   for (const std::string c : {"x", "y"}) {
-    text += Layer("maps_" + c, "Concat", {c + "1", c + "2"}, {"maps_" + c}, axis) +
+    text += JoinedText("maps_" + c, "Concat", {c + "1", c + "2"}, {"maps_" + c}, axis) +
             Conv("fused_" + c, "maps_" + c, "num_output: 1 kernel_size: 1");
   }
-  text += Layer("fused", "Concat", {"fused_x", "fused_y"}, {"fused"}, axis);
+  text += JoinedText("fused", "Concat", {"fused_x", "fused_y"}, {"fused"}, axis);
   std::vector<std::string> read = {"fused"};
   if (side_losses) read.insert(read.end(), {"side1", "side2"});
   for (const std::string& blob : read) {
-    text += Layer("loss_" + blob, "SigmoidCrossEntropyLoss", {blob, "label"}, {"loss_" + blob});
+    text +=
+        JoinedText("loss_" + blob, "SigmoidCrossEntropyLoss", {blob, "label"}, {"loss_" + blob});
   }
   return text;
 }
@@ -134,19 +127,19 @@ TEST_P(FoldCopies, LeavesWhatIsToBeRead) {
 TEST_P(FoldCopies, ChainsOfAnyKind) {
   LSEG_SKIP_WITHOUT(GetParam());
   const std::string text =
-      Layer("data", "Input", {}, {"data"},
-            "input_param { shape { dim: 1 dim: 3 dim: 5 dim: 6 } }") +
-      Layer("label", "Input", {}, {"label"},
-            "input_param { shape { dim: 1 dim: 5 dim: 5 dim: 6 } }") +
+      JoinedText("data", "Input", {}, {"data"},
+                 "input_param { shape { dim: 1 dim: 3 dim: 5 dim: 6 } }") +
+      JoinedText("label", "Input", {}, {"label"},
+                 "input_param { shape { dim: 1 dim: 5 dim: 5 dim: 6 } }") +
       Conv("a", "data", "num_output: 4 kernel_size: 3 pad: 1") +
-      Layer("slice", "Slice", {"a"}, {"p", "q"}) +
-      Layer("join", "Concat", {"q", "p", "q"}, {"join"}) +
-      Layer("cut", "Slice", {"join"}, {"first", "middle", "last"},
-            "slice_param { slice_point: 1 slice_point: 4 }") +
-      Layer("again", "Concat", {"middle", "last"}, {"again"}) +
+      JoinedText("slice", "Slice", {"a"}, {"p", "q"}) +
+      JoinedText("join", "Concat", {"q", "p", "q"}, {"join"}) +
+      JoinedText("cut", "Slice", {"join"}, {"first", "middle", "last"},
+                 "slice_param { slice_point: 1 slice_point: 4 }") +
+      JoinedText("again", "Concat", {"middle", "last"}, {"again"}) +
       Conv("one", "first", "num_output: 5 kernel_size: 1") +
-      Layer("loss1", "SigmoidCrossEntropyLoss", {"again", "label"}, {"loss1"}) +
-      Layer("loss2", "SigmoidCrossEntropyLoss", {"one", "label"}, {"loss2"});
+      JoinedText("loss1", "SigmoidCrossEntropyLoss", {"again", "label"}, {"loss1"}) +
+      JoinedText("loss2", "SigmoidCrossEntropyLoss", {"one", "label"}, {"loss2"});
   const Outcome all = Train(text, GetParam(), {"fold_copies"});
   const Outcome folded = Train(text, GetParam(), {});
   EXPECT_EQ(all.numbers, folded.numbers);
@@ -157,21 +150,22 @@ TEST_P(FoldCopies, ChainsOfAnyKind) {
 // of its own, and they overlap.
 TEST_P(FoldCopies, APlaneThatComesTwiceGetsBothGradients) {
   LSEG_SKIP_WITHOUT(GetParam());
-  const std::string maps = Layer("data", "Input", {}, {"data"},
-                                 "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 6 } }") +
-                           Layer("label", "Input", {}, {"label"},
-                                 "input_param { shape { dim: 2 dim: 4 dim: 5 dim: 6 } }");
+  const std::string maps = JoinedText("data", "Input", {}, {"data"},
+                                      "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 6 } }") +
+                           JoinedText("label", "Input", {}, {"label"},
+                                      "input_param { shape { dim: 2 dim: 4 dim: 5 dim: 6 } }");
   const std::string cut =
-      Layer("cut", "Slice", {"join"}, {"first", "second"}) +
-      Layer("loss1", "SigmoidCrossEntropyLoss", {"first", "label"}, {"loss1"}) +
-      Layer("loss2", "SigmoidCrossEntropyLoss", {"second", "label"}, {"loss2"}, "loss_weight: 2");
+      JoinedText("cut", "Slice", {"join"}, {"first", "second"}) +
+      JoinedText("loss1", "SigmoidCrossEntropyLoss", {"first", "label"}, {"loss1"}) +
+      JoinedText("loss2", "SigmoidCrossEntropyLoss", {"second", "label"}, {"loss2"},
+                 "loss_weight: 2");
   const std::string twice = Conv("a", "data", "num_output: 4 kernel_size: 3 pad: 1") +
-                            Layer("join", "Concat", {"a", "a"}, {"join"});
+                            JoinedText("join", "Concat", {"a", "a"}, {"join"});
   const std::string crops =
       Conv("a", "data", "num_output: 4 kernel_size: 3 pad: 2") +
-      Layer("crop1", "Crop", {"a", "data"}, {"x"}, "crop_param { offset: 0 }") +
-      Layer("crop2", "Crop", {"a", "data"}, {"y"}, "crop_param { offset: 2 }") +
-      Layer("join", "Concat", {"x", "y"}, {"join"});
+      JoinedText("crop1", "Crop", {"a", "data"}, {"x"}, "crop_param { offset: 0 }") +
+      JoinedText("crop2", "Crop", {"a", "data"}, {"y"}, "crop_param { offset: 2 }") +
+      JoinedText("join", "Concat", {"x", "y"}, {"join"});
   for (const std::string& join : {twice, crops}) {
     const Outcome all = Train(maps + join + cut, GetParam(), {"fold_copies"});
     const Outcome folded = Train(maps + join + cut, GetParam(), {});

@@ -14,10 +14,19 @@
 
 namespace lseg {
 
+// Of any number of bottoms and tops.
+inline std::string JoinedText(const std::string& name, const std::string& type,
+                              const std::vector<std::string>& bottoms,
+                              const std::vector<std::string>& tops, const std::string& param = "") {
+  std::string text = "layer { name: '" + name + "' type: '" + type + "'";
+  for (const std::string& bottom : bottoms) text += " bottom: '" + bottom + "'";
+  for (const std::string& top : tops) text += " top: '" + top + "'";
+  return text + " " + param + " }\n";
+}
+
 inline std::string LayerText(const std::string& name, const std::string& type,
                              const std::string& bottom, const std::string& param) {
-  return "layer { name: '" + name + "' type: '" + type + "' bottom: '" + bottom + "' top: '" +
-         name + "' " + param + " }\n";
+  return JoinedText(name, type, {bottom}, {name}, param);
 }
 
 // dims: "dim: 2 dim: 3 dim: 11 dim: 13"
@@ -58,8 +67,21 @@ struct Trained {
   int nodes = 0;
 };
 
-// Inputs whose names begin with "label" are 0 or 1, others between -1 and 1. accumulate: all runs
-// twice, and gradients add up.
+// Inputs whose names begin with "label" become 0 or 1, others between -1 and 1; the same each time.
+inline void FillInputs(const NetDefinition& definition, Net* net) {
+  Random random(3, 0);
+  for (const caffe::LayerParameter& layer : definition.net().layer()) {
+    if (layer.type() != "Input") continue;
+    const std::string& blob = layer.top(0);
+    float* values = net->InputF32(blob);
+    for (int64_t i = 0; i < net->Desc(blob).shape.Count(); ++i) {
+      const float value = random.Uniform(-1, 1);
+      values[i] = blob.rfind("label", 0) == 0 ? static_cast<float>(value > 0) : value;
+    }
+  }
+}
+
+// accumulate: all runs twice, and gradients add up.
 inline Trained TrainOnce(const std::string& text, Device device, Precision precision,
                          const std::set<std::string>& without, bool accumulate = false) {
   Context context(device, 2);
@@ -72,16 +94,7 @@ inline Trained TrainOnce(const std::string& text, Device device, Precision preci
   options.without_passes = without;
   const NetDefinition definition = NetDefinition::FromText(text, "test.prototxt");
   Net net(definition, BuiltinLayers(), context, std::make_shared<ParameterSet>(device), options);
-  Random random(3, 0);
-  for (const caffe::LayerParameter& layer : definition.net().layer()) {
-    if (layer.type() != "Input") continue;
-    const std::string& blob = layer.top(0);
-    float* values = net.InputF32(blob);
-    for (int64_t i = 0; i < net.Desc(blob).shape.Count(); ++i) {
-      const float value = random.Uniform(-1, 1);
-      values[i] = blob.rfind("label", 0) == 0 ? static_cast<float>(value > 0) : value;
-    }
-  }
+  FillInputs(definition, &net);
   net.Forward();
   net.Backward();
   if (accumulate) {

@@ -16,15 +16,6 @@ namespace {
 class FoldHeadNets : public testing::TestWithParam<Device> {};
 LSEG_ON_ALL_DEVICES(FoldHeadNets);
 
-std::string Joined(const std::string& name, const std::string& type,
-                   const std::vector<std::string>& bottoms, const std::vector<std::string>& tops,
-                   const std::string& param = "") {
-  std::string text = "layer { name: '" + name + "' type: '" + type + "'";
-  for (const std::string& bottom : bottoms) text += " bottom: '" + bottom + "'";
-  for (const std::string& top : tops) text += " top: '" + top + "'";
-  return text + " " + param + " }\n";
-}
-
 struct HeadNet {
   std::string data = "dim: 2 dim: 3 dim: 12 dim: 14";
   std::string scores = "2";  // channels of a score map, and of what upsamples it
@@ -44,16 +35,16 @@ std::string HeadText(const HeadNet& net = {}) {
       LayerText("up", "Deconvolution", "score2",
                 "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: " +
                     net.scores + " " + net.upsampling + " }") +
-      Joined("crop1", "Crop", {"score1", "data"}, {"side1"}, "crop_param { offset: 0 }") +
-      Joined("crop2", "Crop", {"up", "data"}, {"side2"},
-             "crop_param { offset: " + net.offset + " }") +
-      Joined("slice1", "Slice", {"side1"}, {"x1", "y1"}, axis) +
-      Joined("slice2", "Slice", {"side2"}, {"x2", "y2"}, axis);
+      JoinedText("crop1", "Crop", {"score1", "data"}, {"side1"}, "crop_param { offset: 0 }") +
+      JoinedText("crop2", "Crop", {"up", "data"}, {"side2"},
+                 "crop_param { offset: " + net.offset + " }") +
+      JoinedText("slice1", "Slice", {"side1"}, {"x1", "y1"}, axis) +
+      JoinedText("slice2", "Slice", {"side2"}, {"x2", "y2"}, axis);
   for (const std::string c : {"x", "y"}) {
-    text += Joined("maps_" + c, "Concat", {c + "1", c + "2"}, {"maps_" + c}) +
+    text += JoinedText("maps_" + c, "Concat", {c + "1", c + "2"}, {"maps_" + c}) +
             ConvText("fused_" + c, "maps_" + c, "num_output: 1 " + net.fusion);
   }
-  return text + Joined("fused", "Concat", {"fused_x", "fused_y"}, {"fused"}) +
+  return text + JoinedText("fused", "Concat", {"fused_x", "fused_y"}, {"fused"}) +
          LayerText("prob", "Sigmoid", "fused", "");
 }
 
@@ -66,11 +57,9 @@ Answers Infer(const std::string& text, Device device, const std::set<std::string
   Context context(device, 2);
   NetOptions options;
   options.without_passes = without;
-  Net net(NetDefinition::FromText(text, "test.prototxt"), BuiltinLayers(), context,
-          std::make_shared<ParameterSet>(device), options);
-  Random random(3, 0);
-  float* data = net.InputF32("data");
-  for (int64_t i = 0; i < net.Desc("data").shape.Count(); ++i) data[i] = random.Uniform(-1, 1);
+  const NetDefinition definition = NetDefinition::FromText(text, "test.prototxt");
+  Net net(definition, BuiltinLayers(), context, std::make_shared<ParameterSet>(device), options);
+  FillInputs(definition, &net);
   net.Forward();
   Answers answers;
   for (const std::string& output : net.outputs()) answers.outputs[output] = net.Read(output);
@@ -83,9 +72,9 @@ Answers Infer(const std::string& text, Device device, const std::set<std::string
 TEST_P(FoldHeadNets, AnswerIsReadByOtherLayers) {
   LSEG_SKIP_WITHOUT(GetParam());
   const std::string text =
-      HeadText() + Joined("cut", "Slice", {"prob"}, {"x", "y"}) +
+      HeadText() + JoinedText("cut", "Slice", {"prob"}, {"x", "y"}) +
       LayerText("peak", "Pooling", "prob", "pooling_param { kernel_size: 3 stride: 1 pad: 1 }") +
-      Joined("twice", "Eltwise", {"prob", "prob"}, {"twice"});
+      JoinedText("twice", "Eltwise", {"prob", "prob"}, {"twice"});
   const Answers plain = Infer(text, GetParam(), {"fold_head"});
   const Answers folded = Infer(text, GetParam(), {});
   EXPECT_FALSE(plain.folded);
