@@ -149,6 +149,21 @@ TensorId LayerBuilder::AddTemporary(const std::string& name, const Shape& shape,
   return parts_.graph.AddTensor({owner + " " + name, {shape, dtype}});
 }
 
+void LayerBuilder::FillParam(const std::string& key,
+                             const std::function<void(float*, Random&)>& filler,
+                             Tensor& tensor) const {
+  // The stream of a tensor's random numbers is its key, so that a layer more elsewhere in the net
+  // changes nothing here.
+  Random random(seed_, HashOf(key));
+  try {
+    std::vector<float> values(tensor.desc().shape.Count());
+    filler(values.data(), random);
+    tensor.CopyFrom(values.data());
+  } catch (const Error& error) {
+    Fail(error.what());
+  }
+}
+
 TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shape& shape,
                                 const std::function<void(float*, Random&)>& filler) {
   if (param_.name().empty()) Fail("a layer with weights needs a name");
@@ -161,22 +176,14 @@ TensorId LayerBuilder::AddParam(int index, const std::string& suffix, const Shap
          "param");
   }
   CheckCount("'" + key + "'", shape);
-  Tensor* tensor = parameters_.Find(key);
-  if (tensor == nullptr) {
-    tensor = &parameters_.Add(key, shape);
-    // The stream of a tensor's random numbers is its key, so that a layer more elsewhere in the
-    // net changes nothing here.
-    Random random(seed_, HashOf(key));
-    try {
-      std::vector<float> values(shape.Count());
-      filler(values.data(), random);
-      tensor->CopyFrom(values.data());
-    } catch (const Error& error) {
-      Fail(error.what());
-    }
-  } else if (!(tensor->desc().shape == shape)) {
-    Fail("'" + key + "' is " + ToString(shape) + " here and " + ToString(tensor->desc().shape) +
+  const Tensor* known = parameters_.Find(key);
+  if (known != nullptr && !(known->desc().shape == shape)) {
+    Fail("'" + key + "' is " + ToString(shape) + " here and " + ToString(known->desc().shape) +
          " in the weights it shares");
+  }
+  if (known == nullptr) {
+    Tensor& added = parameters_.Add(key, shape);
+    if (!parameters_.Awaits(key)) FillParam(key, filler, added);
   }
   const TensorId id = parts_.graph.AddTensor({key, {shape}, TensorKind::kParam});
   const float decay = index < param_.param_size() ? param_.param(index).decay_mult() : 1;

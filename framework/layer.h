@@ -137,6 +137,8 @@ class LayerBuilder {
  private:
   // Fails where counts and bytes of tensors like this might overflow.
   void CheckCount(const std::string& what, const Shape& shape) const;
+  void FillParam(const std::string& key, const std::function<void(float*, Random&)>& filler,
+                 Tensor& tensor) const;
 
   const NetDefinition& definition_;
   int layer_;

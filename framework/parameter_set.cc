@@ -48,6 +48,10 @@ Tensor& ParameterSet::Add(const std::string& key, const Shape& shape) {
   return place->second;
 }
 
+void ParameterSet::Await(const WeightsFile& file) {
+  for (const WeightTensor& tensor : file.tensors()) awaited_.insert(tensor.key);
+}
+
 LoadReport ParameterSet::Load(const WeightsFile& file) {
   LoadReport report;
   for (const WeightTensor& tensor : file.tensors()) {

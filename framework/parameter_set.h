@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,11 @@ class ParameterSet {
   // Added uninitialised; the key is new.
   Tensor& Add(const std::string& key, const Shape& shape);
 
+  // The layers that add parameters need not fill those that the file has (Gaussian numbers for
+  // VGG16's 15 million take a second of a processor's time): Load of the same file is to follow.
+  void Await(const WeightsFile& file);
+  bool Awaits(const std::string& key) const { return awaited_.count(key) > 0; }
+
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
 
   // Copies what the file has for these keys. A value that is not finite is an Error, and so is a
@@ -42,6 +48,7 @@ class ParameterSet {
  private:
   Device device_;
   std::map<std::string, Tensor> tensors_;
+  std::set<std::string> awaited_;
 };
 
 }  // namespace lseg

@@ -25,6 +25,7 @@ std::string MakeOnnx(const WeightsFile& weights, const std::string& file,
   const NetDefinition definition = inference.definition.Filtered(caffe::TEST);
   Context context(Device::kCpu);
   ParameterSet parameters(Device::kCpu);
+  parameters.Await(weights);
   const NetParts parts =
       BuildLayers(definition, BuiltinLayers(), context, 1, parameters,
                   {{inference.input, TensorDesc{Shape{1, 3, info.height, info.width}}}});

@@ -118,6 +118,7 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
   options.engine_cache = options_.cache;
   if (options_.engine != "own") options.library = options_.engine;
   if (!loaded_) {
+    parameters_->Await(weights_);
     LoadWeights(BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
                             context_, options.seed, *parameters_, options.inputs));
   }

@@ -118,6 +118,31 @@ TEST(Filler, XavierOfABias) {
             "net:1: layer 'c' (Convolution): bias_filler bilinear: a bias has no kernel");
 }
 
+// A filler that nobody knows is an error, unless a file brings what it would fill.
+TEST(Filler, IsNotAskedForWhatAFileBrings) {
+  WeightsFile file;
+  file.Add({"c.weight", {2, 1, 1, 1}, {3, 4}});
+  for (const bool awaited : {false, true}) {
+    Context context;
+    ParameterSet parameters;
+    if (awaited) parameters.Await(file);
+    const NetDefinition net = NetDefinition::FromText(
+        "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 1 dim: 1 "
+        "dim: 1 } } } layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' "
+        "convolution_param { kernel_size: 1 num_output: 2 weight_filler { type: 'strange' } "
+        "bias_filler { type: 'constant' value: 5 } } }",
+        "net");
+    const std::string error = ErrorOf([&] {
+      BuildLayers(net.Filtered(caffe::TEST), BuiltinLayers(), context, 1, parameters, {});
+    });
+    EXPECT_EQ(error.empty(), awaited) << error;
+    if (!awaited) continue;
+    EXPECT_EQ(parameters.Find("c.bias")->f32()[1], 5);  // which the file lacks
+    EXPECT_EQ(parameters.Load(file).missing, std::vector<std::string>{"c.bias"});
+    EXPECT_EQ(parameters.Find("c.weight")->f32()[1], 4);
+  }
+}
+
 TEST(Filler, RepeatsWithItsSeed) {
   const Shape shape{3, 2, 3, 3};
   EXPECT_EQ(Filled("type: 'msra'", shape, 5), Filled("type: 'msra'", shape, 5));
