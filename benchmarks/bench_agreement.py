@@ -81,13 +81,14 @@ def check(shop, run, failed):
     torch = [sys.executable, TORCH, "check", "--dir"]
     checks = {("L-Seg, program", "f32"): [*torch, program]}
     if "bf16" in shop.args.precisions:
-        rounded = shop.path("rounded")
-        os.makedirs(rounded)
-        try:
-            run([shop.bench, "forward", *size, "--precision", "bf16", "--save", rounded], shop.env)
-            checks[("L-Seg, net", "bf16")] = [*torch, rounded]
-        except failed as error:
-            print(f"L-Seg, net, bf16: {error}", flush=True)  # its rows will say so, too
+        for mode, name in (("forward", "L-Seg, net"), ("train", "L-Seg training")):
+            rounded = shop.path("rounded_" + mode)
+            os.makedirs(rounded)
+            try:
+                run([shop.bench, mode, *size, "--precision", "bf16", "--save", rounded], shop.env)
+                checks[(name, "bf16")] = [*torch, rounded]
+            except failed as error:
+                print(f"{name}, bf16: {error}", flush=True)  # its rows will say so, too
     for precision in shop.args.precisions:
         given = ["--precision", precision]
         checks[("PyTorch eager", precision)] = [*torch, shop.saved, *given]
@@ -98,14 +99,27 @@ def check(shop, run, failed):
     checks[("ONNX Runtime", "f32")] = [sys.executable, ONNX, "onnxruntime", "--onnx", onnx,
                                        "--check", shop.saved]  # fmt: skip
     differences = {}
-    for (name, precision), command in checks.items():
-        answer = json.loads(run(command, shop.env)["answer"])
+
+    def compare(name, precision, command, env):
+        answer = json.loads(run(command, env)["answer"])
+        answer.pop("mode")
+        too_far = []
         for what, difference in answer.items():
-            if what == "mode":
-                continue
             label = f"{name}, {precision}, {what}"
             differences[label] = difference
             print(f"difference of {label}: {difference:.1e}", flush=True)
             if not difference < TOLERANCES[precision][what]:
-                sys.exit(f"{label}: off by {difference}, above {TOLERANCES[precision][what]}")
+                too_far.append(f"{label}: off by {difference}, above {TOLERANCES[precision][what]}")
+        return too_far
+
+    for (name, precision), command in checks.items():
+        too_far = compare(name, precision, command, shop.env)
+        if too_far and name.startswith("PyTorch"):
+            # PyTorch 2.15's gradient of a ConvTranspose2d of kernel 32 in bf16 is wrong where oneDNN
+            # uses AMX (by 100 %), and right without. Its time counts as it is.
+            print("\n".join(too_far) + "; once more without AMX", flush=True)
+            without = dict(shop.env, ONEDNN_MAX_CPU_ISA="AVX512_CORE_BF16")
+            too_far = compare(name + " without AMX", precision, command, without)
+        if too_far:
+            sys.exit("\n".join(too_far))
     return differences

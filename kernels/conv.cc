@@ -6,7 +6,6 @@
 
 #include "kernels/conv_libraries.h"
 #include "kernels/cpu/conv_engines.h"
-#include "kernels/cpu/onednn.h"
 #include "kernels/runtime/buffer.h"
 
 #if LSEG_WITH_CUDA
@@ -110,23 +109,20 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
   if (device == Device::kCuda) return cuda::ConvEngines();
 #endif
   LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
-  static const std::vector<ConvEngine> kCpuEngines = [] {
-    std::vector<ConvEngine> engines = {
-        {"pointwise", SupportsConvPointwise, MakeConvPointwise},
-        {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid},
-        {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid},
-        {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, ConvWinogradRowGrid},
-        {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
-        {"onednn_rows", SupportsConvOnednnRows, MakeConvOnednnRows, true, ConvOnednnRowGrid},
-        {"onednn", SupportsConvOnednn, MakeConvOnednn},
-        {"reference", SupportsConvReference, MakeConvReference},
-    };
-    // AMX multiplies so fast that products saved are not worth their transforms.
-    engines.insert(onednn::HasAmx() ? engines.end() - 1 : engines.begin() + 4,
-                   {"winograd2x3_bf16", SupportsConvWinograd2x3Bf16, MakeConvWinograd2x3Bf16, true,
-                    ConvWinogradRowGrid});
-    return engines;
-  }();
+  static const std::vector<ConvEngine> kCpuEngines = {
+      {"pointwise", SupportsConvPointwise, MakeConvPointwise},
+      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid},
+      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid},
+      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, ConvWinogradRowGrid},
+      // AMX multiplies so fast that products saved are not worth their transforms.
+      {"implicit_gemm_amx", SupportsConvAmx, MakeConvAmx, true, ConvAmxRowGrid},
+      {"winograd2x3_bf16", SupportsConvWinograd2x3Bf16, MakeConvWinograd2x3Bf16, true,
+       ConvWinogradRowGrid},
+      {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
+      {"onednn_rows", SupportsConvOnednnRows, MakeConvOnednnRows, true, ConvOnednnRowGrid},
+      {"onednn", SupportsConvOnednn, MakeConvOnednn},
+      {"reference", SupportsConvReference, MakeConvReference},
+  };
   return kCpuEngines;
 }
 

@@ -98,7 +98,8 @@ struct ConvArgs {
   // The end of a stage. pooled: ConvParams::Pooled(), in dst's format and type. score_weight:
   // (score_channels, out_channels). score_partials: ScorePartials() tensors (n, score_channels, h,
   // w) of dst's n, h, w in NCHW, each the sums over some channels; added up in this order they are
-  // the scores, without a bias: of dst in f32, or (onednn_rows) as it was rounded to its type.
+  // the scores, without a bias: of dst in f32, or (onednn_rows, implicit_gemm_amx) as it was rounded
+  // to its type.
   void* pooled = nullptr;
   const float* score_weight = nullptr;
   float* score_partials = nullptr;

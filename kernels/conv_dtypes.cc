@@ -7,7 +7,7 @@ namespace lseg {
 std::string MissingForConvs(const Context& context, DType dtype) {
   if (context.device() == Device::kCuda || dtype == DType::kF32) return "";
   if (dtype != DType::kBF16) return "a GPU";
-  return onednn::HasBf16() ? "" : "a processor with AVX512-BF16 or AMX, or a GPU";
+  return onednn::HasBf16() ? "" : "a processor with AVX512-BF16, or a GPU";
 }
 
 Format FormatOfConvs(const Context& context, DType dtype) {

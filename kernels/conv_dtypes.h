@@ -10,12 +10,12 @@
 namespace lseg {
 
 // What is missing for convolutions that take and give `dtype`, to be said after "needs"; empty
-// where nothing is. On the CPU f32 needs nothing and bf16 AVX512-BF16 or AMX, without which it
-// would be slower than f32.
+// where nothing is. On the CPU f32 needs nothing and bf16 AVX512-BF16 (which processors
+// with AMX have), without which it would be slower than f32.
 std::string MissingForConvs(const Context& context, DType dtype);
 
 // The format for which the convolutions have their fastest code: in f32 the context's blocked one;
-// in bf16 NHWC, which AMX takes alone, and oneDNN's AVX512-BF16 code as well as blocks.
+// in bf16 NHWC, which AMX takes alone, and AVX512-BF16 code as well as blocks.
 Format FormatOfConvs(const Context& context, DType dtype);
 
 }  // namespace lseg

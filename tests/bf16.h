@@ -32,3 +32,8 @@ inline bool ProcessorHas(const std::string& feature) {
   do {                                                                                          \
     if (!lseg::ProcessorHas("avx512_bf16")) GTEST_SKIP() << "the processor has no AVX512-BF16"; \
   } while (false)
+
+#define LSEG_SKIP_WITHOUT_AMX_BF16()                                                          \
+  do {                                                                                        \
+    if (!lseg::ProcessorHas("amx_bf16")) GTEST_SKIP() << "the processor has no AMX for bf16"; \
+  } while (false)

@@ -64,7 +64,15 @@ bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams&, ConvDirectio
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context&, const ConvParams&, ConvDirection,
                                                   ConvFormats);
 
-// The part of both for backward weights.
+// An implicit GEMM on AMX's tiles, in bf16 and NHWC; multiples of 32 channels.
+bool SupportsConvAmx(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvAmx(const Context&, const ConvParams&, ConvDirection,
+                                      ConvFormats);
+int64_t ConvAmxRowGrid(const ConvParams& params);
+// Its part for backward weights.
+std::unique_ptr<ConvPlan> MakeConvAmxWeights(const Context&, const ConvParams&);
+
+// The part of Winograd's for backward weights.
 std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats);
 
 // Plain loops, every case.

@@ -240,7 +240,7 @@ bool Supports(const ConvParams& params, ConvDirection direction, ConvFormats for
   for (const DType dtype : {formats.src_dtype, formats.dst_dtype}) {
     if (dtype != DType::kF32 && dtype != DType::kBF16) return false;
   }
-  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  const dnnl::engine engine = onednn::MakeEngine();
   const onednn::ConvCase c = MakeCase(params, direction, formats, algorithm);
   switch (direction) {
     case ConvDirection::kForward:

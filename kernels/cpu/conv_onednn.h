@@ -20,10 +20,12 @@ ConvCase MakeCase(const ConvParams& params, ConvDirection direction, ConvFormats
                   dnnl::algorithm algorithm);
 
 // Not where all the library has is its reference code: this project's own takes such cases, under a
-// name that says so.
+// name that says so. Nor its code for AMX (MakeEngine).
 template <typename Descriptor>
 bool IsUsable(const Descriptor& descriptor) {
-  return descriptor && !std::string_view(descriptor.impl_info_str()).starts_with("ref");
+  if (!descriptor) return false;
+  const std::string_view name = descriptor.impl_info_str();
+  return !name.starts_with("ref") && name.find("amx") == name.npos;
 }
 
 // A primitive with the memory objects it reads and writes. Pointers are set before Execute.
@@ -58,7 +60,7 @@ class OnednnConv : public ConvPlan {
   OnednnConv(const ConvParams& params, ConvDirection direction)
       : p_(params),
         direction_(direction),
-        engine_(dnnl::engine::kind::cpu, 0),
+        engine_(MakeEngine()),
         stream_(engine_),
         plain_(PlainWeights(params)) {}
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/conv_3x3.h"
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cpu/conv_onednn.h"
 #include "kernels/cpu/conv_pointwise.h"
@@ -61,11 +62,9 @@ class OnednnRows : public onednn::OnednnConv {
   void Run(Context&, const ConvArgs& args) const override {
     CheckConvArgs(p_, direction_, args);
     const RowRange all = {0, p_.src.h}, map = {0, p_.pooled ? p_.Pooled().h : p_.src.h};
-    const ConvRows rows = args.rows != nullptr ? *args.rows : ConvRows{all, all, map};
     const int64_t grid = ConvOnednnRowGrid(p_);
-    LSEG_CHECK(rows.dst.begin % grid == 0 && (rows.dst.end % grid == 0 || rows.dst.end == p_.src.h),
-               "convolution of rows " << rows.dst.begin << " to " << rows.dst.end << " of "
-                                      << p_.src.h << ": not on the grid of " << grid);
+    ConvRows rows = args.rows != nullptr ? *args.rows : ConvRows{all, all, map};
+    rows.dst = ConvRowsOnGrid(p_, grid, args);
     if (p_.score_channels > 0) PadScoreWeights(args);
     conv_.Set(DNNL_ARG_WEIGHTS, args.weight);
     conv_.Set(DNNL_ARG_BIAS, args.bias);
@@ -182,11 +181,8 @@ bool SupportsConvOnednnRows(const Context&, const ConvParams& p, ConvDirection d
   const bool fits = formats.src == kFormats.src && formats.dst == kFormats.dst &&
                     formats.src_dtype == kFormats.src_dtype &&
                     formats.dst_dtype == kFormats.dst_dtype;
-  const bool is_3x3 = p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-                      p.pad_h == 1 && p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 &&
-                      p.group == 1;
-  return direction == ConvDirection::kForward && fits && is_3x3 &&
-         onednn::IsUsable(Describe(dnnl::engine(dnnl::engine::kind::cpu, 0), p));
+  return direction == ConvDirection::kForward && fits && IsConv3x3(p) &&
+         onednn::IsUsable(Describe(onednn::MakeEngine(), p));
 }
 
 std::unique_ptr<ConvPlan> MakeConvOnednnRows(const Context& context, const ConvParams& params,

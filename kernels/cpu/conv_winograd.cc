@@ -66,13 +66,11 @@ class WinogradConv : public ConvPlan {
   void Run(Context&, const ConvArgs& args) const override {
     if (direction_ == ConvDirection::kBackwardData && args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
-    const WinogradArgs<Element> a = ArgsOf(args);
-    if (args.rows == nullptr) return RunTiles(a, 0, shape_.Tiles(), args.workspace);
-    const int64_t grid = ConvWinogradRowGrid(p_);
-    const RowRange rows = args.rows->dst;
-    LSEG_CHECK(rows.begin % grid == 0 && (rows.end % grid == 0 || rows.end == shape_.height),
-               "convolution of rows " << rows.begin << " to " << rows.end << " of " << shape_.height
-                                      << ": not on the grid of " << grid);
+    const auto a = Conv3x3ArgsOf<Element>(p_, direction_, args);
+    const RowRange rows = ConvRowsOnGrid(p_, ConvWinogradRowGrid(p_), args);
+    if (rows.begin == 0 && rows.end == shape_.height) {
+      return RunTiles(a, 0, shape_.Tiles(), args.workspace);
+    }
     for (int64_t n = 0; n < shape_.batch; ++n) {
       const auto tile = [&](int64_t y) { return (n * shape_.TilesY() + y) * shape_.TilesX(); };
       RunTiles(a, tile(rows.begin / shape_.tile), tile((rows.end + shape_.tile - 1) / shape_.tile),
@@ -84,43 +82,10 @@ class WinogradConv : public ConvPlan {
   // Whole cache lines, so that threads do not write into each other's.
   int64_t ScratchBytes() const { return RoundUp(WinogradScratchBytes(shape_, most_tiles_), 64); }
 
-  static const Element* Elements(const void* map) { return static_cast<const Element*>(map); }
-  static Element* Elements(void* map) { return static_cast<Element*>(map); }
-
-  WinogradArgs<Element> ArgsOf(const ConvArgs& args) const {
-    WinogradArgs<Element> a = {};
-    a.packed = Elements(args.weight);
-    a.src_held = a.dst_held = {0, shape_.height};
-    if (direction_ == ConvDirection::kBackwardData) {
-      a.src = Elements(args.d_dst);
-      a.dst = Elements(args.d_src);
-      a.add = args.d_src_mode == GradMode::kAdd;
-      a.mask = p_.relu_gradient ? Elements(args.src) : nullptr;
-      return a;
-    }
-    a.src = Elements(args.src);
-    a.bias = p_.bias ? args.bias : nullptr;
-    a.relu = p_.relu;
-    if (p_.HasStageEnd()) {
-      a.pooled = p_.pooled ? Elements(args.pooled) : nullptr;
-      a.score_channels = p_.score_channels;
-      a.score_weight = args.score_weight;
-      a.score_partials = args.score_partials;
-      a.dst_held = {0, p_.Pooled().h};
-    } else {
-      a.dst = Elements(args.dst);
-    }
-    if (args.rows != nullptr) {
-      a.src_held = args.rows->src_held;
-      a.dst_held = args.rows->dst_held;
-    }
-    return a;
-  }
-
   // Tiles [begin, end), in jobs. The transformed source of a job should take half the L2 cache, but
   // every job reads all weights, at two operations a tile for each of them: weights too many for a
   // share of the L3 cache come from memory, which keeps up only if many tiles use them.
-  void RunTiles(const WinogradArgs<Element>& args, int64_t begin, int64_t end,
+  void RunTiles(const Conv3x3Args<Element>& args, int64_t begin, int64_t end,
                 void* workspace) const {
     auto* scratch = static_cast<char*>(workspace);
     const int64_t tiles = end - begin, chunks = shape_.Chunks();
@@ -160,11 +125,6 @@ class WinogradConv : public ConvPlan {
   int64_t most_tiles_ = 0;
 };
 
-bool Is3x3(const ConvParams& p) {
-  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
-         p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1;
-}
-
 }  // namespace
 
 int64_t ConvWinogradRowGrid(const ConvParams&) { return 4; }
@@ -173,7 +133,7 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection 
                              ConvFormats formats) {
   const bool fits_stage_end = direction == ConvDirection::kForward &&
                               p.out_channels % ChannelBlock(formats.dst, p.out_channels) == 0;
-  return Is3x3(p) && formats.src == formats.dst && formats.AllF32() &&
+  return IsConv3x3(p) && formats.src == formats.dst && formats.AllF32() &&
          (!p.HasStageEnd() || fits_stage_end) &&
          (formats.src == Format::kNChw8c || formats.src == Format::kNChw16c);
 }
@@ -200,7 +160,7 @@ std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const Conv
 bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams& p, ConvDirection,
                                  ConvFormats formats) {
   const int64_t block = WinogradBlock(Format::kNHWC);
-  return Is3x3(p) && formats.src == Format::kNHWC && formats.dst == Format::kNHWC &&
+  return IsConv3x3(p) && formats.src == Format::kNHWC && formats.dst == Format::kNHWC &&
          formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kBF16 &&
          p.src.c % block == 0 && p.out_channels % block == 0 && WinogradHasBf16();
 }

@@ -1,6 +1,8 @@
 // See onednn.h. Every difference between releases 2.x and 3.x that matters here is in this file.
 #include "kernels/cpu/onednn.h"
 
+#include <cstdlib>
+
 #include "oneapi/dnnl/dnnl_version.h"
 
 namespace lseg::onednn {
@@ -69,6 +71,14 @@ dnnl::convolution_forward::primitive_desc MakeHint(const dnnl::engine& engine, c
   return MakeForward(engine, prop_kind::forward_training, forward);
 }
 
+// Works until the library is used first.
+void LeaveAmxOut() {
+  [[maybe_unused]] static const auto status =
+      std::getenv("DNNL_MAX_CPU_ISA") != nullptr || std::getenv("ONEDNN_MAX_CPU_ISA") != nullptr
+          ? dnnl::status::success
+          : dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
+}
+
 // Values of cpu_isa are sets of extensions.
 bool HasIsa(dnnl::cpu_isa isa) {
   const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
@@ -78,8 +88,15 @@ bool HasIsa(dnnl::cpu_isa isa) {
 
 }  // namespace
 
-bool HasBf16() { return HasIsa(dnnl::cpu_isa::avx512_core_bf16); }
-bool HasAmx() { return HasIsa(dnnl::cpu_isa::avx512_core_amx); }
+dnnl::engine MakeEngine() {
+  LeaveAmxOut();
+  return {dnnl::engine::kind::cpu, 0};
+}
+
+bool HasBf16() {
+  LeaveAmxOut();
+  return HasIsa(dnnl::cpu_isa::avx512_core_bf16);
+}
 
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c) {
   return MakeForward(engine, prop_kind::forward_inference, c);

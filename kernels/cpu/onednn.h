@@ -8,10 +8,14 @@
 
 namespace lseg::onednn {
 
+// The library's engine. Its code for AMX is left out: release 2.6 computes gradients of weights
+// with it that are wrong (64 to 64 channels of 240x159 pixels: by more than they are), and reads
+// its scratchpad before it has written there. DNNL_MAX_CPU_ISA in the environment has the last
+// word, but primitives that use AMX are not taken even then.
+dnnl::engine MakeEngine();
+
 // Whether the library finds (and its environment lets it use) instructions that multiply bf16.
 bool HasBf16();
-// Whether those are AMX's.
-bool HasAmx();
 
 // One convolution in oneDNN's terms. A bias descriptor of zero dimensions means no bias.
 struct ConvCase {

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/conv_3x3.h"
 #include "kernels/runtime/bfloat16.h"
 #include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
@@ -89,28 +90,10 @@ void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool t
 void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
                          int64_t panel, BFloat16* packed);
 
-// Element: float or BFloat16, as WinogradShape::dtype says.
-template <class Element>
-struct WinogradArgs {
-  const Element* src;
-  const Element* packed;
-  const float* bias;  // may be null
-  bool relu, add;     // add: dst += instead of dst =
-  Element* dst;
-  // Rows that lie in memory: of src, and of dst or pooled.
-  RowRange src_held, dst_held;
-  // Where dst is null, the end of a stage (kernels/conv.h): pooled may be null, or there are no
-  // scores. Output channels fill their blocks then, and add is false. A chunk's channels make one
-  // partial sum of the scores.
-  Element* pooled;
-  int64_t score_channels;
-  const float* score_weight;
-  float* score_partials;
-  const Element* mask;  // laid out as dst, may be null: where it is not above 0, dst becomes 0
-};
-void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<float>& args,
+// Elements as WinogradShape::dtype says.
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<float>& args,
                       const WinogradJob& job);
-void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<BFloat16>& args,
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16>& args,
                       const WinogradJob& job);
 
 }  // namespace lseg

@@ -67,7 +67,7 @@ struct PlainBF16 {
   }
 };
 
-void Convolve(const WinogradShape& s, const WinogradArgs<BFloat16>& args, const WinogradJob& job) {
+void Convolve(const WinogradShape& s, const Conv3x3Args<BFloat16>& args, const WinogradJob& job) {
   ConvolveJob<PlainBF16, 16, 2>(s, args, job);
 }
 
@@ -109,7 +109,7 @@ bool WinogradHasBf16() { return false; }
 #endif
 
 void WinogradConvolve([[maybe_unused]] const WinogradShape& shape,
-                      [[maybe_unused]] const WinogradArgs<BFloat16>& args,
+                      [[maybe_unused]] const Conv3x3Args<BFloat16>& args,
                       [[maybe_unused]] const WinogradJob& job) {
   LSEG_AVX512(Convolve(shape, args, job));
 }

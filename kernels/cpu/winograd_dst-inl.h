@@ -23,7 +23,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class Maps>
-using ArgsOf = WinogradArgs<typename Maps::Element>;
+using ArgsOf = Conv3x3Args<typename Maps::Element>;
 
 constexpr int64_t kChunk = kWinogradChunk;
 

@@ -14,7 +14,7 @@ namespace lseg {
 namespace HWY_NAMESPACE {
 namespace {
 
-void Convolve(const WinogradShape& s, const WinogradArgs<float>& args, const WinogradJob& job) {
+void Convolve(const WinogradShape& s, const Conv3x3Args<float>& args, const WinogradJob& job) {
   if (s.tile == 2) {
     if (s.block == 8) return ConvolveJob<BlockedF32, 8, 2>(s, args, job);
     return ConvolveJob<BlockedF32, 16, 2>(s, args, job);
@@ -78,7 +78,7 @@ void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool t
   HWY_DYNAMIC_DISPATCH(Pack)(shape, weight, transposed, panel, packed);
 }
 
-void WinogradConvolve(const WinogradShape& shape, const WinogradArgs<float>& args,
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<float>& args,
                       const WinogradJob& job) {
   HWY_DYNAMIC_DISPATCH(Convolve)(shape, args, job);
 }

@@ -2,6 +2,7 @@
 // bfloat16.h).
 #include "kernels/runtime/dtype.h"
 
+#include <bit>
 #include <cmath>
 
 #include "kernels/runtime/bfloat16.h"
@@ -40,14 +41,14 @@ std::string ToString(DType dtype) {
 }
 
 float F16ToF32(uint16_t bits) {
-  const int sign = bits >> 15, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  const uint32_t sign = bits >> 15, exponent = (bits >> 10) & 31, fraction = bits & 1023;
   float magnitude;
   if (exponent == 31) {
     magnitude = fraction == 0 ? INFINITY : NAN;
   } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(fraction), -24);
+    magnitude = static_cast<float>(fraction) * 0x1p-24f;
   } else {
-    magnitude = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+    magnitude = std::bit_cast<float>((exponent + 112) << 23 | fraction << 13);  // 112: of biases
   }
   return sign ? -magnitude : magnitude;
 }

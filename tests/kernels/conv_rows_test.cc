@@ -229,6 +229,15 @@ TEST(ConvRows, PartsMakeTheWholeInBf16ByWinograd) {
   }
 }
 
+TEST(ConvRows, PartsMakeTheWholeInBf16ByAmx) {
+  LSEG_SKIP_WITHOUT_AMX_BF16();
+  for (Case c : Bf16Cases()) {
+    if (c.params.src.c % 32 != 0 || c.params.out_channels % 32 != 0) continue;
+    c.engine = "implicit_gemm_amx";
+    ExpectPartsMakeTheWhole(c);
+  }
+}
+
 TEST(ConvRows, OffTheGridIsRefused) {
   const Case c = Cases()[1];
   ASSERT_EQ(c.engine, "winograd4x3");

@@ -6,8 +6,8 @@
 // data without structure as here, is below that for 8 channels and more). ReLU and maxima do not
 // enlarge it; the pooled map is then rounded once to its type. A score adds up O such elements
 // times weights, in f32: (O + partials + 2) 2^-24 of the sum of their absolute values on top. What
-// onednn_rows adds up was rounded to the map's type. Winograd in bf16 gets small integers, which it
-// computes without an error.
+// onednn_rows and AMX's engine add up was rounded to the map's type. Winograd in bf16 gets small
+// integers, which it computes without an error.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -228,6 +228,15 @@ ConvParams Params(Shape src, int64_t out_channels, bool pooled, int64_t score_ch
   return p;
 }
 
+constexpr char kAmx[] = "implicit_gemm_amx";
+
+// AMX's engine takes multiples of 32 channels.
+void FitChannels(const Engine& engine, ConvParams& p) {
+  if (engine.name != kAmx) return;
+  p.src.c = (p.src.c + 31) / 32 * 32;
+  p.out_channels = (p.out_channels + 31) / 32 * 32;
+}
+
 class ConvStageEnd : public testing::TestWithParam<Engine> {};
 
 TEST_P(ConvStageEnd, PooledMapAndScores) {
@@ -236,6 +245,7 @@ TEST_P(ConvStageEnd, PooledMapAndScores) {
   if (engine.name.starts_with("wgmma")) LSEG_SKIP_WITHOUT_WGMMA();
   LSEG_SKIP_WITHOUT_BF16(engine.device, engine.dtype == DType::kBF16);
   if (engine.name == "winograd2x3_bf16") LSEG_SKIP_WITHOUT_AVX512_BF16();
+  if (engine.name == kAmx) LSEG_SKIP_WITHOUT_AMX_BF16();
   std::vector<ConvParams> cases = {
       Params({2, 32, 17, 19}, 80, true, 4),  // odd sizes, two images, outputs that fill no tile
       Params({1, 80, 6, 16}, 144, true, 1),  // several tiles of outputs, a whole patch
@@ -243,14 +253,15 @@ TEST_P(ConvStageEnd, PooledMapAndScores) {
       Params({1, 16, 7, 3}, 64, true, 0),    // pooling only
   };
   cases[3].relu = false;  // negative maxima
-  for (const ConvParams& p : cases) {
+  for (ConvParams p : cases) {
+    FitChannels(engine, p);
     SCOPED_TRACE(ToString(p.src) + " to " + std::to_string(p.out_channels));
     const Inputs inputs(p, engine.integers);
     const Map map = Expected(p, inputs);
     const Outputs out = RunStageEnd(p, inputs, engine);
     EXPECT_EQ(out.count > 0, p.score_channels > 0);
     if (p.pooled) ExpectPooled(p, map, out.pooled, engine);
-    const bool rounded = engine.name == "onednn_rows";
+    const bool rounded = engine.name == "onednn_rows" || engine.name == kAmx;
     ExpectScores(p, map, inputs.score_weight, out, rounded ? UnitRoundoff(engine.dtype) : 0);
   }
 }
@@ -262,8 +273,10 @@ TEST_P(ConvStageEnd, NansShow) {
   if (engine.name.starts_with("wgmma")) LSEG_SKIP_WITHOUT_WGMMA();
   LSEG_SKIP_WITHOUT_BF16(engine.device, engine.dtype == DType::kBF16);
   if (engine.name == "winograd2x3_bf16") LSEG_SKIP_WITHOUT_AVX512_BF16();
+  if (engine.name == kAmx) LSEG_SKIP_WITHOUT_AMX_BF16();
   if (engine.name == "onednn_rows") GTEST_SKIP() << "oneDNN's ReLU may make a NaN 0";
-  const ConvParams p = Params({1, 16, 9, 20}, 64, true, 4);
+  ConvParams p = Params({1, 16, 9, 20}, 64, true, 4);
+  FitChannels(engine, p);
   Inputs inputs(p, engine.integers);
   const int64_t y = 4, x = 9;
   inputs.src[Offset(p.src, Format::kNCHW, 0, 7, y, x)] = std::numeric_limits<float>::quiet_NaN();
@@ -292,6 +305,7 @@ std::vector<Engine> EnginesOf(Device device) {
             {"winograd4x3", device, Format::kNChw16c, DType::kF32},
             {"winograd2x3", device, Format::kNChw16c, DType::kF32},
             {"winograd2x3_bf16", device, Format::kNHWC, DType::kBF16, true},
+            {kAmx, device, Format::kNHWC, DType::kBF16},
             {"onednn_rows", device, Format::kNHWC, DType::kBF16}};
   }
   std::vector<Engine> engines;

@@ -1,0 +1,59 @@
+#include "kernels/cpu/conv_3x3.h"
+
+#include "kernels/runtime/bfloat16.h"
+#include "kernels/runtime/check.h"
+
+namespace lseg {
+
+bool IsConv3x3(const ConvParams& p) {
+  return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
+         p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.group == 1;
+}
+
+RowRange ConvRowsOnGrid(const ConvParams& p, int64_t grid, const ConvArgs& args) {
+  if (args.rows == nullptr) return {0, p.src.h};
+  const RowRange rows = args.rows->dst;
+  LSEG_CHECK(rows.begin % grid == 0 && (rows.end % grid == 0 || rows.end == p.src.h),
+             "convolution of rows " << rows.begin << " to " << rows.end << " of " << p.src.h
+                                    << ": not on the grid of " << grid);
+  return rows;
+}
+
+template <class Element>
+Conv3x3Args<Element> Conv3x3ArgsOf(const ConvParams& p, ConvDirection direction,
+                                   const ConvArgs& args) {
+  const auto constant = [](const void* map) { return static_cast<const Element*>(map); };
+  const auto written = [](void* map) { return static_cast<Element*>(map); };
+  Conv3x3Args<Element> a = {};
+  a.packed = constant(args.weight);
+  a.src_held = a.dst_held = {0, p.src.h};
+  if (direction == ConvDirection::kBackwardData) {
+    a.src = constant(args.d_dst);
+    a.dst = written(args.d_src);
+    a.add = args.d_src_mode == GradMode::kAdd;
+    a.mask = p.relu_gradient ? constant(args.src) : nullptr;
+    return a;
+  }
+  a.src = constant(args.src);
+  a.bias = p.bias ? args.bias : nullptr;
+  a.relu = p.relu;
+  if (p.HasStageEnd()) {
+    a.pooled = p.pooled ? written(args.pooled) : nullptr;
+    a.score_channels = p.score_channels;
+    a.score_weight = args.score_weight;
+    a.score_partials = args.score_partials;
+    a.dst_held = {0, p.Pooled().h};
+  } else {
+    a.dst = written(args.dst);
+  }
+  if (args.rows != nullptr) {
+    a.src_held = args.rows->src_held;
+    a.dst_held = args.rows->dst_held;
+  }
+  return a;
+}
+
+template Conv3x3Args<float> Conv3x3ArgsOf(const ConvParams&, ConvDirection, const ConvArgs&);
+template Conv3x3Args<BFloat16> Conv3x3ArgsOf(const ConvParams&, ConvDirection, const ConvArgs&);
+
+}  // namespace lseg

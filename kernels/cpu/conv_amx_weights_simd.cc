@@ -1,0 +1,301 @@
+// conv_amx_weights.h, for processors with AMX.
+#include "kernels/cpu/conv_amx_weights.h"
+#include "kernels/cpu/simd_targets.h"
+#include "kernels/runtime/check.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/conv_amx_weights_simd.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#if HWY_TARGET == HWY_AVX3
+#include "kernels/cpu/amx-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lseg {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr int64_t kPanel = kAmxPanel, kHalf = kPanel / 2;
+// Elements of a tile.
+constexpr int64_t kTile = kTileBytes / sizeof(BFloat16), kSumTile = kTileBytes / sizeof(float);
+
+using Words = hn::FixedTag<uint16_t, 32>;
+using Pairs = hn::FixedTag<uint32_t, 16>;
+using Floats = hn::FixedTag<float, 16>;
+using PairVec = hn::Vec<Pairs>;
+
+// 32 channels of two pixels, as pairs. Those of the lower half of each four come first: channel
+// ChannelOf(half, lane) in the lane.
+struct PairedChannels {
+  PairVec half[2];
+};
+
+inline PairedChannels Paired(const BFloat16* first, const BFloat16* second, int64_t channel) {
+  const Words d;
+  const Pairs pairs;
+  const auto load = [&](const BFloat16* pixel) {
+    return pixel == nullptr ? hn::Zero(d)
+                            : hn::LoadU(d, reinterpret_cast<const uint16_t*>(pixel + channel));
+  };
+  const auto a = load(first), b = load(second);
+  return {{hn::BitCast(pairs, hn::InterleaveLower(d, a, b)),
+           hn::BitCast(pairs, hn::InterleaveUpper(d, a, b))}};
+}
+
+// Where the lanes' channels lie, in multiples of `step`.
+inline hn::Vec<hn::RebindToSigned<Floats>> ChannelsOf(int64_t half, int64_t step) {
+  const hn::RebindToSigned<Floats> d;
+  const auto lane = hn::Iota(d, 0), low = hn::And(lane, hn::Set(d, 3));
+  const auto channel =
+      hn::Add(hn::Add(hn::Sub(lane, low), lane), hn::Set(d, static_cast<int32_t>(4 * half)));
+  return hn::Mul(channel, hn::Set(d, static_cast<int32_t>(step)));
+}
+
+inline int64_t ChannelOf(int64_t half, int64_t lane) { return lane / 4 * 8 + lane % 4 + 4 * half; }
+
+// The pixels of a step; null where zeros stand for them.
+struct Pixels {
+  const BFloat16* at[kAmxStep];
+};
+
+// `first_row`: of the image, which the band's first row is.
+Pixels PixelsOf(const AmxShape& s, const BFloat16* map, int64_t channels, int64_t n,
+                int64_t first_row, int64_t rows, int64_t step, int64_t margin) {
+  Pixels pixels;
+  for (int64_t i = 0; i < kAmxStep; ++i) {
+    const int64_t flat = step * kAmxStep + i, row = flat / (s.width + 1);
+    const int64_t y = first_row + row, x = flat % (s.width + 1) - margin;
+    const bool inside = row < rows && y >= 0 && y < s.height && x >= 0 && x < s.width;
+    pixels.at[i] = inside ? map + ((n * s.height + y) * s.width + x) * channels : nullptr;
+  }
+  return pixels;
+}
+
+// 16 vectors of 16 as a matrix, turned over.
+HWY_INLINE void Transpose(PairVec (&v)[16]) {
+  const Pairs d;
+  const hn::Repartition<uint64_t, Pairs> wide;
+  PairVec t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = hn::InterleaveLower(d, v[i], v[i + 1]);
+    t[i + 1] = hn::InterleaveUpper(d, v[i], v[i + 1]);
+  }
+  const auto lower = [&](PairVec a, PairVec b) {
+    return hn::BitCast(d, hn::InterleaveLower(wide, hn::BitCast(wide, a), hn::BitCast(wide, b)));
+  };
+  const auto upper = [&](PairVec a, PairVec b) {
+    return hn::BitCast(d, hn::InterleaveUpper(wide, hn::BitCast(wide, a), hn::BitCast(wide, b)));
+  };
+  // Of four rows each: block b of v[i + j] is column 4 b + j.
+  for (int i = 0; i < 16; i += 4) {
+    v[i] = lower(t[i], t[i + 2]);
+    v[i + 1] = upper(t[i], t[i + 2]);
+    v[i + 2] = lower(t[i + 1], t[i + 3]);
+    v[i + 3] = upper(t[i + 1], t[i + 3]);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const auto a = v[j].raw, b = v[4 + j].raw, c = v[8 + j].raw, e = v[12 + j].raw;
+    const auto ab_even = _mm512_shuffle_i32x4(a, b, 0x88),
+               ab_odd = _mm512_shuffle_i32x4(a, b, 0xdd);
+    const auto ce_even = _mm512_shuffle_i32x4(c, e, 0x88),
+               ce_odd = _mm512_shuffle_i32x4(c, e, 0xdd);
+    t[j].raw = _mm512_shuffle_i32x4(ab_even, ce_even, 0x88);
+    t[8 + j].raw = _mm512_shuffle_i32x4(ab_even, ce_even, 0xdd);
+    t[4 + j].raw = _mm512_shuffle_i32x4(ab_odd, ce_odd, 0x88);
+    t[12 + j].raw = _mm512_shuffle_i32x4(ab_odd, ce_odd, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) v[i] = t[i];
+}
+
+// Pixels from one channel of the laid out source to the next: an odd number of cache lines, so that
+// a tile's rows fall into different sets of the cache.
+int64_t SrcPitch(const AmxShape& s, int64_t rows) { return (AmxSrcSteps(s, rows) | 1) * kAmxStep; }
+
+void LayOutSrc(const AmxShape& s, const AmxBand& band, const BFloat16* src, int64_t step,
+               BFloat16* laid_out) {
+  const Pixels pixels =
+      PixelsOf(s, src, s.in, band.n, band.y - 1, band.rows + 2, step, /*margin=*/1);
+  const int64_t pitch = SrcPitch(s, band.rows);
+  for (int64_t channel = 0; channel < s.in; channel += kPanel) {
+    PairVec halves[2][kAmxStep / 2];
+    for (int64_t i = 0; i < kAmxStep / 2; ++i) {
+      const PairedChannels paired = Paired(pixels.at[2 * i], pixels.at[2 * i + 1], channel);
+      halves[0][i] = paired.half[0];
+      halves[1][i] = paired.half[1];
+    }
+    for (int64_t half = 0; half < 2; ++half) {
+      Transpose(halves[half]);
+      for (int64_t i = 0; i < kHalf; ++i) {
+        BFloat16* to = laid_out + (channel + half * kHalf + i) * pitch + step * kAmxStep;
+        hn::StoreU(halves[half][i], Pairs(), reinterpret_cast<uint32_t*>(to));
+      }
+    }
+  }
+}
+
+void LayOutDDst(const AmxShape& s, const AmxBand& band, const BFloat16* d_dst, int64_t step,
+                BFloat16* laid_out) {
+  const Pixels pixels = PixelsOf(s, d_dst, s.out, band.n, band.y, band.rows, step, /*margin=*/0);
+  const int64_t steps = AmxDstSteps(s, band.rows);
+  for (int64_t channel = 0; channel < s.out; channel += kPanel) {
+    auto* to =
+        reinterpret_cast<uint32_t*>(laid_out + (channel / kPanel * steps + step) * 2 * kTile);
+    for (int64_t i = 0; i < kAmxStep / 2; ++i, to += kHalf) {
+      const PairedChannels paired = Paired(pixels.at[2 * i], pixels.at[2 * i + 1], channel);
+      hn::StoreU(paired.half[0], Pairs(), to);
+      hn::StoreU(paired.half[1], Pairs(), to + kTile / 2);
+    }
+  }
+}
+
+// Tiles 0 to 3 hold sums (two halves of the input channels, then those for the second half of the
+// outputs), 4 and 5 sources, 6 and 7 gradients.
+void MultiplyTap(int64_t steps, const BFloat16* src, int64_t pitch, const BFloat16* d_dst,
+                 bool first, float* sums) {
+  const int64_t row = pitch * int64_t{sizeof(BFloat16)};
+  if (first) {
+    TileZero<0>();
+    TileZero<1>();
+    TileZero<2>();
+    TileZero<3>();
+  } else {
+    TileLoad<0>(sums, kTileRowBytes);
+    TileLoad<1>(sums + kSumTile, kTileRowBytes);
+    TileLoad<2>(sums + 2 * kSumTile, kTileRowBytes);
+    TileLoad<3>(sums + 3 * kSumTile, kTileRowBytes);
+  }
+  for (int64_t step = 0; step < steps; ++step, src += kAmxStep, d_dst += 2 * kTile) {
+    TileLoad<6>(d_dst, kTileRowBytes);
+    TileLoad<4>(src, row);
+    TileMulAdd<0, 4, 6>();
+    TileLoad<5>(src + kHalf * pitch, row);
+    TileMulAdd<1, 5, 6>();
+    TileLoad<7>(d_dst + kTile, kTileRowBytes);
+    TileMulAdd<2, 4, 7>();
+    TileMulAdd<3, 5, 7>();
+  }
+  TileStore<0>(sums, kTileRowBytes);
+  TileStore<1>(sums + kSumTile, kTileRowBytes);
+  TileStore<2>(sums + 2 * kSumTile, kTileRowBytes);
+  TileStore<3>(sums + 3 * kSumTile, kTileRowBytes);
+}
+
+void MultiplyTaps(const AmxShape& s, const AmxWeightsJob& job) {
+  const TileRows rows({16, 16, 16, 16, 16, 16, 16, 16});
+  const int64_t pitch = SrcPitch(s, job.rows), steps = AmxDstSteps(s, job.rows);
+  for (int64_t column = 0; column < 3; ++column) {
+    const int64_t offset = job.tap_row * (s.width + 1) + column;
+    MultiplyTap(steps, job.src + job.in * kPanel * pitch + offset, pitch,
+                job.d_dst + job.out * steps * 2 * kTile, job.first,
+                job.sums + column * kPanel * kPanel);
+  }
+}
+
+void StoreTaps(const AmxShape& s, const AmxWeightsJob& job, bool add, float* d_weight) {
+  const Floats d;
+  const float* sums = job.sums;
+  for (int64_t column = 0; column < 3; ++column) {
+    for (int64_t out_half = 0; out_half < 2; ++out_half) {
+      const auto outs = ChannelsOf(out_half, s.in * 9);
+      for (int64_t in_half = 0; in_half < 2; ++in_half) {
+        for (int64_t i = 0; i < kHalf; ++i, sums += kHalf) {
+          float* to = d_weight + job.out * kPanel * s.in * 9 +
+                      (job.in * kPanel + ChannelOf(in_half, i)) * 9 + job.tap_row * 3 + column;
+          auto value = hn::Load(d, sums);
+          if (add) value = hn::Add(value, hn::GatherIndex(d, to, outs));
+          hn::ScatterIndex(value, d, to, outs);
+        }
+      }
+    }
+  }
+}
+
+// All rows of the sums are alike, for each is the sum of ones times the gradients.
+void SumDDst(const AmxShape& s, int64_t rows, const BFloat16* laid_out, int64_t out, bool first,
+             float* sums) {
+  const TileRows tiles({16, 16, 16, 16, 16, 16, 16, 16});
+  const Floats d;
+  HWY_ALIGN BFloat16 ones[kTile];
+  HWY_ALIGN float rows_of_sums[2 * kSumTile];
+  std::fill_n(ones, kTile, FromFloat<BFloat16>(1));
+  const int64_t steps = AmxDstSteps(s, rows);
+  const BFloat16* d_dst = laid_out + out * steps * 2 * kTile;
+  TileZero<0>();
+  TileZero<1>();
+  TileLoad<4>(ones, kTileRowBytes);
+  for (int64_t step = 0; step < steps; ++step, d_dst += 2 * kTile) {
+    TileLoad<6>(d_dst, kTileRowBytes);
+    TileMulAdd<0, 4, 6>();
+    TileLoad<7>(d_dst + kTile, kTileRowBytes);
+    TileMulAdd<1, 4, 7>();
+  }
+  TileStore<0>(rows_of_sums, kTileRowBytes);
+  TileStore<1>(rows_of_sums + kSumTile, kTileRowBytes);
+  for (int64_t half = 0; half < 2; ++half) {
+    float* to = sums + out * kPanel;
+    auto value = hn::Load(d, rows_of_sums + half * kSumTile);
+    if (!first) value = hn::Add(value, hn::GatherIndex(d, to, ChannelsOf(half, 1)));
+    hn::ScatterIndex(value, d, to, ChannelsOf(half, 1));
+  }
+}
+
+int64_t SrcCount(const AmxShape& s, int64_t rows) { return s.in * SrcPitch(s, rows); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lseg
+HWY_AFTER_NAMESPACE();
+#endif  // HWY_AVX3
+
+#if HWY_ONCE
+namespace lseg {
+
+#if HWY_TARGETS & HWY_AVX3
+#define LSEG_AMX(call) return N_AVX3::call
+#else
+#define LSEG_AMX(call) LSEG_FAIL("convolution by AMX: this build has no code for it")
+#endif
+
+int64_t AmxDstSteps(const AmxShape& shape, int64_t rows) {
+  return (rows * (shape.width + 1) + kAmxStep - 1) / kAmxStep;
+}
+
+// The last tap of the last step reads this far.
+int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows) {
+  const int64_t offset = 2 * (shape.width + 1) + 2;
+  return AmxDstSteps(shape, rows) + (offset + kAmxStep - 1) / kAmxStep;
+}
+
+int64_t AmxSrcCount(const AmxShape& shape, int64_t rows) { LSEG_AMX(SrcCount(shape, rows)); }
+
+int64_t AmxDstCount(const AmxShape& shape, int64_t rows) {
+  return shape.out * AmxDstSteps(shape, rows) * kAmxStep;
+}
+
+void AmxLayOutSrc(const AmxShape& shape, const AmxBand& band, const BFloat16* src, int64_t step,
+                  BFloat16* laid_out) {
+  LSEG_AMX(LayOutSrc(shape, band, src, step, laid_out));
+}
+
+void AmxLayOutDDst(const AmxShape& shape, const AmxBand& band, const BFloat16* d_dst, int64_t step,
+                   BFloat16* laid_out) {
+  LSEG_AMX(LayOutDDst(shape, band, d_dst, step, laid_out));
+}
+
+void AmxMultiplyTaps(const AmxShape& shape, const AmxWeightsJob& job) {
+  LSEG_AMX(MultiplyTaps(shape, job));
+}
+
+void AmxStoreTaps(const AmxShape& shape, const AmxWeightsJob& job, bool add, float* d_weight) {
+  LSEG_AMX(StoreTaps(shape, job, add, d_weight));
+}
+
+void AmxSumDDst(const AmxShape& shape, int64_t rows, const BFloat16* laid_out, int64_t out,
+                bool first, float* sums) {
+  LSEG_AMX(SumDDst(shape, rows, laid_out, out, first, sums));
+}
+
+}  // namespace lseg
+#endif
