@@ -90,7 +90,11 @@ class Workshop:
         self.args, self.folder = args, folder
         self.infer, self.prep = (os.path.join(args.build, "tools", name)
                                  for name in ("lseg_infer", "lseg_prep"))  # fmt: skip
-        self.bench = os.path.join(args.build, "benchmarks", "bench_net")
+        self.bench, peak = (os.path.join(args.build, "benchmarks", name)
+                            for name in ("bench_net", "bench_cpu_peak"))  # fmt: skip
+        for program in (self.infer, self.prep, self.bench, peak):
+            if not os.path.exists(program):
+                sys.exit(f"{program} is not there: build everything, with -DLSEG_BENCHMARKS=ON")
         # Every candidate as it is by itself: settings of OpenMP help the one and hurt the other.
         self.env = {k: v for k, v in os.environ.items() if not re.match("OMP_|GOMP_|KMP_", k)}
         self.env["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(folder, "inductor")

@@ -30,7 +30,6 @@ struct AmxShape {
   int64_t Panels() const { return out / kAmxPanel; }
   int64_t Chunks() const { return (Panels() + kAmxChunk - 1) / kAmxChunk; }
   int64_t BlocksX() const { return (width + 15) / 16; }
-  int64_t BlocksY() const { return (height + 1) / 2; }
   // Of a block: as many as divide the width most evenly.
   int64_t Columns() const {
     const int64_t columns = (width + BlocksX() - 1) / BlocksX();
