@@ -96,11 +96,12 @@ __attribute__((target("avx512f,avx512bf16"))) void DotBf16() {
 // Products of 16x32 and 32x16 matrices; of eight tiles four are sums.
 constexpr int64_t kTileRounds = kRounds / 16;
 __attribute__((target("amx-tile,amx-bf16"))) void DotAmx() {
-  struct alignas(64) {
+  // Static: GCC 12 says of ldtilecfg that it reads eight bytes, and leaves out what fills the others.
+  static const struct alignas(64) {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
     uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
+  } config{};
   _tile_loadconfig(&config);
   _tile_zero(0);
   _tile_zero(1);
