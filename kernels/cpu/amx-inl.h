@@ -20,6 +20,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lseg {
 namespace HWY_NAMESPACE {
 namespace {
+namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kTileRowBytes = 64, kTileBytes = 16 * kTileRowBytes;
 
@@ -66,10 +67,9 @@ HWY_INLINE void TileMulAdd() {
 
 // Two vectors of f32, rounded to nearest, ties to even, into one: `low` in its lower half. What is
 // too small for a normal number becomes 0.
-HWY_INLINE hwy::HWY_NAMESPACE::Vec<hwy::HWY_NAMESPACE::ScalableTag<uint16_t>> Cvtne2Ps2Bf16(
-    hwy::HWY_NAMESPACE::Vec<hwy::HWY_NAMESPACE::ScalableTag<float>> high,
-    hwy::HWY_NAMESPACE::Vec<hwy::HWY_NAMESPACE::ScalableTag<float>> low) {
-  hwy::HWY_NAMESPACE::Vec<hwy::HWY_NAMESPACE::ScalableTag<uint16_t>> halves;
+HWY_INLINE hn::Vec<hn::ScalableTag<uint16_t>> Cvtne2Ps2Bf16(hn::Vec<hn::ScalableTag<float>> high,
+                                                            hn::Vec<hn::ScalableTag<float>> low) {
+  hn::Vec<hn::ScalableTag<uint16_t>> halves;
   asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(halves.raw) : "v"(high.raw), "v"(low.raw));
   return halves;
 }

@@ -64,8 +64,8 @@ class AmxConv : public ConvPlan {
   // there would be few of those: every job copies its source anew, and all read all weights of
   // theirs.
   void RunRows(const Conv3x3Args<BFloat16>& args, RowRange rows, char* workspace) const {
-    const int64_t begin = rows.begin / 2 * shape_.BlocksX();
-    const int64_t end = DivideUp(rows.end, 2) * shape_.BlocksX();
+    const int64_t begin = rows.begin / kRowGrid * shape_.BlocksX();
+    const int64_t end = DivideUp(rows.end, kRowGrid) * shape_.BlocksX();
     const int64_t chunks = shape_.Chunks(), images = shape_.batch;
     const int64_t wanted = RoundUp(DivideUp(end - begin, most_blocks_), threads_);
     const int64_t size = DivideUp(end - begin, std::min(wanted, end - begin));

@@ -44,16 +44,16 @@ inline PairedChannels Paired(const BFloat16* first, const BFloat16* second, int6
            hn::BitCast(pairs, hn::InterleaveUpper(d, a, b))}};
 }
 
-// Where the lanes' channels lie, in multiples of `step`.
-inline hn::Vec<hn::RebindToSigned<Floats>> ChannelsOf(int64_t half, int64_t step) {
-  const hn::RebindToSigned<Floats> d;
-  const auto lane = hn::Iota(d, 0), low = hn::And(lane, hn::Set(d, 3));
-  const auto channel =
-      hn::Add(hn::Add(hn::Sub(lane, low), lane), hn::Set(d, static_cast<int32_t>(4 * half)));
-  return hn::Mul(channel, hn::Set(d, static_cast<int32_t>(step)));
-}
-
 inline int64_t ChannelOf(int64_t half, int64_t lane) { return lane / 4 * 8 + lane % 4 + 4 * half; }
+
+// Where all lanes' channels lie, in multiples of `step`.
+inline hn::Vec<hn::RebindToSigned<Floats>> ChannelsOf(int64_t half, int64_t step) {
+  HWY_ALIGN int32_t at[kHalf];
+  for (int64_t lane = 0; lane < kHalf; ++lane) {
+    at[lane] = static_cast<int32_t>(ChannelOf(half, lane) * step);
+  }
+  return hn::Load(hn::RebindToSigned<Floats>(), at);
+}
 
 // The pixels of a step; null where zeros stand for them.
 struct Pixels {
@@ -109,9 +109,8 @@ HWY_INLINE void Transpose(PairVec (&v)[16]) {
   for (int i = 0; i < 16; ++i) v[i] = t[i];
 }
 
-// Pixels from one channel of the laid out source to the next: an odd number of cache lines, so that
-// a tile's rows fall into different sets of the cache.
-int64_t SrcPitch(const AmxShape& s, int64_t rows) { return (AmxSrcSteps(s, rows) | 1) * kAmxStep; }
+// Pixels from one channel of the laid out source to the next.
+int64_t SrcPitch(const AmxShape& s, int64_t rows) { return AmxSrcCount(s, rows) / s.in; }
 
 void LayOutSrc(const AmxShape& s, const AmxBand& band, const BFloat16* src, int64_t step,
                BFloat16* laid_out) {
@@ -241,8 +240,6 @@ void SumDDst(const AmxShape& s, int64_t rows, const BFloat16* laid_out, int64_t 
   }
 }
 
-int64_t SrcCount(const AmxShape& s, int64_t rows) { return s.in * SrcPitch(s, rows); }
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lseg
@@ -268,7 +265,11 @@ int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows) {
   return AmxDstSteps(shape, rows) + (offset + kAmxStep - 1) / kAmxStep;
 }
 
-int64_t AmxSrcCount(const AmxShape& shape, int64_t rows) { LSEG_AMX(SrcCount(shape, rows)); }
+// A channel takes an odd number of cache lines, so that a tile's rows fall into different sets of
+// the cache.
+int64_t AmxSrcCount(const AmxShape& shape, int64_t rows) {
+  return shape.in * (AmxSrcSteps(shape, rows) | 1) * kAmxStep;
+}
 
 int64_t AmxDstCount(const AmxShape& shape, int64_t rows) {
   return shape.out * AmxDstSteps(shape, rows) * kAmxStep;

@@ -330,4 +330,13 @@ void ExpectConvExactOnTensorCores(const ConvCheck& check) {
   EXPECT_LE(error.units, 2 * (error.products + 3)) << Describe(check);
 }
 
+void ExpectSameOnThreads(ConvCheck check, std::initializer_list<int> threads) {
+  check.threads = 1;
+  const std::vector<float> one = RunConv(check);
+  for (const int count : threads) {
+    check.threads = count;
+    EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << count << " threads";
+  }
+}
+
 }  // namespace lseg

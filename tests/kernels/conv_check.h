@@ -11,6 +11,7 @@
 // exact result to the output's type may cost is taken off the error.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ void ExpectConvExact(const ConvCheck& check);
 // The check for sums on tensor cores, whose additions may cut bits off where f32's round: twice the
 // units.
 void ExpectConvExactOnTensorCores(const ConvCheck& check);
+
+// Fails where another number of threads gives other bits than one does.
+void ExpectSameOnThreads(ConvCheck check, std::initializer_list<int> threads);
 
 // All output elements of a run in one vector (for comparisons bit by bit).
 std::vector<float> RunConv(const ConvCheck& check);

@@ -327,12 +327,7 @@ TEST(ConvFirstLayer, WeightsDoNotDependOnTheNumberOfThreads) {
                     {Format::kNCHW, format},
                     GradMode::kWrite,
                     "first_layer"};
-    check.threads = 1;
-    const std::vector<float> one = RunConv(check);
-    for (const int threads : {2, 3}) {
-      check.threads = threads;
-      EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << threads << " threads";
-    }
+    ExpectSameOnThreads(check, {2, 3});
   }
 }
 
@@ -343,12 +338,7 @@ TEST(ConvPointwise, DoesNotDependOnTheNumberOfThreads) {
                     {Format::kNChw8c, Format::kNCHW},
                     GradMode::kWrite,
                     "pointwise"};
-    check.threads = 1;
-    const std::vector<float> one = RunConv(check);
-    for (const int threads : {2, 3}) {
-      check.threads = threads;
-      EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << threads << " threads";
-    }
+    ExpectSameOnThreads(check, {2, 3});
   }
 }
 

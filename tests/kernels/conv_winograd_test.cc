@@ -76,14 +76,7 @@ TEST(Winograd4x3, StaysWithinTheRigorousBoundOfSpikyData) {
 }
 
 TEST(Winograd4x3, DoesNotDependOnTheNumberOfThreads) {
-  for (ConvCheck check : Checks()) {
-    check.threads = 1;
-    const std::vector<float> one = RunConv(check);
-    for (const int threads : {2, 5}) {
-      check.threads = threads;
-      EXPECT_EQ(one, RunConv(check)) << Describe(check) << ", " << threads << " threads";
-    }
-  }
+  for (const ConvCheck& check : Checks()) ExpectSameOnThreads(check, {2, 5});
 }
 
 // F(2x2, 3x3) has transforms of additions and one halving: of the rigorous bound the factor is 16
@@ -162,12 +155,7 @@ TEST(Winograd2x3Bf16, SmallIntegersComeOutExactly) {
 
 TEST(Winograd2x3Bf16, DoesNotDependOnTheNumberOfThreads) {
   LSEG_SKIP_WITHOUT_AVX512_BF16();
-  for (ConvCheck check : Bf16Checks()) {
-    check.threads = 1;
-    const std::vector<float> one = RunConv(check);
-    check.threads = 5;
-    EXPECT_EQ(one, RunConv(check)) << Describe(check);
-  }
+  for (const ConvCheck& check : Bf16Checks()) ExpectSameOnThreads(check, {5});
 }
 
 TEST(Winograd4x3, SupportsOnlyWhatItIsFor) {
