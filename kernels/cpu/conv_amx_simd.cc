@@ -1,7 +1,6 @@
 // conv_amx.h, for processors with AMX and AVX512-BF16.
 #include "kernels/cpu/conv_amx.h"
 #include "kernels/cpu/simd_targets.h"
-#include "kernels/runtime/check.h"
 
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -349,10 +348,11 @@ HWY_AFTER_NAMESPACE();
 #endif  // HWY_AVX3
 
 #if HWY_ONCE
+#include "kernels/cpu/avx512_only.h"
+
 namespace lseg {
 
 #if (HWY_TARGETS & HWY_AVX3) && defined(__linux__)
-#define LSEG_AMX(call) return N_AVX3::call
 bool HasAmxBf16() {
   // The system gives a process the registers' memory only when asked (Linux,
   // Documentation/arch/x86/xstate.rst).
@@ -364,24 +364,23 @@ bool HasAmxBf16() {
   return has;
 }
 #else
-#define LSEG_AMX(call) LSEG_FAIL("convolution by AMX: this build has no code for it")
 bool HasAmxBf16() { return false; }
 #endif
 
 int64_t AmxPackedCount(const AmxShape& shape) { return shape.in * shape.out * 9; }
 
 int64_t AmxScratchBytes(const AmxShape& shape, int64_t blocks) {
-  LSEG_AMX(ScratchBytes(shape, blocks));
+  LSEG_AVX512_ONLY(ScratchBytes, shape, blocks);
 }
-int64_t AmxSrcBytes(const AmxShape& shape) { LSEG_AMX(SrcBytes(shape)); }
+int64_t AmxSrcBytes(const AmxShape& shape) { LSEG_AVX512_ONLY(SrcBytes, shape); }
 
 void AmxPackWeights(const AmxShape& shape, const float* weight, bool transposed, int64_t panel,
                     BFloat16* packed) {
-  LSEG_AMX(PackWeights(shape, weight, transposed, panel, packed));
+  LSEG_AVX512_ONLY(PackWeights, shape, weight, transposed, panel, packed);
 }
 
 void AmxConvolve(const AmxShape& shape, const Conv3x3Args<BFloat16>& args, const AmxJob& job) {
-  LSEG_AMX(Convolve(shape, args, job));
+  LSEG_AVX512_ONLY(Convolve, shape, args, job);
 }
 
 }  // namespace lseg

@@ -1,7 +1,6 @@
 // conv_amx_weights.h, for processors with AMX.
 #include "kernels/cpu/conv_amx_weights.h"
 #include "kernels/cpu/simd_targets.h"
-#include "kernels/runtime/check.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_amx_weights_simd.cc"
@@ -247,13 +246,9 @@ HWY_AFTER_NAMESPACE();
 #endif  // HWY_AVX3
 
 #if HWY_ONCE
-namespace lseg {
+#include "kernels/cpu/avx512_only.h"
 
-#if HWY_TARGETS & HWY_AVX3
-#define LSEG_AMX(call) return N_AVX3::call
-#else
-#define LSEG_AMX(call) LSEG_FAIL("convolution by AMX: this build has no code for it")
-#endif
+namespace lseg {
 
 int64_t AmxDstSteps(const AmxShape& shape, int64_t rows) {
   return (rows * (shape.width + 1) + kAmxStep - 1) / kAmxStep;
@@ -277,25 +272,25 @@ int64_t AmxDstCount(const AmxShape& shape, int64_t rows) {
 
 void AmxLayOutSrc(const AmxShape& shape, const AmxBand& band, const BFloat16* src, int64_t step,
                   BFloat16* laid_out) {
-  LSEG_AMX(LayOutSrc(shape, band, src, step, laid_out));
+  LSEG_AVX512_ONLY(LayOutSrc, shape, band, src, step, laid_out);
 }
 
 void AmxLayOutDDst(const AmxShape& shape, const AmxBand& band, const BFloat16* d_dst, int64_t step,
                    BFloat16* laid_out) {
-  LSEG_AMX(LayOutDDst(shape, band, d_dst, step, laid_out));
+  LSEG_AVX512_ONLY(LayOutDDst, shape, band, d_dst, step, laid_out);
 }
 
 void AmxMultiplyTaps(const AmxShape& shape, const AmxWeightsJob& job) {
-  LSEG_AMX(MultiplyTaps(shape, job));
+  LSEG_AVX512_ONLY(MultiplyTaps, shape, job);
 }
 
 void AmxStoreTaps(const AmxShape& shape, const AmxWeightsJob& job, bool add, float* d_weight) {
-  LSEG_AMX(StoreTaps(shape, job, add, d_weight));
+  LSEG_AVX512_ONLY(StoreTaps, shape, job, add, d_weight);
 }
 
 void AmxSumDDst(const AmxShape& shape, int64_t rows, const BFloat16* laid_out, int64_t out,
                 bool first, float* sums) {
-  LSEG_AMX(SumDDst(shape, rows, laid_out, out, first, sums));
+  LSEG_AVX512_ONLY(SumDDst, shape, rows, laid_out, out, first, sums);
 }
 
 }  // namespace lseg

@@ -2,7 +2,6 @@
 // what matters, and stand here by name, for Highway 1.0 has no words for them.
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/winograd_weights.h"
-#include "kernels/runtime/check.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/winograd_bf16_simd.cc"
@@ -96,47 +95,41 @@ HWY_AFTER_NAMESPACE();
 #endif  // HWY_AVX3
 
 #if HWY_ONCE
+#include "kernels/cpu/avx512_only.h"
+
 namespace lseg {
 
 #if HWY_TARGETS & HWY_AVX3
-#define LSEG_AVX512(call) N_AVX3::call
 bool WinogradHasBf16() {
   return (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16");
 }
 #else
-#define LSEG_AVX512(call) LSEG_FAIL("Winograd in bf16: this build has no code for AVX-512")
 bool WinogradHasBf16() { return false; }
 #endif
 
-void WinogradConvolve([[maybe_unused]] const WinogradShape& shape,
-                      [[maybe_unused]] const Conv3x3Args<BFloat16>& args,
-                      [[maybe_unused]] const WinogradJob& job) {
-  LSEG_AVX512(Convolve(shape, args, job));
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16>& args,
+                      const WinogradJob& job) {
+  LSEG_AVX512_ONLY(Convolve, shape, args, job);
 }
 
-void WinogradPackWeights([[maybe_unused]] const WinogradShape& shape,
-                         [[maybe_unused]] const float* weight, [[maybe_unused]] bool transposed,
-                         [[maybe_unused]] int64_t panel, [[maybe_unused]] BFloat16* packed) {
-  LSEG_AVX512(Pack(shape, weight, transposed, panel, packed));
+void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
+                         int64_t panel, BFloat16* packed) {
+  LSEG_AVX512_ONLY(Pack, shape, weight, transposed, panel, packed);
 }
 
-void WinogradTransformSrc([[maybe_unused]] const WinogradShape& shape,
-                          [[maybe_unused]] const BFloat16* src,
-                          [[maybe_unused]] const WinogradRun<BFloat16>& run) {
-  LSEG_AVX512(SrcRun(shape, src, run));
+void WinogradTransformSrc(const WinogradShape& shape, const BFloat16* src,
+                          const WinogradRun<BFloat16>& run) {
+  LSEG_AVX512_ONLY(SrcRun, shape, src, run);
 }
 
-void WinogradTransformDDst([[maybe_unused]] const WinogradShape& shape,
-                           [[maybe_unused]] const BFloat16* d_dst,
-                           [[maybe_unused]] const WinogradRun<BFloat16>& run,
-                           [[maybe_unused]] float* sums) {
-  LSEG_AVX512(DDstRun(shape, d_dst, run, sums));
+void WinogradTransformDDst(const WinogradShape& shape, const BFloat16* d_dst,
+                           const WinogradRun<BFloat16>& run, float* sums) {
+  LSEG_AVX512_ONLY(DDstRun, shape, d_dst, run, sums);
 }
 
-void WinogradWeights([[maybe_unused]] const WinogradShape& shape,
-                     [[maybe_unused]] const WinogradWeightsJob<BFloat16>& job,
-                     [[maybe_unused]] float* d_weight) {
-  LSEG_AVX512(Weights(shape, job, d_weight));
+void WinogradWeights(const WinogradShape& shape, const WinogradWeightsJob<BFloat16>& job,
+                     float* d_weight) {
+  LSEG_AVX512_ONLY(Weights, shape, job, d_weight);
 }
 
 }  // namespace lseg
