@@ -179,6 +179,8 @@ std::unique_ptr<Net> MakeNet(const Options& options, const SolverDefinition& sol
   if (options.train) {
     net_options.phase = caffe::TRAIN;
     net_options.solver = &solver.solver();
+  } else {
+    net_options.release_packed = options.save.empty();  // as in segmenting
   }
   auto net =
       std::make_unique<Net>(options.train ? definition : MakeInferenceNet(definition).definition,

@@ -264,11 +264,16 @@ std::string SerializeCaffeModel(const WeightsFile& weights,
 
 bool IsCaffeModel(const std::string& path) { return EndsWith(path, kEnding); }
 
-WeightsFile ReadWeights(const std::string& path, std::vector<std::string>* skipped) {
-  if (!IsCaffeModel(path)) return WeightsFile::Read(path);
-  CaffeModel model = ParseCaffeModel(ReadFile(path), path);
+WeightsFile ParseWeights(std::string_view bytes, const std::string& name,
+                         std::vector<std::string>* skipped) {
+  if (!IsCaffeModel(name)) return WeightsFile::Parse(bytes, name);
+  CaffeModel model = ParseCaffeModel(bytes, name);
   *skipped = std::move(model.skipped);
   return std::move(model.weights);
+}
+
+WeightsFile ReadWeights(const std::string& path, std::vector<std::string>* skipped) {
+  return ParseWeights(ReadFile(path), path, skipped);
 }
 
 }  // namespace lseg

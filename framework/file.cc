@@ -26,24 +26,6 @@ namespace fs = std::filesystem;
 // One call moves at most 2 GiB.
 constexpr size_t kChunk = size_t{1} << 30;
 
-class Descriptor {
- public:
-  Descriptor(const std::string& path, int flags) : number_(open(path.c_str(), flags)) {}
-  ~Descriptor() { Close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int number() const { return number_; }
-  bool Close() {
-    const int number = number_;
-    number_ = -1;
-    return number < 0 || close(number) == 0;
-  }
-
- private:
-  int number_;
-};
-
 bool WriteAll(int descriptor, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = write(descriptor, bytes.data(), std::min(bytes.size(), kChunk));
@@ -62,34 +44,57 @@ bool WriteAll(int descriptor, const std::vector<std::string_view>& parts) {
 // What is no regular file, such as /dev/stdout or a pipe, has no place for a second file beside it,
 // and a rename would put a file in its stead.
 void WriteThrough(const std::string& path, const std::vector<std::string_view>& parts) {
-  Descriptor file(path, O_WRONLY | O_CLOEXEC);
+  Descriptor file(path, O_WRONLY);
   LSEG_CHECK(file.number() >= 0 && WriteAll(file.number(), parts) && file.Close(),
              path << ": cannot be written: " << std::strerror(errno));
 }
 
 }  // namespace
 
-std::string ReadFile(const std::string& path) {
-  Descriptor file(path, O_RDONLY | O_CLOEXEC);
-  LSEG_CHECK(file.number() >= 0, path << ": cannot be read: " << std::strerror(errno));
-  struct stat status = {};
-  LSEG_CHECK(fstat(file.number(), &status) == 0,
-             path << ": cannot be read: " << std::strerror(errno));
+std::string ReadFile(const std::string& path) { return InputFile(path).Read(); }
+
+InputFile::InputFile(const std::string& path) : path_(path), file_(path, O_RDONLY) {
+  Check(file_.number() >= 0);
+  const struct stat status = Status();
   LSEG_CHECK(!S_ISDIR(status.st_mode), path << ": is a folder, not a file");
+  can_be_read_again_ = S_ISREG(status.st_mode);
+}
+
+std::string InputFile::Read() {
+  const bool again = std::exchange(was_read_, true);
+  LSEG_CHECK(!again || can_be_read_again_, path_ << ": cannot be read twice");
+  Check(!again || lseek(file_.number(), 0, SEEK_SET) == 0);
+  if (!again) state_ = StateNow();
   // The size is a hint only: pipes and files of /proc have none.
-  std::string bytes(static_cast<size_t>(std::max<off_t>(status.st_size, 0)) + 1, '\0');
+  std::string bytes(static_cast<size_t>(std::max<int64_t>(state_.size, 0)) + 1, '\0');
   size_t size = 0;
   while (true) {
     if (size == bytes.size()) bytes.resize(2 * size);
     const ssize_t got =
-        read(file.number(), bytes.data() + size, std::min(bytes.size() - size, kChunk));
+        read(file_.number(), bytes.data() + size, std::min(bytes.size() - size, kChunk));
     if (got < 0 && errno == EINTR) continue;
-    LSEG_CHECK(got >= 0, path << ": cannot be read: " << std::strerror(errno));
+    Check(got >= 0);
     if (got == 0) break;
     size += static_cast<size_t>(got);
   }
+  LSEG_CHECK(!again || StateNow() == state_, path_ << ": was changed while it was in use");
   bytes.resize(size);
   return bytes;
+}
+
+struct stat InputFile::Status() const {
+  struct stat status = {};
+  Check(fstat(file_.number(), &status) == 0);
+  return status;
+}
+
+InputFile::State InputFile::StateNow() const {
+  const struct stat status = Status();
+  return {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+void InputFile::Check(bool good) const {
+  LSEG_CHECK(good, path_ << ": cannot be read: " << std::strerror(errno));
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) { WriteParts(path, {bytes}); }
@@ -116,27 +121,26 @@ NewFile::NewFile(const std::string& path) : path_(path) {
     char name[32];
     std::snprintf(name, sizeof(name), "lseg-%08x.partial", random());
     partial_ = (fs::path(path_).parent_path() / name).string();
-    descriptor_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (descriptor_ < 0 && errno == EEXIST);
-  Check(descriptor_ >= 0);
+    file_ = Descriptor(partial_, O_WRONLY | O_CREAT | O_EXCL, 0666);
+  } while (file_.number() < 0 && errno == EEXIST);
+  Check(file_.number() >= 0);
 }
 
 NewFile::~NewFile() {
-  if (descriptor_ >= 0) close(descriptor_);
   if (!partial_.empty()) unlink(partial_.c_str());
 }
 
-void NewFile::Append(std::string_view bytes) { Check(WriteAll(descriptor_, bytes)); }
+void NewFile::Append(std::string_view bytes) { Check(WriteAll(file_.number(), bytes)); }
 
 void NewFile::Commit() {
-  Check(fsync(descriptor_) == 0);
-  Check(close(std::exchange(descriptor_, -1)) == 0);
+  Check(fsync(file_.number()) == 0);
+  Check(file_.Close());
   Check(rename(partial_.c_str(), path_.c_str()) == 0);
   partial_.clear();
   // The new name reaches the disk with its folder. Some file systems refuse to sync folders; the
   // file itself is safe by then.
   const std::string folder = fs::path(path_).parent_path().string();
-  Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
   if (parent.number() >= 0) fsync(parent.number());
 }
 

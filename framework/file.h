@@ -1,14 +1,42 @@
 // Whole files, in and out. Writing never leaves half a file under the final name.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "framework/descriptor.h"
 
 namespace lseg {
 
 // The content of a file. Throws Error with the path and the system's reason.
 std::string ReadFile(const std::string& path);
+
+// A file that stays open, so that it can be read again when its name is gone, or another file's.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path);  // throws as ReadFile does
+
+  // All of it. Throws as ReadFile does, and where the file was changed since it was first read.
+  std::string Read();
+  // A pipe cannot, nor can a terminal.
+  bool CanBeReadAgain() const { return can_be_read_again_; }
+
+ private:
+  struct State {  // another one where the content is another
+    int64_t size = 0, seconds = 0, nanoseconds = 0;
+    bool operator==(const State&) const = default;
+  };
+  struct stat Status() const;
+  State StateNow() const;
+  void Check(bool good) const;
+
+  std::string path_;
+  Descriptor file_;
+  bool can_be_read_again_ = false, was_read_ = false;
+  State state_;
+};
 
 // Writes beside the final name (NewFile, framework/new_file.h), forces the bytes to the disk, then
 // renames: a reader, and a run after a power cut, find the old file or the new one. Throws Error

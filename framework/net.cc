@@ -7,6 +7,7 @@
 
 #include "kernels/conv_dtypes.h"
 #include "kernels/conv_libraries.h"
+#include "kernels/runtime/host_memory.h"
 #include "kernels/update.h"
 
 namespace lseg {
@@ -60,7 +61,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   std::vector<std::string> notes;  // of the first: what it fills is there for the others
   for (size_t choice = 0; choice < choices; ++choice) {
     Compile(filtered, registry, options, choice);
-    bytes = plan_.BesideParameters();
+    bytes = plan_.Total();
     if (choice == 0) notes = parts_.notes;
     if (choice == 0 || bytes < least_bytes) least = choice, least_bytes = bytes;
     if (limit == 0 || bytes <= limit) break;
@@ -72,7 +73,12 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
   parts_.notes = std::move(notes);
   if (options.planned) options.planned(plan_);
   CheckFits(options.memory_limit);
-  Allocate();
+  AllocateKept();
+  if (options.release_packed) {
+    Pack();
+    ReleaseParameters();
+  }
+  AllocateArena();
   for (NetSource& source : parts_.sources) {
     feeds_.push_back(
         {std::make_unique<Prefetcher>(source.source.get(), context.device()), source.tensors});
@@ -97,7 +103,8 @@ void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry
   PrepareOps(parts_.graph, definition, prepare);
   if (!prepare.replaced.empty()) parts_.notes.push_back(NoteOf(prepare.replaced));
   PackWeights(parts_.graph, options.solver != nullptr, context_.device() == Device::kCuda);
-  plan_ = PlanMemory(parts_.graph);
+  if (options.release_packed) released_ = UnreadByRuns(parts_.graph);
+  plan_ = PlanMemory(parts_.graph, released_);
 }
 
 void Net::RunPasses(const NetDefinition& definition, const NetOptions& options, size_t choice) {
@@ -166,14 +173,13 @@ void Net::FoldHeadOf(const NetDefinition& definition) {
 }
 
 void Net::CheckFits(int64_t memory_limit) const {
-  const int64_t wanted = plan_.BesideParameters();
-  if (memory_limit > 0 && wanted > memory_limit) {
-    throw OutOfMemory("out of memory: the net needs " + Megabytes(wanted) +
-                      " beside its parameters at the least, and " + Megabytes(memory_limit) +
-                      " may be used for it");
+  if (memory_limit > 0 && plan_.Total() > memory_limit) {
+    throw OutOfMemory("out of memory: the net needs " + Megabytes(plan_.Total()) +
+                      " at the least, and " + Megabytes(memory_limit) + " may be used for it");
   }
-  // A GPU's memory is not overcommitted, as a host's is.
+  // A GPU's memory is not overcommitted, as a host's is. All parameters are there by now.
   if (context_.device() != Device::kCuda) return;
+  const int64_t wanted = plan_.BesideParameters() - plan_.released;
   const GpuMemory memory = ReadGpuMemory();
   if (wanted <= memory.free) return;
   throw OutOfMemory("out of memory on the GPU: the net needs " + ToString(plan_) + ", " +
@@ -181,10 +187,8 @@ void Net::CheckFits(int64_t memory_limit) const {
                     " of " + Megabytes(memory.total) + " are free");
 }
 
-void Net::Allocate() {
+void Net::AllocateKept() {
   const Graph& graph = parts_.graph;
-  arena_ = Buffer(context_.device(), plan_.arena);
-  workspace_ = Buffer(context_.device(), plan_.workspace);
   memory_.assign(graph.tensors.size(), nullptr);
   std::map<TensorId, Tensor*> parameters;
   for (const NetParam& param : parts_.params) {
@@ -194,9 +198,6 @@ void Net::Allocate() {
     const GraphTensor& tensor = graph.tensors[id];
     switch (tensor.kind) {
       case TensorKind::kActivation:
-        if (plan_.offsets[id] >= 0) {
-          memory_[id] = static_cast<char*>(arena_.data()) + plan_.offsets[id];
-        }
         break;
       case TensorKind::kParam:
         memory_[id] = parameters.at(static_cast<TensorId>(id))->data();
@@ -210,6 +211,18 @@ void Net::Allocate() {
         break;
     }
   }
+  step_ = HostBuffer(context_.device(), sizeof(StepState));
+  if (ScalesLosses()) SetLossScale(1);
+}
+
+void Net::AllocateArena() {
+  arena_ = Buffer(context_.device(), plan_.arena);
+  workspace_ = Buffer(context_.device(), plan_.workspace);
+  for (size_t id = 0; id < memory_.size(); ++id) {
+    if (parts_.graph.tensors[id].kind == TensorKind::kActivation && plan_.offsets[id] >= 0) {
+      memory_[id] = static_cast<char*>(arena_.data()) + plan_.offsets[id];
+    }
+  }
   const size_t losses = parts_.losses.size();
   host_scalars_.assign(losses + 1, 0);
   scalars_ = Buffer(context_.device(), (losses + 1) * sizeof(float));
@@ -217,8 +230,26 @@ void Net::Allocate() {
   auto* scalars = static_cast<float*>(scalars_.data());
   for (size_t i = 0; i < losses; ++i) memory_[parts_.losses[i].tensor] = scalars + i;
   if (Learns()) memory_[update_.norm] = scalars + losses;
-  step_ = HostBuffer(context_.device(), sizeof(StepState));
-  if (ScalesLosses()) SetLossScale(1);
+}
+
+void Net::Pack() {
+  Run(Stage::kPack);
+  packs_stale_ = false;
+}
+
+void Net::ReleaseParameters() {
+  context_.Synchronize();  // packing has read them
+  for (const NetParam& param : parts_.params) {
+    if (std::find(released_.begin(), released_.end(), param.tensor) == released_.end()) continue;
+    parameters_->Release(param.key);
+    memory_[param.tensor] = nullptr;
+  }
+  if (context_.device() == Device::kCpu) ReturnFreedMemory();
+}
+
+void Net::ParametersChanged() {
+  LSEG_CHECK(released_.empty(), "parameters were changed that the net has given back");
+  packs_stale_ = true;
 }
 
 TensorId Net::BlobTensor(const std::string& blob) const {
@@ -343,10 +374,7 @@ void Net::Run(Stage stage, bool accumulate) {
 }
 
 void Net::Forward() {
-  if (packs_stale_) {
-    Run(Stage::kPack);
-    packs_stale_ = false;
-  }
+  if (packs_stale_) Pack();
   BringInputs();
   Run(Stage::kForward);
   scalars_stale_ = true;

@@ -57,8 +57,11 @@ struct NetOptions {
   // Told of the plan before any of its memory is taken, for a log.
   std::function<void(const MemoryPlan&)> planned;
   bool scale_losses = false;  // the gradients can be scaled (SetLossScale); in kF16 always
-  // How convolutions are chained in inference: the first of these with which the net's memory
-  // beside its parameters is within memory_limit (bytes; 0: no limit, on a GPU its free memory).
+  // In inference: packs the weights when the net is made, and gives the memory of the parameters
+  // that no run reads then back (ParameterSet::Release), before there is any for activations.
+  bool release_packed = false;
+  // How convolutions are chained in inference: the first of these with which the net's memory,
+  // parameters included, is within memory_limit (bytes; 0: no limit, on a GPU its free memory).
   std::vector<ChainOptions> chains = {ChainOptions{}};
   // Likewise, in training on the CPU, what is computed again rather than kept (Recompute).
   std::vector<int64_t> recompute = {kRecomputeFirst};
@@ -101,8 +104,9 @@ class Net {
   double WaitedSeconds() const;
 
   void Forward();
-  // Gradients of sum over losses of weight * loss, once after each Forward: what that left for it is
-  // overwritten. accumulate: parameter gradients are added to those of the last call (iter_size).
+  // Gradients of sum over losses of weight * loss, once after each Forward: what that left for it
+  // is overwritten. accumulate: parameter gradients are added to those of the last call
+  // (iter_size).
   void Backward(bool accumulate = false);
   // Whether a loss reaches a parameter whose lr_mult is not 0, and there is a solver.
   bool Learns() const { return update_.step != kNoTensor; }
@@ -139,8 +143,9 @@ class Net {
   std::map<std::string, std::vector<float>> SolverState() const;
   // An Error where the net has no such tensor, or one of another size.
   void SetSolverState(const std::string& name, const std::vector<float>& values);
-  // Parameters were changed from outside: packed copies are made anew before the next run.
-  void ParametersChanged() { packs_stale_ = true; }
+  // Parameters were changed from outside: packed copies are made anew before the next run. Not with
+  // release_packed.
+  void ParametersChanged();
 
   // Where the first value that is not finite stands, after a run that gave one: runs forward (and
   // backward) again, node by node. "layer 'conv3_1' (conv_forward)"; empty where all is finite.
@@ -163,7 +168,10 @@ class Net {
   void FindOutputs(const NetDefinition& definition);
   void FoldHeadOf(const NetDefinition& definition);
   void CheckFits(int64_t memory_limit) const;
-  void Allocate();
+  void AllocateKept();
+  void AllocateArena();
+  void Pack();
+  void ReleaseParameters();
   void RunNode(const Node& node, bool accumulate);
   void Run(Stage stage, bool accumulate = false);
   void BringInputs();
@@ -182,6 +190,7 @@ class Net {
   std::vector<std::string> outputs_;
   std::map<std::string, std::string> engines_;
   UpdateTensors update_;
+  std::vector<TensorId> released_;  // parameters that are not there any more
   MemoryPlan plan_;
   Buffer arena_, workspace_;
   std::vector<Tensor> owned_;  // inputs, parameter gradients, state

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "framework/descriptor.h"
+
 namespace lseg {
 
 // It grows beside the final name as lseg-XXXXXXXX.partial, which no other writer has, and is
@@ -25,7 +27,7 @@ class NewFile {
  private:
   void Check(bool good) const;
   std::string path_, partial_;
-  int descriptor_ = -1;
+  Descriptor file_;
 };
 
 }  // namespace lseg

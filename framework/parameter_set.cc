@@ -52,6 +52,19 @@ void ParameterSet::Await(const WeightsFile& file) {
   for (const WeightTensor& tensor : file.tensors()) awaited_.insert(tensor.key);
 }
 
+int64_t ParameterSet::Bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [key, tensor] : tensors_) bytes += tensor.desc().Bytes();
+  return bytes;
+}
+
+void ParameterSet::Release(const std::string& key) { tensors_.at(key).Release(); }
+
+bool ParameterSet::HasReleased() const {
+  return std::any_of(tensors_.begin(), tensors_.end(),
+                     [](const auto& entry) { return entry.second.IsReleased(); });
+}
+
 LoadReport ParameterSet::Load(const WeightsFile& file) {
   LoadReport report;
   for (const WeightTensor& tensor : file.tensors()) {
@@ -71,6 +84,7 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
                "weights '" << tensor.key << "' have a " << *strange << " among them, at element "
                            << strange - tensor.data.begin()
                            << ": the file is damaged, or its training went astray");
+    if (target->IsReleased()) *target = Tensor(device_, target->desc());
     target->CopyFrom(tensor.data.data());
     report.loaded.push_back(tensor.key);
   }
@@ -83,6 +97,7 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
 }
 
 void ParameterSet::Store(WeightsFile& file) const {
+  LSEG_CHECK(!HasReleased(), "parameters were to be stored whose memory was given back");
   for (const auto& [key, tensor] : tensors_) {
     const Shape& shape = tensor.desc().shape;
     std::vector<int64_t> dims = Dims(shape);

@@ -38,6 +38,10 @@ class Tensor {
   void CopyFrom(const void* host) { CopyToDevice(device_, data(), host, desc_.Bytes()); }
   void CopyTo(void* host) const { CopyToHost(device_, host, data(), desc_.Bytes()); }
 
+  // Gives the memory back; desc() stays.
+  void Release() { buffer_ = Buffer(); }
+  bool IsReleased() const { return buffer_.data() == nullptr && desc_.Bytes() > 0; }
+
  private:
   Device device_ = Device::kCpu;
   TensorDesc desc_;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "framework/descriptor.h"
 #include "lseg/image_decode.h"
 
 namespace lseg {
@@ -31,18 +32,8 @@ int64_t SizeOfImageFile(const std::string& path) {
   return static_cast<int64_t>(size);
 }
 
-struct OpenFile {
-  explicit OpenFile(const std::string& path) : number(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~OpenFile() {
-    if (number >= 0) close(number);
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  const int number;
-};
-
 // As far as the file's beginning, `start`, tells.
-PhotoHeader HeaderOf(const std::string& path, std::string_view start, const OpenFile& file,
+PhotoHeader HeaderOf(const std::string& path, std::string_view start, const Descriptor& file,
                      int64_t size, int64_t max_pixels) {
   switch (SniffImageFormat(path, start)) {
     case ImageFormat::kJpeg:
@@ -50,7 +41,7 @@ PhotoHeader HeaderOf(const std::string& path, std::string_view start, const Open
     case ImageFormat::kPng:
       return PngHeader(start, max_pixels);
     case ImageFormat::kTiff:
-      return TiffHeader(file.number, size, max_pixels);
+      return TiffHeader(file.number(), size, max_pixels);
     case ImageFormat::kBmp:
       return BmpHeader(start, max_pixels);
   }
@@ -142,9 +133,9 @@ std::optional<PhotoHeader> ReadPhotoHeader(const std::string& path, int64_t max_
   for (const int64_t most : {int64_t{1} << 20, int64_t{64} << 20}) {
     try {
       const int64_t size = SizeOfImageFile(path);
-      const OpenFile file(path);
+      const Descriptor file(path, O_RDONLY);
       std::string start(static_cast<size_t>(std::min(size, most)), '\0');
-      const ssize_t got = pread(file.number, start.data(), start.size(), 0);
+      const ssize_t got = pread(file.number(), start.data(), start.size(), 0);
       start.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
       PhotoHeader header = HeaderOf(path, start, file, size, max_pixels);
       header.decoding += size;

@@ -1,5 +1,7 @@
 // Weights enter before the first net, whose layers say which tensors there are and of which shape:
-// which ops a net may fold depends on them. Later nets find them in the shared ParameterSet.
+// which ops a net may fold depends on them. Each net packs those of its convolutions, and what was
+// packed leaves the shared ParameterSet: for L-Seg that is a fifth of the weights' memory in f32,
+// two thirds in bf16 on AMX.
 #include "lseg/segment.h"
 
 #include <algorithm>
@@ -56,7 +58,8 @@ ModelInfo ModelOf(const WeightsFile& weights, const std::string& path,
 Segmenter::Segmenter(const std::string& weights, Context& context, const SegmenterOptions& options)
     : program_(ResidentMemory()),
       path_(weights),
-      weights_(ReadWeights(weights, &foreign_)),
+      file_(weights),
+      weights_(ReadFile()),
       model_(ModelOf(weights_, weights, options)),
       inference_(MakeInferenceNet(
           options.net ? *options.net
@@ -65,6 +68,16 @@ Segmenter::Segmenter(const std::string& weights, Context& context, const Segment
       options_(options),
       parameters_(std::make_shared<ParameterSet>(context.device())) {
   if (options_.memory_limit == 0) options_.memory_limit = program_ + AvailableMemory();
+}
+
+WeightsFile Segmenter::ReadFile() {
+  foreign_.clear();
+  return ParseWeights(file_.Read(), path_, &foreign_);
+}
+
+void Segmenter::LoadReleased() {
+  const WeightsFile weights = ReadFile();
+  NamingFile(path_, [&] { return parameters_->Load(weights); });
 }
 
 void Segmenter::LoadWeights(const NetParts& net) {
@@ -117,17 +130,15 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
   options.measure_engines = options_.measure_engines;
   options.engine_cache = options_.cache;
   if (options_.engine != "own") options.library = options_.engine;
+  options.release_packed = file_.CanBeReadAgain();
+  if (parameters_->HasReleased()) LoadReleased();
   if (!loaded_) {
     parameters_->Await(weights_);
     LoadWeights(BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
                             context_, options.seed, *parameters_, options.inputs));
   }
   if (context_.device() == Device::kCpu) {
-    MemoryPlan parameters;
-    for (const auto& [key, tensor] : parameters_->tensors()) {
-      parameters.parameters += tensor.desc().Bytes();
-    }
-    const SegmentMemory others = MemoryOf(parameters, beside);
+    const SegmentMemory others = MemoryOf(MemoryPlan(), beside);
     options.chains = ChainLadder();
     // At least 1: 0 would be no limit.
     options.memory_limit = std::max<int64_t>(options_.memory_limit - others.Total(), 1);

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/file.h"
 #include "framework/net.h"
 #include "lseg/image.h"
 #include "lseg/model.h"
@@ -61,7 +62,9 @@ class Segmenter {
 
   // Probabilities of an RGB photograph at the size that it has, in the net's classes and at the
   // size of the net's answer (L-Seg's: the photograph's). A size that was not seen lately makes a
-  // net of its own, sharing the weights; the nets of the last two sizes are kept. Throws Error
+  // net of its own; the nets of the last two sizes are kept. Weights are kept as these nets take
+  // them: for another size the file is read again (which may have lost its name by then, but must
+  // not have been changed; what cannot be read twice, such as a pipe, is kept). Throws Error
   // where the net does not take the size, its memory cannot be had (OutOfMemory), a tensor that the
   // net learns is missing in the weights (half a model gives maps that look like an answer), or an
   // answer is no probability. beside: bytes that the caller will have in memory beside the net.
@@ -91,11 +94,14 @@ class Segmenter {
   bool Fits(const SegmentMemory& memory) const;
   void CheckFits(const SegmentMemory& memory) const;
   void Tell(int width, int height, const SegmentMemory& memory);
+  WeightsFile ReadFile();
   void LoadWeights(const NetParts& net);
+  void LoadReleased();
   void CheckProbabilities(const Probabilities& answer, Net& net) const;
 
   int64_t program_;  // bytes of the process before anything was read
   std::string path_;
+  InputFile file_;
   std::vector<std::string> foreign_;  // layers that ReadWeights skipped
   WeightsFile weights_;               // emptied once they are in the net
   bool loaded_ = false;

@@ -313,7 +313,7 @@ void Trainer::TryMakeNet(const Checkpoint* checkpoint) {
   if (memory_limit_ > 0) {
     // 3x3 kernels over up to 64, 128, 256, 512 channels.
     options.recompute = {kRecomputeFirst, 600, 1200, 2400, 4800};
-    const int64_t others = memory_.Total() - memory_.net.Total() + memory_.net.parameters;
+    const int64_t others = memory_.Total() - memory_.net.Total();
     options.memory_limit = std::max<int64_t>(memory_limit_ - others, 1);
   }
   options.planned = [this](const MemoryPlan& plan) { PlanMemory(plan); };

@@ -122,7 +122,7 @@ Net& Validation::NetFor(const Shape& shape) {
     options.planned = planned_;
     if (memory_limit_ > 0) {
       options.chains = ChainLadder();
-      options.memory_limit = memory_limit_;
+      options.memory_limit = memory_limit_ + parameters_->Bytes();
     }
     auto net = std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_,
                                      options);

@@ -114,4 +114,20 @@ void PackWeights(Graph& graph, bool training, bool together) {
   graph.nodes = std::move(nodes);
 }
 
+std::vector<TensorId> UnreadByRuns(const Graph& graph) {
+  std::vector<bool> read(graph.tensors.size(), false);
+  for (const Node& node : graph.nodes) {
+    if (node.stage == Stage::kPack) continue;
+    for (const TensorId id : node.inputs) {
+      if (id != kNoTensor) read[id] = true;
+    }
+  }
+  std::vector<TensorId> unread;
+  for (size_t id = 0; id < graph.tensors.size(); ++id) {
+    const bool parameter = graph.tensors[id].kind == TensorKind::kParam;
+    if (parameter && !read[id]) unread.push_back(static_cast<TensorId>(id));
+  }
+  return unread;
+}
+
 }  // namespace lseg

@@ -2,6 +2,7 @@
 // the numbers as they are, but for rounding where it says so.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -119,6 +120,8 @@ void PrepareOps(Graph& graph, const NetDefinition& definition, PrepareContext& p
 // in inference (the packed copy stays), or before use in training (it lives in the arena): just
 // before, or, `together`, one node for all that a stage uses.
 void PackWeights(Graph& graph, bool training, bool together);
+// Parameters that no run reads, in inference: those that are packed, and what passes folded away.
+std::vector<TensorId> UnreadByRuns(const Graph& graph);
 
 // Where everything lies. All sizes in bytes.
 struct MemoryPlan {
@@ -126,17 +129,22 @@ struct MemoryPlan {
   int64_t arena = 0;             // activations and their gradients, overlapped by lifetime
   int64_t workspace = 0;         // the largest of any node
   int64_t parameters = 0, gradients = 0, states = 0, inputs = 0;
+  int64_t released = 0;  // parameters, not counted above, that are gone when the net first runs
   int64_t without_reuse = 0;  // what the arena would be if nothing were overlapped
-  int64_t BesideParameters() const { return arena + workspace + gradients + states + inputs; }
+  // The most at a time beside the parameters that stay: in a run, or while weights are packed.
+  int64_t Running() const { return arena + workspace + gradients + states + inputs; }
+  int64_t Packing() const { return released + states; }
+  int64_t BesideParameters() const { return std::max(Running(), Packing()); }
   int64_t Total() const { return BesideParameters() + parameters; }
 };
-// "1613 MB (activations 1354 MB, workspace 20 MB, ...)": the total, and its parts that are not 0.0.
+// "1613 MB (activations 1354 MB, workspace 20 MB, ...)": the total, and its parts that are not 0.0;
+// those of packing where that is the most.
 std::string ToString(const MemoryPlan& plan);
 // "1613 MB"; below 10 MB with a digit behind the point.
 std::string Megabytes(int64_t bytes);
 
 // Lifetimes along the list, then offsets: larger tensors first, each at the lowest place that is
 // free for its whole life. Outputs in place where the op allows it and the input dies there.
-MemoryPlan PlanMemory(const Graph& graph);
+MemoryPlan PlanMemory(const Graph& graph, const std::vector<TensorId>& released);
 
 }  // namespace lseg

@@ -77,16 +77,19 @@ std::string ToString(const MemoryPlan& plan) {
     if (bytes >= 50'000)
       parts += (parts.empty() ? "" : ", ") + std::string(name) + Megabytes(bytes);
   };
-  add("activations ", plan.arena);
-  add("workspace ", plan.workspace);
-  add("parameters ", plan.parameters);
+  const bool packing = plan.Packing() > plan.Running();
+  if (!packing) {
+    add("activations ", plan.arena);
+    add("workspace ", plan.workspace);
+  }
+  add("parameters ", plan.parameters + (packing ? plan.released : 0));
   add("gradients ", plan.gradients);
   add("packed weights and the solver's memory ", plan.states);
-  add("inputs ", plan.inputs);
+  if (!packing) add("inputs ", plan.inputs);
   return Megabytes(plan.Total()) + (parts.empty() ? "" : " (" + parts + ")");
 }
 
-MemoryPlan PlanMemory(const Graph& graph) {
+MemoryPlan PlanMemory(const Graph& graph, const std::vector<TensorId>& released) {
   std::vector<Life> lives = Lifetimes(graph);
   ShareInPlace(graph, lives);
   MemoryPlan plan;
@@ -125,6 +128,8 @@ MemoryPlan PlanMemory(const Graph& graph) {
     if (lives[id].first < 0) continue;
     plan.offsets[id] = plan.offsets[lives[id].root];
   }
+  for (const TensorId id : released) plan.released += graph.tensors[id].desc.Bytes();
+  plan.parameters -= plan.released;
   for (const Node& node : graph.nodes) {
     plan.workspace = std::max(plan.workspace, node.op->WorkspaceBytes());
   }

@@ -7,8 +7,10 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "framework/new_file.h"
 #include "framework/weights.h"
@@ -44,6 +46,38 @@ TEST_F(FileTest, ReadsBackWhatWasWritten) {
   WriteFile(path, "");
   EXPECT_EQ(ReadFile(path), "");
   EXPECT_EQ(Names(), std::set<std::string>{"a"});
+}
+
+TEST_F(FileTest, WhatIsOpenIsReadAgainAsItWas) {
+  const std::string path = folder_ + "/a";
+  WriteFile(path, "first");
+  InputFile file(path);
+  EXPECT_TRUE(file.CanBeReadAgain());
+  EXPECT_EQ(file.Read(), "first");
+  WriteFile(path, "second");  // another file by that name
+  EXPECT_EQ(file.Read(), "first");
+  fs::remove(path);
+  EXPECT_EQ(file.Read(), "first");
+}
+
+TEST_F(FileTest, WhatWasChangedInItsPlaceIsNotReadAgain) {
+  const std::string path = folder_ + "/a";
+  WriteFile(path, "first");
+  InputFile file(path);
+  EXPECT_EQ(file.Read(), "first");
+  fs::resize_file(path, 3);
+  EXPECT_EQ(ErrorOf([&] { file.Read(); }), path + ": was changed while it was in use");
+}
+
+TEST_F(FileTest, APipeIsReadOnce) {
+  const std::string path = folder_ + "/pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(path) << "through"; });
+  InputFile file(path);
+  EXPECT_FALSE(file.CanBeReadAgain());
+  EXPECT_EQ(file.Read(), "through");
+  writer.join();
+  EXPECT_EQ(ErrorOf([&] { file.Read(); }), path + ": cannot be read twice");
 }
 
 TEST_F(FileTest, NamesFileAndReason) {

@@ -378,32 +378,6 @@ TEST(Parameters, AreSharedBetweenNetsAndFilledByKey) {
                                        others->Find("b.weight")->f32() + 16 * 16 * 9));
 }
 
-TEST(Parameters, LoadReportsAndRefuses) {
-  ParameterSet set;
-  set.Add("c.weight", {2, 1, 1, 1});
-  set.Add("c.bias", {1, 1, 1, 2});
-  WeightsFile file;
-  file.Add({"c.bias", {1, 1, 1, 2}, {5, 6}});
-  file.Add({"d.weight", {1}, {0}});
-  const LoadReport report = set.Load(file);
-  EXPECT_THAT(report.loaded, testing::ElementsAre("c.bias"));
-  EXPECT_THAT(report.skipped, testing::ElementsAre("d.weight"));
-  EXPECT_THAT(report.missing, testing::ElementsAre("c.weight"));
-  EXPECT_EQ(set.Find("c.bias")->f32()[1], 6);
-  WeightsFile wrong;
-  wrong.Add({"c.weight", {3, 1, 1, 1}, {1, 2, 3}});
-  EXPECT_THAT([&] { set.Load(wrong); },
-              testing::ThrowsMessage<Error>(
-                  testing::AllOf(testing::HasSubstr("3x1x1x1"), testing::HasSubstr("2x1x1x1"))));
-  for (const float value : {NAN, -INFINITY}) {
-    WeightsFile strange;
-    strange.Add({"c.weight", {2, 1, 1, 1}, {1, value}});
-    EXPECT_THAT([&] { set.Load(strange); },
-                testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("'c.weight'"),
-                                                             testing::HasSubstr("element 1"))));
-  }
-}
-
 TEST(NonFinite, IsFoundInItsLayer) {
   Context context;
   auto parameters = std::make_shared<ParameterSet>();

@@ -15,6 +15,22 @@ TEST(MemoryPlan, IsToldWithItsParts) {
   EXPECT_EQ(ToString(MemoryPlan()), "0.0 MB");
 }
 
+TEST(MemoryPlan, IsWhatPackingTakesWhereThatIsMore) {
+  MemoryPlan plan;
+  plan.arena = 30'000'000;
+  plan.parameters = 1'000'000;
+  plan.released = 59'000'000;
+  plan.states = 100'000'000;
+  EXPECT_EQ(plan.Total(), 160'000'000);
+  EXPECT_EQ(ToString(plan),
+            "160 MB (parameters 60 MB, packed weights and the solver's memory 100 MB)");
+  plan.arena = 60'000'000;
+  EXPECT_EQ(plan.Total(), 161'000'000);
+  EXPECT_EQ(ToString(plan),
+            "161 MB (activations 60 MB, parameters 1.0 MB, packed weights and the solver's memory "
+            "100 MB)");
+}
+
 TEST(MemoryPlan, IsToldBeforeTheNetIsThere) {
   Context context;
   int told = 0;

@@ -185,13 +185,13 @@ TEST_F(ConvChainTest, TheFirstThatFitsTheLimitIsTaken) {
   for (const ChainOptions& chain : options.chains) {
     NetOptions one;
     one.chains = {chain};
-    needs.push_back(Make(one, 1000)->memory().BesideParameters());
+    needs.push_back(Make(one, 1000)->memory().Total());
   }
   ASSERT_GT(needs[0], needs[1]);
   ASSERT_GT(needs[1], needs[2]);
   for (size_t i = 0; i < needs.size(); ++i) {
     options.memory_limit = needs[i];
-    EXPECT_EQ(Make(options, 1000)->memory().BesideParameters(), needs[i]);
+    EXPECT_EQ(Make(options, 1000)->memory().Total(), needs[i]);
   }
   std::reverse(options.chains.begin(), options.chains.end());  // the least is told, not the last
   options.memory_limit = needs.back() - 1;

@@ -3,11 +3,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdio>
+#include <fstream>
+#include <thread>
 
 #include "lseg/npy.h"
 #include "lseg/segment_output.h"
+#include "tests/error_of.h"
 #include "tests/lseg/tiny_model.h"
 
 namespace lseg {
@@ -86,6 +90,41 @@ TEST_F(SegmentTest, TheFileMayGoOnceItIsRead) {
   Segmenter segmenter(path, context_);
   std::remove(path.c_str());
   ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+}
+
+// Each size reads the weights again, the last two of which stay.
+TEST_F(SegmentTest, NorIsItsNameNeededForOtherSizes) {
+  const std::string path = Write(TinyModel());
+  Segmenter segmenter(path, context_);
+  ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+  WeightsFile another = TinyModel();
+  another.Write(path);  // renamed into the place of the first
+  std::remove(path.c_str());
+  for (int width = 1; width < 4; ++width) {
+    ExpectTinyAnswer(segmenter.Run(Gradient(width, 9)), Gradient(width, 9));
+  }
+}
+
+TEST_F(SegmentTest, AFileThatIsWrittenOverIsNoLongerRead) {
+  const std::string path = Write(TinyModel());
+  Segmenter segmenter(path, context_);
+  ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+  std::ofstream(path, std::ios::in | std::ios::out | std::ios::ate) << "more";
+  EXPECT_EQ(lseg::ErrorOf([&] { segmenter.Run(Gradient(4, 9)); }),
+            path + ": was changed while it was in use");
+  ExpectTinyAnswer(segmenter.Run(Gradient()), Gradient());
+}
+
+TEST_F(SegmentTest, APipeServesAllSizes) {
+  const std::string file = Write(TinyModel()), pipe = prefix_ + ".fifo";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  written_.push_back(pipe);
+  std::thread writer([&] { std::ofstream(pipe) << std::ifstream(file).rdbuf(); });
+  Segmenter segmenter(pipe, context_);
+  writer.join();
+  for (int width = 1; width < 4; ++width) {
+    ExpectTinyAnswer(segmenter.Run(Gradient(width, 9)), Gradient(width, 9));
+  }
 }
 
 TEST_F(SegmentTest, ATensorThatTheNetLearnsMustBeThere) {
