@@ -111,13 +111,15 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
   LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
   static const std::vector<ConvEngine> kCpuEngines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
-      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid},
-      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid},
-      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, ConvWinogradRowGrid},
+      {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid, true},
+      {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid,
+       true},
+      {"winograd2x3", SupportsConvWinograd2x3, MakeConvWinograd2x3, true, ConvWinogradRowGrid,
+       true},
       // AMX multiplies so fast that products saved are not worth their transforms.
-      {"implicit_gemm_amx", SupportsConvAmx, MakeConvAmx, true, ConvAmxRowGrid},
+      {"implicit_gemm_amx", SupportsConvAmx, MakeConvAmx, true, ConvAmxRowGrid, true},
       {"winograd2x3_bf16", SupportsConvWinograd2x3Bf16, MakeConvWinograd2x3Bf16, true,
-       ConvWinogradRowGrid},
+       ConvWinogradRowGrid, true},
       {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"onednn_rows", SupportsConvOnednnRows, MakeConvOnednnRows, true, ConvOnednnRowGrid},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},

@@ -98,8 +98,8 @@ struct ConvArgs {
   // The end of a stage. pooled: ConvParams::Pooled(), in dst's format and type. score_weight:
   // (score_channels, out_channels). score_partials: ScorePartials() tensors (n, score_channels, h,
   // w) of dst's n, h, w in NCHW, each the sums over some channels; added up in this order they are
-  // the scores, without a bias: of dst in f32, or (onednn_rows, implicit_gemm_amx) as it was rounded
-  // to its type.
+  // the scores, without a bias: of dst in f32, or (onednn_rows, implicit_gemm_amx) as it was
+  // rounded to its type.
   void* pooled = nullptr;
   const float* score_weight = nullptr;
   float* score_partials = nullptr;
@@ -146,6 +146,9 @@ struct ConvEngine {
   bool stage_end = false;  // knows ConvParams::pooled and score_channels; others are not asked then
   // Of an engine that knows ConvArgs::rows, forward: the grid of a case, an even number.
   int64_t (*row_grid)(const ConvParams&) = nullptr;
+  // Of such an engine: a plan made for one thread (Context::OfOneThread) runs within one of many,
+  // by weights that a plan for all of them has packed.
+  bool in_a_thread = false;
   // Its device's code has passed its tests on softgpu and met no GPU yet: nobody gets it unasked.
   bool unproven = false;
 };

@@ -1,5 +1,7 @@
 #include "framework/layers/conv_chain.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -22,15 +24,27 @@ int64_t ConvRowsFor(const ConvChainLink& link, int64_t rows) {
 
 }  // namespace
 
-ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t strip_rows) {
+ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t strip_rows,
+                             RowRange band) {
   LSEG_CHECK(!links.empty() && strip_rows > 0,
              "a chain of " << links.size() << " convolutions in strips of " << strip_rows
                            << " rows: both must be at least 1");
   for (const ConvChainLink& link : links) params_.push_back(link.params);
   const size_t count = links.size();
-  const int64_t height = params_.back().src.h, step = RoundUp(strip_rows, links.back().grid);
-  std::vector<int64_t> done(count, 0);
-  for (int64_t end = std::min(step, height);; end = std::min(end + step, height)) {
+  std::vector<int64_t> done(count);
+  first_.assign(count, 0);
+  int64_t wanted_from = band.begin;
+  for (size_t i = count; i-- > 0;) {
+    done[i] = wanted_from;
+    if (i == 0) break;
+    // A row of the convolution reads the row above it.
+    const bool pooled = params_[i - 1].pooled;
+    const int64_t above = std::max<int64_t>(wanted_from - 1, 0);
+    wanted_from = (pooled ? 2 * above : above) / links[i - 1].grid * links[i - 1].grid;
+    first_[i] = MapRows(params_[i - 1], wanted_from);
+  }
+  const int64_t step = RoundUp(strip_rows, links.back().grid);
+  for (int64_t end = std::min(band.begin + step, band.end);; end = std::min(end + step, band.end)) {
     std::vector<RowRange> strip(count);
     int64_t wanted = end;
     for (size_t i = count; i-- > 0;) {
@@ -40,7 +54,7 @@ ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t st
       if (i > 0) wanted = ConvRowsFor(links[i - 1], std::min(wanted + 1, params_[i].src.h));
     }
     strips_.push_back(std::move(strip));
-    if (end == height) break;
+    if (end == band.end) break;
   }
   held_.assign(count, 0);
   row_bytes_.assign(count, 0);
@@ -55,7 +69,7 @@ ConvChainPlan::ConvChainPlan(const std::vector<ConvChainLink>& links, int64_t st
 }
 
 int64_t ConvChainPlan::HeldFrom(size_t s, size_t i) const {
-  return std::max<int64_t>(strips_[s][i].begin - 1, 0);
+  return s == 0 ? first_[i] : std::max<int64_t>(strips_[s][i].begin - 1, 0);
 }
 
 int64_t ConvChainPlan::Produced(size_t s, size_t i) const {
@@ -70,12 +84,53 @@ int64_t ConvChainPlan::Bytes() const {
   return bytes;
 }
 
+double ConvChainPlan::MultiplyAdds() const {
+  double sum = 0;
+  for (size_t i = 0; i < params_.size(); ++i) {
+    const ConvParams& p = params_[i];
+    const double a_row =
+        static_cast<double>(p.src.n * p.src.w * p.src.c * p.kernel_h * p.kernel_w) *
+        static_cast<double>(p.out_channels) / static_cast<double>(p.group);
+    sum += a_row * static_cast<double>(strips_.back()[i].end - strips_.front()[i].begin);
+  }
+  return sum;
+}
+
+std::vector<RowRange> ConvChainBands(const std::vector<ConvChainLink>& links, int threads) {
+  const int64_t height = links.back().params.src.h, grid = links.back().grid;
+  const RowRange all = {0, height};
+  bool apart = threads > 1;
+  for (const ConvChainLink& link : links) {
+    apart = apart && link.in_a_thread;
+    if (&link != &links.back()) apart = apart && link.params.score_channels == 0;
+  }
+  if (!apart) return {all};
+  const double once = ConvChainPlan(links, grid, all).MultiplyAdds();
+  for (const int64_t count : {4 * threads, 2 * threads, threads}) {
+    const int64_t rows = RoundUp((height + count - 1) / count, grid);
+    std::vector<RowRange> bands;
+    double sum = 0;
+    for (int64_t begin = 0; begin < height; begin += rows) {
+      bands.push_back({begin, std::min(begin + rows, height)});
+      sum += ConvChainPlan(links, grid, bands.back()).MultiplyAdds();
+    }
+    const bool even = std::ssize(bands) == count;
+    if (even && sum <= once * (1 + 1.0 / 40)) return bands;
+  }
+  return {all};
+}
+
 namespace {
 
 class ConvChainOp : public Op {
  public:
-  ConvChainOp(std::vector<ConvChainLink> links, int64_t strip_rows)
-      : links_(std::move(links)), plan_(links_, strip_rows) {
+  ConvChainOp(std::vector<ConvChainLink> links, int64_t strip_rows,
+              const std::vector<RowRange>& bands)
+      : links_(std::move(links)) {
+    for (const RowRange& band : bands) {
+      plans_.emplace_back(links_, strip_rows, band);
+      map_bytes_ = std::max(map_bytes_, plans_.back().Bytes());
+    }
     int input = 1;
     for (const ConvChainLink& link : links_) {
       Places at;
@@ -99,12 +154,14 @@ class ConvChainOp : public Op {
   }
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc>,
                std::span<const TensorDesc>) override {
+    // These pack the weights, and run where there is one band.
+    convs_ = MakeConvs(prepare.context);
     for (const ConvChainLink& link : links_) {
-      convs_.push_back(MakeConvPlan(prepare.context, link.params, ConvDirection::kForward,
-                                    link.formats, link.engine));
       prepare.engines[link.layer + " forward"] = link.engine;
-      conv_bytes_ = std::max(conv_bytes_, RoundUp(convs_.back()->WorkspaceBytes(), 64));
     }
+    if (plans_.size() == 1) return;
+    threads_ = prepare.context.threads();
+    thread_convs_ = MakeConvs(prepare.context.OfOneThread());
   }
   void SettleOutputs(std::span<TensorDesc> out) const override {
     for (size_t i = 0; i < links_.size(); ++i) {
@@ -112,7 +169,7 @@ class ConvChainOp : public Op {
       out[places_[i].scores].shape.n = convs_[i]->ScorePartials() * links_[i].params.src.n;
     }
   }
-  int64_t WorkspaceBytes() const override { return conv_bytes_ + plan_.Bytes(); }
+  int64_t WorkspaceBytes() const override { return threads_ * BandBytes(); }
   const ConvPlan* PackedFor(int input) const override {
     for (size_t i = 0; i < places_.size(); ++i) {
       if (places_[i].weight != input) continue;
@@ -122,25 +179,62 @@ class ConvChainOp : public Op {
   }
 
   void Run(Context& context, const OpArgs& args) const override {
-    std::vector<char*> maps(links_.size() + 1);  // before each link, and behind the last
-    maps[0] = static_cast<char*>(args.in[0]);
-    char* next = static_cast<char*>(args.workspace) + conv_bytes_;
-    for (size_t i = 1; i < links_.size(); ++i) {
-      maps[i] = next;
-      next += plan_.MapBytes(i);
-    }
-    maps.back() = map_output_ < 0 ? nullptr : static_cast<char*>(args.out[map_output_]);
-    for (size_t s = 0; s < plan_.strips().size(); ++s) {
-      for (size_t i = 1; i < links_.size(); ++i) KeepRows(s, i, maps[i]);
-      for (size_t i = 0; i < links_.size(); ++i) RunLink(context, args, s, i, maps);
+    auto* workspace = static_cast<char*>(args.workspace);
+    if (plans_.size() == 1) return RunBand(context, args, plans_[0], convs_, workspace);
+#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+    for (size_t band = 0; band < plans_.size(); ++band) {
+      RunBand(context, args, plans_[band], thread_convs_,
+              workspace + omp_get_thread_num() * BandBytes());
     }
   }
 
  private:
+  using Convs = std::vector<std::unique_ptr<ConvPlan>>;
+
   // Among inputs and outputs; negative: not there.
   struct Places {
     int weight = -1, bias = -1, score_weight = -1, scores = -1;
   };
+
+  Convs MakeConvs(const Context& context) const {
+    Convs convs;
+    for (const ConvChainLink& link : links_) {
+      convs.push_back(
+          MakeConvPlan(context, link.params, ConvDirection::kForward, link.formats, link.engine));
+    }
+    return convs;
+  }
+
+  // What a band has of the workspace while it runs: the convolutions', then the maps between them.
+  int64_t ConvBytes() const {
+    int64_t bytes = 0;
+    for (const auto& conv : plans_.size() == 1 ? convs_ : thread_convs_) {
+      bytes = std::max(bytes, RoundUp(conv->WorkspaceBytes(), 64));
+    }
+    return bytes;
+  }
+  int64_t BandBytes() const { return ConvBytes() + map_bytes_; }
+
+  void RunBand(Context& context, const OpArgs& args, const ConvChainPlan& plan, const Convs& convs,
+               char* workspace) const {
+    std::vector<char*> maps(links_.size() + 1);  // before each link, and behind the last
+    maps[0] = static_cast<char*>(args.in[0]);
+    char* next = workspace + ConvBytes();
+    for (size_t i = 1; i < links_.size(); ++i) {
+      maps[i] = next;
+      next += plan.MapBytes(i);
+    }
+    maps.back() = map_output_ < 0 ? nullptr : static_cast<char*>(args.out[map_output_]);
+    for (size_t s = 0; s < plan.strips().size(); ++s) {
+      for (size_t i = 1; i < links_.size(); ++i) KeepRows(plan, s, i, maps[i]);
+      for (size_t i = 0; i < links_.size(); ++i) {
+        ConvRows rows;
+        ConvArgs conv = LinkArgs(args, plan, s, i, maps, &rows);
+        conv.workspace = workspace;
+        if (rows.dst.begin < rows.dst.end) convs[i]->Run(context, conv);
+      }
+    }
+  }
 
   // Of the map before link i: planes (blocks of channels of all images), and a plane's row.
   int64_t Planes(size_t i) const {
@@ -155,41 +249,39 @@ class ConvChainOp : public Op {
   }
 
   // Moves the rows of the map before link i that the strip still reads to the front.
-  void KeepRows(size_t s, size_t i, char* map) const {
+  void KeepRows(const ConvChainPlan& plan, size_t s, size_t i, char* map) const {
     if (s == 0) return;
-    const int64_t from = plan_.HeldFrom(s - 1, i), keep = plan_.HeldFrom(s, i);
-    const int64_t rows = plan_.Produced(s - 1, i) - keep;
+    const int64_t from = plan.HeldFrom(s - 1, i), keep = plan.HeldFrom(s, i);
+    const int64_t rows = plan.Produced(s - 1, i) - keep;
     if (rows <= 0 || keep == from) return;
-    const int64_t row = RowBytes(i), plane = plan_.HeldRows(i) * row, planes = Planes(i);
+    const int64_t row = RowBytes(i), plane = plan.HeldRows(i) * row, planes = Planes(i);
 #pragma omp parallel for
     for (int64_t p = 0; p < planes; ++p) {
       std::memmove(map + p * plane, map + p * plane + (keep - from) * row, rows * row);
     }
   }
 
-  void RunLink(Context& context, const OpArgs& args, size_t s, size_t i,
-               const std::vector<char*>& maps) const {
+  // Of link i in strip s, but the workspace; they point to `rows`.
+  ConvArgs LinkArgs(const OpArgs& args, const ConvChainPlan& plan, size_t s, size_t i,
+                    const std::vector<char*>& maps, ConvRows* rows) const {
     const ConvParams& p = links_[i].params;
     const Places& at = places_[i];
-    ConvRows rows;
-    rows.dst = plan_.strips()[s][i];
-    if (rows.dst.begin == rows.dst.end) return;
-    rows.src_held = {0, p.src.h};
+    rows->dst = plan.strips()[s][i];
+    rows->src_held = {0, p.src.h};
     if (i > 0) {
-      const int64_t from = plan_.HeldFrom(s, i);
-      rows.src_held = {from, from + plan_.HeldRows(i)};
+      const int64_t from = plan.HeldFrom(s, i);
+      rows->src_held = {from, from + plan.HeldRows(i)};
     }
-    rows.dst_held = {0, p.pooled ? p.Pooled().h : p.src.h};
+    rows->dst_held = {0, p.pooled ? p.Pooled().h : p.src.h};
     if (i + 1 < links_.size()) {
-      const int64_t from = plan_.HeldFrom(s, i + 1);
-      rows.dst_held = {from, from + plan_.HeldRows(i + 1)};
+      const int64_t from = plan.HeldFrom(s, i + 1);
+      rows->dst_held = {from, from + plan.HeldRows(i + 1)};
     }
     ConvArgs conv;
     conv.src = maps[i];
     conv.weight = args.in[at.weight];
     conv.bias = at.bias < 0 ? nullptr : args.f32_in(at.bias);
-    conv.workspace = args.workspace;
-    conv.rows = &rows;
+    conv.rows = rows;
     if (p.HasStageEnd()) {
       conv.pooled = maps[i + 1];
       conv.score_weight = at.score_weight < 0 ? nullptr : args.f32_in(at.score_weight);
@@ -197,21 +289,23 @@ class ConvChainOp : public Op {
     } else {
       conv.dst = maps[i + 1];
     }
-    convs_[i]->Run(context, conv);
+    return conv;
   }
 
   std::vector<ConvChainLink> links_;
-  ConvChainPlan plan_;
+  std::vector<ConvChainPlan> plans_;  // one a band
   std::vector<Places> places_;
   int map_output_ = -1;
-  std::vector<std::unique_ptr<ConvPlan>> convs_;
-  int64_t conv_bytes_ = 0;
+  Convs convs_, thread_convs_;  // thread_convs_: of several bands
+  int threads_ = 1;             // that run bands
+  int64_t map_bytes_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Op> MakeConvChainOp(std::vector<ConvChainLink> links, int64_t strip_rows) {
-  return std::make_unique<ConvChainOp>(std::move(links), strip_rows);
+std::unique_ptr<Op> MakeConvChainOp(std::vector<ConvChainLink> links, int64_t strip_rows,
+                                    const std::vector<RowRange>& bands) {
+  return std::make_unique<ConvChainOp>(std::move(links), strip_rows, bands);
 }
 
 }  // namespace lseg

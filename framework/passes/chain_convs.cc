@@ -27,7 +27,8 @@ std::optional<ConvChainLink> LinkOf(const Graph& graph, const Node& node, const 
     if (engine.row_grid == nullptr || (params->HasStageEnd() && !engine.stage_end)) continue;
     if (chosen != engines.end() && chosen->second != engine.name) continue;
     if (!engine.supports(context, *params, ConvDirection::kForward, formats)) continue;
-    return ConvChainLink{node.layer, *params, formats, engine.name, engine.row_grid(*params)};
+    return ConvChainLink{node.layer,        *params, formats, engine.name, engine.row_grid(*params),
+                         engine.in_a_thread};
   }
   return std::nullopt;
 }
@@ -49,7 +50,8 @@ int64_t StripRows(const ConvParams& last, int64_t tiles) {
   return kTile * std::max<int64_t>((tiles + across - 1) / across, 1);
 }
 
-Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t strip_tiles) {
+Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links,
+           const ChainOptions& options, int threads) {
   Node chain;
   chain.layer = links.front().layer + " to " + links.back().layer;
   chain.inputs.push_back(graph.nodes[begin].inputs[0]);
@@ -61,8 +63,11 @@ Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t
   const TensorId map = MapOf(graph.nodes[begin + links.size() - 1]);
   if (map != kNoTensor) chain.outputs.push_back(map);
   chain.modes.assign(chain.outputs.size(), GradMode::kWrite);
-  const int64_t rows = StripRows(links.back().params, strip_tiles);
-  chain.op = MakeConvChainOp(std::move(links), rows);
+  const ConvParams& last = links.back().params;
+  std::vector<RowRange> bands = {{0, last.src.h}};
+  if (options.bands) bands = ConvChainBands(links, threads);
+  const int64_t rows = StripRows(last, options.strip_tiles / (bands.size() > 1 ? threads : 1));
+  chain.op = MakeConvChainOp(std::move(links), rows, bands);
   return chain;
 }
 
@@ -73,7 +78,8 @@ Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links, int64_t
 // has work for all threads several times over, one row of tiles is the lowest that there is.
 const std::vector<ChainOptions>& ChainLadder() {
   static const std::vector<ChainOptions> kLadder = {
-      {1, 1024}, {1, 256}, {2, 1024}, {2, 256}, {2, 1}, {3, 256}, {3, 1}, {4, 1}, {5, 1}};
+      {1, 1024, true}, {1, 1024, false}, {1, 256, false}, {2, 1024, false}, {2, 256, false},
+      {2, 1, false},   {3, 256, false},  {3, 1, false},   {4, 1, false},    {5, 1, false}};
   return kLadder;
 }
 
@@ -94,7 +100,7 @@ void ChainConvs(Graph& graph, const Context& context,
       links.push_back(std::move(*link));
     }
     if (links.size() > 1) {
-      nodes.push_back(Chain(graph, begin, std::move(links), options.strip_tiles));
+      nodes.push_back(Chain(graph, begin, std::move(links), options, context.threads()));
       begin = end;
     } else {
       nodes.push_back(std::move(graph.nodes[begin++]));

@@ -58,6 +58,7 @@ void FuseStageEnds(Graph& graph, const Context& context, const FormatPolicy& pol
 struct ChainOptions {
   int stages = 1;              // of a chain: it ends behind so many pooled maps
   int64_t strip_tiles = 1024;  // of 4x4 outputs of its last convolution, at least, a strip
+  bool bands = true;           // each thread by itself where that costs little (ConvChainBands)
 };
 
 // From the fastest to what needs the least memory.

@@ -48,6 +48,12 @@ Context::Context(Device device, int threads)
 #endif
 }
 
+Context Context::OfOneThread() const {
+  Context one = *this;
+  one.threads_ = 1;
+  return one;
+}
+
 void Context::Synchronize() const {
 #if LSEG_WITH_CUDA
   if (stream_ != nullptr) cuda::Synchronize(*stream_);

@@ -46,6 +46,8 @@ class Context {
   // Waits for what was queued; throws Error for what failed there.
   void Synchronize() const;
   int threads() const { return threads_; }
+  // The same for ops that run within one of its threads.
+  Context OfOneThread() const;
 
   // The activation format taken between convolutions: on the CPU that of the machine's vectors,
   // kNChw16c with AVX-512, else kNChw8c; kNHWC on a GPU.

@@ -25,7 +25,7 @@ ConvChainLink Link(int64_t height, bool pooled, int64_t grid = 4) {
                   .pad_h = 1,
                   .pad_w = 1};
   p.pooled = pooled;
-  return {"conv", p, {Format::kNChw8c, Format::kNChw8c}, "winograd4x3", grid};
+  return {"conv", p, {Format::kNChw8c, Format::kNChw8c}, "winograd4x3", grid, true};
 }
 
 // Two stages of two convolutions, and one convolution more; all on a grid of 4 rows, or each on its
@@ -40,10 +40,17 @@ std::vector<ConvChainLink> Links(int64_t height, bool own_grids = false) {
           Link(quarter, false)};
 }
 
-void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& plan) {
+void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& plan,
+                 RowRange band) {
   for (size_t i = 0; i < links.size(); ++i) {
     const ConvParams& p = links[i].params;
-    int64_t done = 0;
+    int64_t done = plan.strips()[0][i].begin;
+    ASSERT_EQ(done % links[i].grid, 0);
+    if (i > 0) {
+      const int64_t first = plan.strips()[0][i - 1].begin;
+      ASSERT_EQ(plan.HeldFrom(0, i), links[i - 1].params.pooled ? first / 2 : first)
+          << "rows are written that have no place";
+    }
     for (size_t s = 0; s < plan.strips().size(); ++s) {
       const RowRange rows = plan.strips()[s][i];
       ASSERT_EQ(rows.begin, done) << "a row is skipped or computed twice";
@@ -56,9 +63,18 @@ void ExpectSound(const std::vector<ConvChainLink>& links, const ConvChainPlan& p
       ASSERT_GE(plan.Produced(s, i), reads.end) << "a row is read before it is there";
       ASSERT_LE(plan.Produced(s, i) - plan.HeldFrom(s, i), plan.HeldRows(i));
     }
-    ASSERT_EQ(done, p.src.h) << "rows are missing";
+    if (band.begin == 0) {
+      ASSERT_EQ(plan.strips()[0][i].begin, 0);
+    }
+    if (band.end == links.back().params.src.h) {
+      ASSERT_EQ(done, p.src.h) << "rows are missing";
+    }
   }
+  EXPECT_EQ(plan.strips().front().back().begin, band.begin);
+  EXPECT_EQ(plan.strips().back().back().end, band.end);
 }
+
+RowRange All(const std::vector<ConvChainLink>& links) { return {0, links.back().params.src.h}; }
 
 TEST(ConvChainPlan, EveryRowOnceAndInTime) {
   for (const int64_t height : {1, 4, 5, 16, 37, 38, 63, 200}) {
@@ -66,15 +82,59 @@ TEST(ConvChainPlan, EveryRowOnceAndInTime) {
       for (const bool own_grids : {false, true}) {
         SCOPED_TRACE(std::to_string(height) + " rows, strips of " + std::to_string(strip));
         const std::vector<ConvChainLink> links = Links(height, own_grids);
-        ExpectSound(links, ConvChainPlan(links, strip));
+        ExpectSound(links, ConvChainPlan(links, strip, All(links)), All(links));
+        const RowRange all = All(links);
+        for (int64_t begin = 0; begin < all.end; begin += 8) {  // multiples of both grids
+          const RowRange band = {begin, std::min(begin + 8, all.end)};
+          ExpectSound(links, ConvChainPlan(links, strip, band), band);
+        }
       }
     }
   }
 }
 
+TEST(ConvChainBands, CoverTheImageAndCostLittle) {
+  const std::vector<ConvChainLink> links = {Link(960, false), Link(960, true)};
+  const double once = ConvChainPlan(links, 4, All(links)).MultiplyAdds();
+  EXPECT_EQ(once, 2.0 * 960 * 9 * 16 * 16 * 9);
+  for (const int threads : {2, 3, 5}) {
+    const std::vector<RowRange> bands = ConvChainBands(links, threads);
+    EXPECT_GE(std::ssize(bands), threads);
+    EXPECT_EQ(std::ssize(bands) % threads, 0);
+    int64_t done = 0;
+    double sum = 0;
+    for (const RowRange& band : bands) {
+      EXPECT_EQ(band.begin, done);
+      done = band.end;
+      sum += ConvChainPlan(links, 4, band).MultiplyAdds();
+    }
+    EXPECT_EQ(done, 960);
+    EXPECT_GT(sum, once);
+    EXPECT_LE(sum, 1.025 * once);
+  }
+}
+
+TEST(ConvChainBands, AreOneWhereTheyWouldNotDo) {
+  const auto count = [](const std::vector<ConvChainLink>& links, int threads) {
+    return ConvChainBands(links, threads).size();
+  };
+  std::vector<ConvChainLink> links = {Link(960, false), Link(960, true)};
+  EXPECT_GT(count(links, 2), 1);
+  EXPECT_EQ(count(links, 1), 1);
+  EXPECT_EQ(count(links, 100), 1);
+  EXPECT_EQ(count({Link(40, false), Link(40, true)}, 2), 1);
+  links[1].params.score_channels = 4;
+  EXPECT_GT(count(links, 2), 1);
+  links[0].params.score_channels = 4;  // bands would write scores twice
+  EXPECT_EQ(count(links, 2), 1);
+  links[0].params.score_channels = 0;
+  links[0].in_a_thread = false;
+  EXPECT_EQ(count(links, 2), 1);
+}
+
 TEST(ConvChainPlan, LowStripsNeedLittle) {
   const std::vector<ConvChainLink> links = Links(4000);
-  const ConvChainPlan low(links, 4), whole(links, 4000);
+  const ConvChainPlan low(links, 4, {0, 1000}), whole(links, 4000, {0, 1000});
   EXPECT_EQ(whole.strips().size(), 1);
   // A link's rows, the one above and what the grid rounds up: two grids for the last links, more
   // for the first, whose rows are four times as many.
@@ -86,7 +146,8 @@ TEST(ConvChainPlan, LowStripsNeedLittle) {
 class ConvChainTest : public testing::Test {
  protected:
   ConvChainTest()
-      : parameters_(std::make_shared<ParameterSet>()),
+      : context_(Device::kCpu, 3),
+        parameters_(std::make_shared<ParameterSet>()),
         inference_(MakeInferenceNet(
             NetDefinition::FromFile(std::string(LSEG_SOURCE_DIR) + "/lseg/lseg_net.prototxt"))) {}
 
@@ -161,6 +222,32 @@ TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBf16) {
     EXPECT_EQ(Count(*chained, "conv_chain"), (5 + chain.stages - 1) / chain.stages);
     EXPECT_EQ(Count(*chained, "conv_forward") + Count(*chained, "conv_stage_end"), 0);
     EXPECT_EQ(Run(*chained), want);
+  }
+}
+
+// An image so high that the first two stages run in bands.
+TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBands) {
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    SCOPED_TRACE(ToString(precision));
+    if (precision == Precision::kBF16 && !MissingForConvs(context_, DType::kBF16).empty()) continue;
+    const auto workspaces = [](const Net& net) {
+      std::vector<int64_t> bytes;
+      for (const Node& node : net.graph().nodes) bytes.push_back(node.op->WorkspaceBytes());
+      return bytes;
+    };
+    NetOptions options;
+    options.precision = precision;
+    options.without_passes = {"chain_convs"};
+    const std::vector<float> want = Run(*Make(options, 1000, 45));
+    EXPECT_NE(want.front(), want.back()) << "the case tells nothing apart";
+    options.without_passes = {};
+    options.chains = {{1, 64, false}};
+    const std::unique_ptr<Net> together = Make(options, 1000, 45);
+    options.chains = {{1, 64, true}};
+    const std::unique_ptr<Net> bands = Make(options, 1000, 45);
+    EXPECT_NE(workspaces(*bands), workspaces(*together)) << "there are no bands";
+    EXPECT_EQ(Run(*bands), want);
+    EXPECT_EQ(Run(*together), want);
   }
 }
 
