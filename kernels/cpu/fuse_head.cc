@@ -32,28 +32,64 @@ LSEG_INLINE void BlendRows(const Level& level, const Plane& plane, int64_t row, 
     const float weight = from_row == row ? share : 1.0f - share;
     if (from_row < 0 || from_row >= level.height || weight == 0.0f) continue;
     const float* from = plane.score + from_row * level.width + first;
+    float sum[kColumns + 2];
+    std::copy(from + begin, from + end, sum + begin);
+    for (int64_t p = 1; p < level.partials; ++p) {
+      from += plane.partial_step;
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) {
-      float sum = from[i];
-      for (int64_t p = 1; p < level.partials; ++p) sum += from[i + p * plane.partial_step];
-      blended[i] += weight * (sum + plane.score_bias);
+      for (int64_t i = begin; i < end; ++i) sum[i] += from[i];
+    }
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) blended[i] += weight * (sum[i] + plane.score_bias);
+  }
+}
+
+// to[cell * stride + i] = bias + blended[cell] (1 - share_i) + blended[cell + 1] share_i.
+LSEG_INLINE void FillCell(int64_t stride, const float* __restrict blended, float bias,
+                          float* __restrict to) {
+  const float left = blended[0], right = blended[1], step = 1.0f / static_cast<float>(stride);
+#pragma omp simd
+  for (int64_t i = 0; i < stride; ++i) {
+    const float share = (static_cast<float>(i) + 0.5f) * step;
+    to[i] = bias + (left * (1.0f - share) + right * share);
+  }
+}
+
+// kStride: a vector's worth of outputs or more, so that a cell is divided among lanes; or 0, any.
+template <int kStride>
+LSEG_INLINE void FillWideCells(int64_t stride, int64_t cells, const float* __restrict blended,
+                               float bias, float* __restrict to) {
+  const int64_t size = kStride > 0 ? kStride : stride;
+  for (int64_t cell = 0; cell < cells; ++cell)
+    FillCell(size, blended + cell, bias, to + cell * size);
+}
+
+// kStride: a few outputs, so that each lane has a cell.
+template <int kStride>
+LSEG_INLINE void FillNarrowCells(int64_t cells, const float* __restrict blended, float bias,
+                                 float* __restrict to) {
+#pragma omp simd
+  for (int64_t cell = 0; cell < cells; ++cell) {
+    for (int i = 0; i < kStride; ++i) {
+      const float share = (static_cast<float>(i) + 0.5f) / kStride;
+      to[cell * kStride + i] = bias + (blended[cell] * (1.0f - share) + blended[cell + 1] * share);
     }
   }
 }
 
-// to[cell * stride + i] = blended[cell] (1 - share_i) + blended[cell + 1] share_i.
-template <int kStride>
 LSEG_INLINE void FillCells(int64_t stride, int64_t cells, const float* __restrict blended,
                            float bias, float* __restrict to) {
-  const int64_t size = kStride > 0 ? kStride : stride;
-  const float step = 1.0f / static_cast<float>(size);
-  for (int64_t cell = 0; cell < cells; ++cell) {
-    const float left = blended[cell], right = blended[cell + 1];
-#pragma omp simd
-    for (int64_t i = 0; i < size; ++i) {
-      const float share = (static_cast<float>(i) + 0.5f) * step;
-      to[cell * size + i] = bias + (left * (1.0f - share) + right * share);
-    }
+  switch (stride) {
+    case 2:
+      return FillNarrowCells<2>(cells, blended, bias, to);
+    case 4:
+      return FillNarrowCells<4>(cells, blended, bias, to);
+    case 8:
+      return FillWideCells<8>(stride, cells, blended, bias, to);
+    case 16:
+      return FillWideCells<16>(stride, cells, blended, bias, to);
+    default:
+      return FillWideCells<0>(stride, cells, blended, bias, to);
   }
 }
 
@@ -70,13 +106,7 @@ LSEG_INLINE const float* SidePiece(const Level& level, const Plane& plane, int64
   const int64_t cell = u / stride, cells = (u + count - 1) / stride - cell + 1;
   const float share = (static_cast<float>(v % stride) + 0.5f) / static_cast<float>(stride);
   BlendRows(level, plane, v / stride, share, cell - 1, cells + 1, blended);
-  if (stride == 2) {
-    FillCells<2>(stride, cells, blended, plane.side_bias, memory);
-  } else if (stride == 4) {
-    FillCells<4>(stride, cells, blended, plane.side_bias, memory);
-  } else {
-    FillCells<0>(stride, cells, blended, plane.side_bias, memory);
-  }
+  FillCells(stride, cells, blended, plane.side_bias, memory);
   return memory + u % stride;
 }
 
@@ -86,7 +116,8 @@ LSEG_INLINE void WriteSigmoid(int64_t count, const float* __restrict logits,
   for (int64_t i = 0; i < count; ++i) probability[i] = Sigmoid(logits[i]);
 }
 
-Plane PlaneOf(const FuseHeadParams& p, const FuseHeadArgs& args, int l, int64_t n, int64_t c) {
+LSEG_INLINE Plane PlaneOf(const FuseHeadParams& p, const FuseHeadArgs& args, int l, int64_t n,
+                          int64_t c) {
   const Level& level = p.level[l];
   const FuseHeadArgs::Level& a = args.level[l];
   const int64_t size = level.height * level.width;
