@@ -7,6 +7,8 @@
 #include <unistd.h>
 #endif
 
+#include <optional>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_amx_simd.cc"
 #include <hwy/foreach_target.h>
@@ -114,8 +116,12 @@ HWY_INLINE void MultiplyTap(const BFloat16* second, int64_t pixel, const BFloat1
   TileMulAdd<3, kSecond, 7>();
 }
 
-// One column of taps after another, so that three rows of taps load four rows of the source.
-void MultiplyBlock(const AmxShape& s, const Patch& patch, const BFloat16* packed, float* sums) {
+// One column of taps after another, so that three rows of taps load four rows of the source. `step`
+// is called after each, with how many are done of 3 Slices(): vector instructions find place there
+// while the tiles multiply.
+template <class Step>
+HWY_INLINE void MultiplyBlock(const AmxShape& s, const Patch& patch, const BFloat16* packed,
+                              float* sums, const Step& step) {
   const int64_t pixel = patch.pixel * int64_t{sizeof(BFloat16)};
   const BFloat16* slice = patch.at;
   TileZero<0>();
@@ -129,6 +135,7 @@ void MultiplyBlock(const AmxShape& s, const Patch& patch, const BFloat16* packed
       MultiplyTap<4, 5>(at + patch.row, pixel, packed);
       MultiplyTap<5, 4>(at + 2 * patch.row, pixel, packed + 2 * kTile);
       MultiplyTap<4, 5>(at + 3 * patch.row, pixel, packed + 4 * kTile);
+      step(3 * k + column + 1);
     }
   }
   constexpr int64_t kPixelBytes = kPanel * sizeof(float);
@@ -161,31 +168,6 @@ HWY_INLINE Pair Rectified(const Pair& value) {
 HWY_INLINE Vec WhereAboveZero(const BFloat16* mask, Vec value) {
   const Floats d;
   return hn::IfThenElseZero(hn::Gt(LoadFloats(d, mask), hn::Zero(d)), value);
-}
-
-// A panel's outputs at a block's pixels to dst.
-void StoreBlock(const AmxShape& s, const Args& args, int64_t n, const Block& b, int64_t panel,
-                const float* sums) {
-  const Floats d;
-  const Pair bias = Bias(args, panel);
-  const int64_t held = args.dst_held.end - args.dst_held.begin;
-  for (int64_t i = 0; i < b.rows; ++i) {
-    const int64_t row = n * held + b.y + i - args.dst_held.begin;
-    int64_t at = (row * s.width + b.x) * s.out + panel * kPanel;
-    for (int64_t j = 0; j < b.columns; ++j, at += s.out) {
-      Pair value = LoadPair(sums + (i * kColumns + j) * kPanel, bias);
-      if (args.add) {
-        value.low = hn::Add(value.low, LoadFloats(d, args.dst + at));
-        value.high = hn::Add(value.high, LoadFloats(d, args.dst + at + kLanes));
-      }
-      if (args.relu) value = Rectified(value);
-      if (args.mask != nullptr) {
-        value.low = WhereAboveZero(args.mask + at, value.low);
-        value.high = WhereAboveZero(args.mask + at + kLanes, value.high);
-      }
-      StorePair(value, args.dst + at);
-    }
-  }
 }
 
 // ---- The end of a stage ----
@@ -223,33 +205,6 @@ void AddScores(const BFloat16* map, const BFloat16* weights, bool first, float* 
   TileStore<1>(scores + kRow, kTileRowBytes);
 }
 
-// A panel's outputs at a block's pixels to `map`, (row, column, output), and their maxima over
-// windows of two by two, of those inside the image, to the pooled map.
-void EndBlock(const AmxShape& s, const Args& args, int64_t n, const Block& b, int64_t panel,
-              const float* sums, BFloat16* map) {
-  const Pair bias = Bias(args, panel);
-  const int64_t held = args.dst_held.end - args.dst_held.begin;
-  const int64_t row = n * held + b.y / 2 - args.dst_held.begin;
-  const int64_t first = (row * ((s.width + 1) / 2) + b.x / 2) * s.out + panel * kPanel;
-  const auto value_at = [&](int64_t i, int64_t j) {
-    const int64_t at = (i * kColumns + j) * kPanel;
-    Pair value = LoadPair(sums + at, bias);
-    if (args.relu) value = Rectified(value);
-    StorePair(value, map + at);
-    return value;
-  };
-  for (int64_t j = 0; j < b.columns; j += 2) {
-    Pair most = value_at(0, j);
-    const auto take = [&](const Pair& next) {
-      most = {Larger(most.low, next.low), Larger(most.high, next.high)};
-    };
-    if (j + 1 < b.columns) take(value_at(0, j + 1));
-    if (b.rows == 2) take(value_at(1, j));
-    if (b.rows == 2 && j + 1 < b.columns) take(value_at(1, j + 1));
-    if (args.pooled != nullptr) StorePair(most, args.pooled + first + j / 2 * s.out);
-  }
-}
-
 // A chunk's scores of a block, as AddScores left them, to the partial sums.
 void StoreScores(const AmxShape& s, const Args& args, int64_t n, const Block& b, int64_t chunk,
                  const float* scores) {
@@ -265,48 +220,137 @@ void StoreScores(const AmxShape& s, const Args& args, int64_t n, const Block& b,
   }
 }
 
+// ---- A block's outputs ----
+
+// Of a panel, by its sums: to dst, or, at the end of a stage, to `map`, (row, column, output), and
+// their maxima over windows of two by two, of those inside the image, to the pooled map. They are
+// made a window at a time.
+class Outputs {
+ public:
+  static constexpr int64_t kWindows = kColumns / 2;
+
+  Outputs(const AmxShape& s, const Args& args, int64_t n, const Block& b, int64_t panel,
+          const float* sums, BFloat16* map)
+      : s_(s), args_(args), b_(b), bias_(Bias(args, panel)), sums_(sums), map_(map) {
+    const int64_t held = args.dst_held.end - args.dst_held.begin;
+    const bool ends = args.dst == nullptr;
+    const int64_t row = n * held + (ends ? b.y / 2 : b.y) - args.dst_held.begin;
+    const int64_t width = ends ? (s.width + 1) / 2 : s.width;
+    first_ = (row * width + (ends ? b.x / 2 : b.x)) * s.out + panel * kPanel;
+  }
+
+  // Makes those of the first `windows` that are not made yet.
+  HWY_INLINE void MakeTo(int64_t windows) {
+    for (; made_ < windows; ++made_) {
+      if (2 * made_ >= b_.columns) continue;
+      args_.dst != nullptr ? Store(2 * made_) : End(2 * made_);
+    }
+  }
+
+ private:
+  HWY_INLINE void Store(int64_t first_column) const {
+    const Floats d;
+    const int64_t end = std::min(first_column + 2, b_.columns);
+    for (int64_t i = 0; i < b_.rows; ++i) {
+      int64_t at = first_ + (i * s_.width + first_column) * s_.out;
+      for (int64_t j = first_column; j < end; ++j, at += s_.out) {
+        Pair value = LoadPair(sums_ + (i * kColumns + j) * kPanel, bias_);
+        if (args_.add) {
+          value.low = hn::Add(value.low, LoadFloats(d, args_.dst + at));
+          value.high = hn::Add(value.high, LoadFloats(d, args_.dst + at + kLanes));
+        }
+        if (args_.relu) value = Rectified(value);
+        if (args_.mask != nullptr) {
+          value.low = WhereAboveZero(args_.mask + at, value.low);
+          value.high = WhereAboveZero(args_.mask + at + kLanes, value.high);
+        }
+        StorePair(value, args_.dst + at);
+      }
+    }
+  }
+
+  HWY_INLINE Pair ToMap(int64_t i, int64_t j) const {
+    const int64_t at = (i * kColumns + j) * kPanel;
+    Pair value = LoadPair(sums_ + at, bias_);
+    if (args_.relu) value = Rectified(value);
+    StorePair(value, map_ + at);
+    return value;
+  }
+
+  HWY_INLINE void End(int64_t j) const {
+    Pair most = ToMap(0, j);
+    const auto take = [&](const Pair& next) {
+      most = {Larger(most.low, next.low), Larger(most.high, next.high)};
+    };
+    if (j + 1 < b_.columns) take(ToMap(0, j + 1));
+    if (b_.rows == 2) take(ToMap(1, j));
+    if (b_.rows == 2 && j + 1 < b_.columns) take(ToMap(1, j + 1));
+    if (args_.pooled != nullptr) StorePair(most, args_.pooled + first_ + j / 2 * s_.out);
+  }
+
+  const AmxShape& s_;
+  const Args& args_;
+  Block b_;
+  Pair bias_;
+  const float* sums_;
+  BFloat16* map_;
+  int64_t first_;  // of dst or the pooled map
+  int64_t made_ = 0;
+};
+
 // ---- Jobs ----
 
-// Elements of a thread's memory: sums of a block and its outputs, scores of each of a job's blocks.
+// Elements of a thread's memory: sums of two blocks and outputs of one, two panels' score weights,
+// scores of each of a job's blocks.
 constexpr int64_t kSums = kRows * kColumns * kPanel, kMap = kSums;
 constexpr int64_t kScores = kRows * kColumns * kScoreColumns;
 
 int64_t ScratchBytes(const AmxShape& s, int64_t blocks) {
-  return (kSums + blocks * kScores) * int64_t{sizeof(float)} +
-         (kMap + kTile + blocks * PatchCount(s)) * int64_t{sizeof(BFloat16)};
+  return (2 * kSums + blocks * kScores) * int64_t{sizeof(float)} +
+         (kMap + 2 * kTile + blocks * PatchCount(s)) * int64_t{sizeof(BFloat16)};
 }
 
+// While the tiles multiply for a block and panel, the outputs of the one before are made.
 void Convolve(const AmxShape& s, const Args& args, const AmxJob& job) {
   const auto columns = static_cast<uint8_t>(s.Columns());
   const TileRows rows({columns, columns, columns, columns, columns, columns, 16, 16});
   auto* sums = static_cast<float*>(job.scratch);
-  float* scores = sums + kSums;
+  float* scores = sums + 2 * kSums;
   auto* map = reinterpret_cast<BFloat16*>(scores + job.blocks * kScores);
-  BFloat16 *score_weights = map + kMap, *patches = score_weights + kTile;
+  BFloat16 *score_weights = map + kMap, *patches = score_weights + 2 * kTile;
   const auto patch = [&](int64_t g) { return patches + g * PatchCount(s); };
   for (int64_t g = 0; g < job.blocks; ++g) {
     const Block b(s, job.block + g);
     if (!LiesInMap(s, b)) CopyPatch(s, args, job.n, b, patch(g));
   }
-  const int64_t panel_count = s.Slices() * 18 * kTile;
-  for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
-    const int64_t first = chunk * kAmxChunk, end = std::min(first + kAmxChunk, s.Panels());
-    for (int64_t panel = first; panel < end; ++panel) {
-      if (args.score_channels > 0) SplitScoreWeights(s, args, panel, score_weights);
-      for (int64_t g = 0; g < job.blocks; ++g) {
-        const Block b(s, job.block + g);
-        MultiplyBlock(s, PatchOf(s, args, job.n, b, patch(g)), args.packed + panel * panel_count,
-                      sums);
-        if (args.dst != nullptr) {
-          StoreBlock(s, args, job.n, b, panel, sums);
-          continue;
-        }
-        EndBlock(s, args, job.n, b, panel, sums, map);
-        if (args.score_channels == 0) continue;
-        AddScores(map, score_weights, panel == first, scores + g * kScores);
-        if (panel + 1 == end) StoreScores(s, args, job.n, b, chunk, scores + g * kScores);
+  const int64_t panel_count = s.Slices() * 18 * kTile, steps = 3 * s.Slices();
+  const int64_t first_panel = job.chunk * kAmxChunk;
+  const int64_t panels = std::min(job.chunk_end * kAmxChunk, s.Panels()) - first_panel;
+  std::optional<Outputs> before;
+  for (int64_t unit = 0; unit <= panels * job.blocks; ++unit) {
+    const int64_t panel = first_panel + unit / job.blocks, g = unit % job.blocks;
+    float* to = sums + unit % 2 * kSums;
+    const Block b(s, job.block + g);
+    if (unit < panels * job.blocks) {
+      if (g == 0 && args.score_channels > 0) {
+        SplitScoreWeights(s, args, panel, score_weights + panel % 2 * kTile);
+      }
+      MultiplyBlock(s, PatchOf(s, args, job.n, b, patch(g)), args.packed + panel * panel_count, to,
+                    [&](int64_t step) {
+                      if (before) before->MakeTo(step * Outputs::kWindows / steps);
+                    });
+    } else if (before) {
+      before->MakeTo(Outputs::kWindows);
+    }
+    if (unit > 0 && args.score_channels > 0) {
+      const int64_t of = first_panel + (unit - 1) / job.blocks, at = (unit - 1) % job.blocks;
+      AddScores(map, score_weights + of % 2 * kTile, of % kAmxChunk == 0, scores + at * kScores);
+      if (of % kAmxChunk == kAmxChunk - 1 || of + 1 == s.Panels()) {
+        StoreScores(s, args, job.n, Block(s, job.block + at), of / kAmxChunk,
+                    scores + at * kScores);
       }
     }
+    before.emplace(s, args, job.n, b, panel, to, map);
   }
 }
 
