@@ -1,7 +1,13 @@
 // Backward weights of the "implicit_gemm_amx" engine, see conv_amx_weights.h. Sums over pixels run
-// in bands, whose height depends on the shape alone, and one after another: results do not depend
-// on the number of threads.
+// in bands, whose height depends on the shape alone. Where the gradient is small, bands are divided
+// among stripes, each of which one thread sums by itself, in its own caches; the stripes' sums are
+// added in their order. Else all threads share a band and divide its channels: many sums take more
+// memory than is worth while. Either way results do not depend on the number of threads.
 #include "kernels/cpu/conv_amx_weights.h"
+
+#include <omp.h>
+
+#include <algorithm>
 
 #include "kernels/cpu/conv_engines.h"
 
@@ -19,106 +25,151 @@ class AmxWeightsConv : public ConvPlan {
               .width = params.src.w,
               .in = params.src.c,
               .out = params.out_channels};
-    // A job's 64 channels of a band are to stay in an L2 cache of 2 MiB, and all channels in a
-    // share of the L3 cache. Sums are read and written once a band, which few pixels would show.
-    const int64_t pixel_bytes = (shape_.in + shape_.out) * int64_t{sizeof(BFloat16)};
-    const int64_t pixels = std::clamp<int64_t>((int64_t{4} << 20) / pixel_bytes, 2048, 8192);
+    const int64_t sums = Panels() * 3 * kAmxSums * int64_t{sizeof(float)};
+    stripes_ = std::min(kMostStripes, kStripesBytes / sums);
+    if (stripes_ < kLeastStripes) stripes_ = 1;
+    // A stripe's band is to stay in an L2 cache of 2 MiB; of one that is shared, a job's 64
+    // channels are, and all channels in a share of the L3 cache. Sums are read and written once a
+    // band, which few pixels would show.
+    const int64_t pixel_bytes = (2 * shape_.in + shape_.out) * int64_t{sizeof(BFloat16)};
+    const int64_t pixels = stripes_ > 1
+                               ? (int64_t{1} << 20) / pixel_bytes
+                               : std::clamp<int64_t>((int64_t{6} << 20) / pixel_bytes, 2048, 8192);
     const int64_t most = std::clamp<int64_t>(pixels / shape_.width, 1, shape_.height);
-    rows_ = DivideUp(shape_.height, DivideUp(shape_.height, most));
+    bands_ = DivideUp(shape_.height, most);
+    rows_ = DivideUp(shape_.height, bands_);
+    bands_ = DivideUp(shape_.height, rows_);
+    stripes_ = std::min(stripes_, shape_.batch * bands_);
   }
 
   int64_t WorkspaceBytes(GradMode) const override {
-    return SrcBytes() + DDstBytes() + SumsBytes() + shape_.out * int64_t{sizeof(float)};
+    return Lanes() * LaidOutBytes() + stripes_ * SumsBytes();
   }
 
   void Run(Context&, const ConvArgs& args) const override {
     if (args.d_weight_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, ConvDirection::kBackwardWeights, args);
-    const bool add = args.d_weight_mode == GradMode::kAdd;
-    const Memory memory = Divide(args.workspace);
-    for (int64_t n = 0; n < shape_.batch; ++n) {
-      for (int64_t y = 0; y < shape_.height; y += rows_) {
-        const AmxBand band = {n, y, std::min(rows_, shape_.height - y)};
-        const bool last = n + 1 == shape_.batch && y + rows_ >= shape_.height;
-        LayOut(args, band, memory);
-        Multiply(band, n == 0 && y == 0, memory, last ? args.d_weight : nullptr, add);
+    auto* memory = static_cast<char*>(args.workspace);
+    auto* sums = reinterpret_cast<float*>(memory + Lanes() * LaidOutBytes());
+    if (stripes_ == 1) {
+      SumStripe(args, 0, memory, sums, threads_);
+    } else {
+#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+      for (int64_t stripe = 0; stripe < stripes_; ++stripe) {
+        SumStripe(args, stripe, memory + omp_get_thread_num() * LaidOutBytes(),
+                  sums + stripe * SumsCount(), 1);
       }
     }
-    for (int64_t o = 0; p_.bias && o < p_.out_channels; ++o) {
-      args.d_bias[o] = add ? args.d_bias[o] + memory.bias[o] : memory.bias[o];
-    }
+    Store(args, sums);
   }
 
  private:
-  struct Memory {
-    BFloat16 *src, *d_dst;
-    float *sums, *bias;
-  };
+  // Fewer stripes than the least are not worth their memory.
+  static constexpr int64_t kMostStripes = 16, kLeastStripes = 4;
+  static constexpr int64_t kStripesBytes = int64_t{4} << 20;
 
   int64_t InPanels() const { return shape_.in / kAmxPanel; }
   int64_t OutPanels() const { return shape_.out / kAmxPanel; }
+  int64_t Panels() const { return InPanels() * OutPanels(); }
+  // Bands that are laid out at a time.
+  int64_t Lanes() const { return stripes_ > 1 ? threads_ : 1; }
   // Whole cache lines, as are panels.
-  int64_t SrcBytes() const { return AmxSrcCount(shape_, rows_) * int64_t{sizeof(BFloat16)}; }
-  int64_t DDstBytes() const { return AmxDstCount(shape_, rows_) * int64_t{sizeof(BFloat16)}; }
-  int64_t SumsBytes() const {
-    return InPanels() * OutPanels() * 3 * kAmxSums * int64_t{sizeof(float)};
+  int64_t SrcCount() const { return AmxSrcCount(shape_, rows_); }
+  int64_t LaidOutBytes() const {
+    return (SrcCount() + AmxDstCount(shape_, rows_)) * int64_t{sizeof(BFloat16)};
+  }
+  // Of the weights, (in, out, row of taps), and behind them of the bias.
+  int64_t WeightSums() const { return Panels() * 3 * kAmxSums; }
+  int64_t SumsCount() const { return WeightSums() + shape_.out; }
+  int64_t SumsBytes() const { return SumsCount() * int64_t{sizeof(float)}; }
+
+  // Sums over a stripe's bands, by so many threads.
+  void SumStripe(const ConvArgs& args, int64_t stripe, char* laid_out, float* sums,
+                 int threads) const {
+    auto* src = reinterpret_cast<BFloat16*>(laid_out);
+    BFloat16* d_dst = src + SrcCount();
+    const int64_t bands = shape_.batch * bands_;
+    const int64_t first = stripe * bands / stripes_, end = (stripe + 1) * bands / stripes_;
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t y = i % bands_ * rows_;
+      const AmxBand band = {i / bands_, y, std::min(rows_, shape_.height - y)};
+      LayOut(args, band, src, d_dst, threads);
+      Multiply({.rows = band.rows, .src = src, .d_dst = d_dst, .first = i == first}, sums, threads);
+    }
   }
 
-  Memory Divide(void* workspace) const {
-    auto* at = static_cast<char*>(workspace);
-    Memory memory;
-    memory.src = reinterpret_cast<BFloat16*>(at);
-    memory.d_dst = reinterpret_cast<BFloat16*>(at += SrcBytes());
-    memory.sums = reinterpret_cast<float*>(at += DDstBytes());
-    memory.bias = reinterpret_cast<float*>(at += SumsBytes());
-    return memory;
-  }
-
-  void LayOut(const ConvArgs& args, const AmxBand& band, const Memory& memory) const {
-    const auto* src = static_cast<const BFloat16*>(args.src);
-    const auto* d_dst = static_cast<const BFloat16*>(args.d_dst);
+  void LayOut(const ConvArgs& args, const AmxBand& band, BFloat16* src, BFloat16* d_dst,
+              int threads) const {
     const int64_t src_steps = AmxSrcSteps(shape_, band.rows);
     const int64_t steps = src_steps + AmxDstSteps(shape_, band.rows);
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, 4)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
     for (int64_t step = 0; step < steps; ++step) {
       if (step < src_steps) {
-        AmxLayOutSrc(shape_, band, src, step, memory.src);
+        AmxLayOutSrc(shape_, band, static_cast<const BFloat16*>(args.src), step, src);
       } else {
-        AmxLayOutDDst(shape_, band, d_dst, step - src_steps, memory.d_dst);
+        AmxLayOutDDst(shape_, band, static_cast<const BFloat16*>(args.d_dst), step - src_steps,
+                      d_dst);
       }
     }
   }
 
-  // d_weight: null where bands follow.
-  void Multiply(const AmxBand& band, bool first, const Memory& memory, float* d_weight,
-                bool add) const {
-#pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(3)
+  // `band`: a job without channels and taps.
+  void Multiply(const AmxWeightsJob& band, float* sums, int threads) const {
+#pragma omp parallel for num_threads(threads) schedule(dynamic) collapse(3)
     for (int64_t in = 0; in < InPanels(); ++in) {
       for (int64_t out = 0; out < OutPanels(); ++out) {
         for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
-          float* sums = memory.sums + ((in * OutPanels() + out) * 3 + tap_row) * kAmxSums;
-          const AmxWeightsJob job = {.rows = band.rows,
-                                     .src = memory.src,
-                                     .d_dst = memory.d_dst,
-                                     .in = in,
-                                     .out = out,
-                                     .tap_row = tap_row,
-                                     .first = first,
-                                     .sums = sums};
+          AmxWeightsJob job = band;
+          job.in = in;
+          job.out = out;
+          job.tap_row = tap_row;
+          job.sums = SumsOf(sums, in, out) + tap_row * kAmxSums;
           AmxMultiplyTaps(shape_, job);
-          if (d_weight != nullptr) AmxStoreTaps(shape_, job, add, d_weight);
           if (p_.bias && in == 0 && tap_row == 0) {
-            AmxSumDDst(shape_, band.rows, memory.d_dst, out, first, memory.bias);
+            AmxSumDDst(shape_, band.rows, band.d_dst, out, band.first, sums + WeightSums());
           }
         }
       }
     }
   }
 
+  // Rows of taps lie in the same cache lines: one thread writes all three.
+  void Store(const ConvArgs& args, float* sums) const {
+    const bool add = args.d_weight_mode == GradMode::kAdd;
+#pragma omp parallel for num_threads(threads_) collapse(2)
+    for (int64_t out = 0; out < OutPanels(); ++out) {
+      for (int64_t in = 0; in < InPanels(); ++in) {
+        float* to = SumsOf(sums, in, out);
+        AddStripes(to, 3 * kAmxSums);
+        AmxStoreTaps(shape_, in, out, to, add, args.d_weight);
+      }
+    }
+    if (!p_.bias) return;
+    const float* bias = sums + WeightSums();
+    AddStripes(sums + WeightSums(), shape_.out);
+    for (int64_t o = 0; o < shape_.out; ++o) {
+      args.d_bias[o] = add ? args.d_bias[o] + bias[o] : bias[o];
+    }
+  }
+
+  // To the first stripe's sums those of the others.
+  void AddStripes(float* sums, int64_t count) const {
+    for (int64_t stripe = 1; stripe < stripes_; ++stripe) {
+      const float* from = sums + stripe * SumsCount();
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) sums[i] += from[i];
+    }
+  }
+
+  float* SumsOf(float* sums, int64_t in, int64_t out) const {
+    return sums + (in * OutPanels() + out) * 3 * kAmxSums;
+  }
+
   ConvParams p_;
   int threads_;
   AmxShape shape_;
-  int64_t rows_ = 0;  // of a band
+  int64_t stripes_ = 1;
+  int64_t bands_ = 0, rows_ = 0;  // of an image, of a band
 };
 
 }  // namespace

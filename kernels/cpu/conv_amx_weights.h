@@ -1,10 +1,12 @@
 // The gradient of a 3x3 convolution's weights (stride 1, padding 1, bf16, NHWC) on AMX's tiles: for
-// each of the nine taps a matrix product, input channels by pixels times pixels by output channels.
+// each of the nine taps a matrix product, output channels by pixels times pixels by input channels.
 //
-// Tiles want 32 pixels of a channel side by side, and of the other operand pairs of pixels. Both
-// tensors are laid out so for a band of rows, shared by all threads; then every job multiplies 32
-// channels of each. Rows follow each other with one pixel of zeros between them, in both alike: so
-// a tap is an offset of the source, and a band one row of pixels, whatever the image's width.
+// Tiles want 32 pixels of a channel side by side, here the destination's, and of the other operand,
+// the source, pairs of pixels. Both tensors are laid out so for a band of rows, shared by all
+// threads; then every job multiplies 32 channels of each. Rows follow each other with one pixel of
+// zeros between them, in both alike: so a tap is an offset of the source, and a band one row of
+// pixels, whatever the image's width. The source is there twice, in pairs that begin with an even
+// pixel and with an odd one: whatever a tap's offset, its tiles are whole cache lines.
 #pragma once
 
 #include "kernels/cpu/conv_amx.h"
@@ -22,8 +24,8 @@ struct AmxBand {
 // Steps over a band's destination, and over its source, which has a row more above and below.
 int64_t AmxDstSteps(const AmxShape& shape, int64_t rows);
 int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows);
-// Elements of a band of the source: (channel, step, pixel), of the destination: (32 channels, step,
-// half of the channels, pair of pixels, channel, pixel of the pair).
+// Elements of a band of the source: (first pixel even or odd, half of 32 channels, step, pair of
+// pixels, channel, pixel of the pair), of the destination: (channel, step, pixel).
 int64_t AmxSrcCount(const AmxShape& shape, int64_t rows);
 int64_t AmxDstCount(const AmxShape& shape, int64_t rows);
 
@@ -35,16 +37,18 @@ void AmxLayOutDDst(const AmxShape& shape, const AmxBand& band, const BFloat16* d
 
 // One row of taps of input channels [32 in, 32 in + 32) and as many outputs.
 struct AmxWeightsJob {
-  int64_t rows;  // of the band
-  const BFloat16 *src, *d_dst;
-  int64_t in, out, tap_row;
-  bool first;   // of all bands: sums are written, else added to
-  float* sums;  // kAmxSums for these channels and this row of taps
+  int64_t rows = 0;  // of the band
+  const BFloat16 *src = nullptr, *d_dst = nullptr;
+  int64_t in = 0, out = 0, tap_row = 0;
+  bool first = true;      // of all bands: sums are written, else added to
+  float* sums = nullptr;  // kAmxSums for these channels and this row of taps
 };
 constexpr int64_t kAmxSums = 3 * kAmxPanel * kAmxPanel;
 void AmxMultiplyTaps(const AmxShape& shape, const AmxWeightsJob& job);
-// A job's sums to d_weight (OIHW), written or added.
-void AmxStoreTaps(const AmxShape& shape, const AmxWeightsJob& job, bool add, float* d_weight);
+// The sums of all rows of taps for these channels, one behind the other, to d_weight (OIHW),
+// written or added.
+void AmxStoreTaps(const AmxShape& shape, int64_t in, int64_t out, const float* sums, bool add,
+                  float* d_weight);
 
 // Sums of d_dst over a band's pixels for outputs [32 out, 32 out + 32), written or added to `sums`.
 void AmxSumDDst(const AmxShape& shape, int64_t rows, const BFloat16* laid_out, int64_t out,

@@ -54,16 +54,16 @@ inline hn::Vec<hn::RebindToSigned<Floats>> ChannelsOf(int64_t half, int64_t step
   return hn::Load(hn::RebindToSigned<Floats>(), at);
 }
 
-// The pixels of a step; null where zeros stand for them.
+// The pixels of a step, and the one behind it; null where zeros stand for them.
 struct Pixels {
-  const BFloat16* at[kAmxStep];
+  const BFloat16* at[kAmxStep + 1];
 };
 
 // `first_row`: of the image, which the band's first row is.
 Pixels PixelsOf(const AmxShape& s, const BFloat16* map, int64_t channels, int64_t n,
                 int64_t first_row, int64_t rows, int64_t step, int64_t margin) {
   Pixels pixels;
-  for (int64_t i = 0; i < kAmxStep; ++i) {
+  for (int64_t i = 0; i <= kAmxStep; ++i) {
     const int64_t flat = step * kAmxStep + i, row = flat / (s.width + 1);
     const int64_t y = first_row + row, x = flat % (s.width + 1) - margin;
     const bool inside = row < rows && y >= 0 && y < s.height && x >= 0 && x < s.width;
@@ -108,15 +108,39 @@ HWY_INLINE void Transpose(PairVec (&v)[16]) {
   for (int i = 0; i < 16; ++i) v[i] = t[i];
 }
 
-// Pixels from one channel of the laid out source to the next.
-int64_t SrcPitch(const AmxShape& s, int64_t rows) { return AmxSrcCount(s, rows) / s.in; }
+// Pixels from one channel of the laid out destination to the next.
+int64_t DstPitch(const AmxShape& s, int64_t rows) { return AmxDstCount(s, rows) / s.out; }
+
+// Elements from the source's pairs of one parity, and of one half of a panel, to those of the next.
+int64_t ParityPitch(const AmxShape& s, int64_t rows) { return AmxSrcCount(s, rows) / 2; }
+int64_t HalfPitch(const AmxShape& s, int64_t rows) {
+  return AmxSrcSteps(s, rows) * kAmxStep * kHalf;
+}
 
 void LayOutSrc(const AmxShape& s, const AmxBand& band, const BFloat16* src, int64_t step,
                BFloat16* laid_out) {
   const Pixels pixels =
       PixelsOf(s, src, s.in, band.n, band.y - 1, band.rows + 2, step, /*margin=*/1);
-  const int64_t pitch = SrcPitch(s, band.rows);
-  for (int64_t channel = 0; channel < s.in; channel += kPanel) {
+  const int64_t half = HalfPitch(s, band.rows);
+  for (int64_t parity = 0; parity < 2; ++parity) {
+    BFloat16* panel = laid_out + parity * ParityPitch(s, band.rows) + step * kTile;
+    for (int64_t channel = 0; channel < s.in; channel += kPanel, panel += 2 * half) {
+      for (int64_t i = 0; i < kAmxStep / 2; ++i) {
+        const int64_t first = 2 * i + parity;
+        const PairedChannels paired = Paired(pixels.at[first], pixels.at[first + 1], channel);
+        BFloat16* to = panel + i * 2 * kHalf;
+        hn::StoreU(paired.half[0], Pairs(), reinterpret_cast<uint32_t*>(to));
+        hn::StoreU(paired.half[1], Pairs(), reinterpret_cast<uint32_t*>(to + half));
+      }
+    }
+  }
+}
+
+void LayOutDDst(const AmxShape& s, const AmxBand& band, const BFloat16* d_dst, int64_t step,
+                BFloat16* laid_out) {
+  const Pixels pixels = PixelsOf(s, d_dst, s.out, band.n, band.y, band.rows, step, /*margin=*/0);
+  const int64_t pitch = DstPitch(s, band.rows);
+  for (int64_t channel = 0; channel < s.out; channel += kPanel) {
     PairVec halves[2][kAmxStep / 2];
     for (int64_t i = 0; i < kAmxStep / 2; ++i) {
       const PairedChannels paired = Paired(pixels.at[2 * i], pixels.at[2 * i + 1], channel);
@@ -133,25 +157,10 @@ void LayOutSrc(const AmxShape& s, const AmxBand& band, const BFloat16* src, int6
   }
 }
 
-void LayOutDDst(const AmxShape& s, const AmxBand& band, const BFloat16* d_dst, int64_t step,
-                BFloat16* laid_out) {
-  const Pixels pixels = PixelsOf(s, d_dst, s.out, band.n, band.y, band.rows, step, /*margin=*/0);
-  const int64_t steps = AmxDstSteps(s, band.rows);
-  for (int64_t channel = 0; channel < s.out; channel += kPanel) {
-    auto* to =
-        reinterpret_cast<uint32_t*>(laid_out + (channel / kPanel * steps + step) * 2 * kTile);
-    for (int64_t i = 0; i < kAmxStep / 2; ++i, to += kHalf) {
-      const PairedChannels paired = Paired(pixels.at[2 * i], pixels.at[2 * i + 1], channel);
-      hn::StoreU(paired.half[0], Pairs(), to);
-      hn::StoreU(paired.half[1], Pairs(), to + kTile / 2);
-    }
-  }
-}
-
-// Tiles 0 to 3 hold sums (two halves of the input channels, then those for the second half of the
-// outputs), 4 and 5 sources, 6 and 7 gradients.
-void MultiplyTap(int64_t steps, const BFloat16* src, int64_t pitch, const BFloat16* d_dst,
-                 bool first, float* sums) {
+// Tiles 0 to 3 hold sums (two halves of the outputs, then those for the second half of the input
+// channels), 4 and 5 gradients, `pitch` pixels a channel, 6 and 7 sources, `half` elements apart.
+void MultiplyTap(int64_t steps, const BFloat16* d_dst, int64_t pitch, const BFloat16* src,
+                 int64_t half, bool first, float* sums) {
   const int64_t row = pitch * int64_t{sizeof(BFloat16)};
   if (first) {
     TileZero<0>();
@@ -164,13 +173,13 @@ void MultiplyTap(int64_t steps, const BFloat16* src, int64_t pitch, const BFloat
     TileLoad<2>(sums + 2 * kSumTile, kTileRowBytes);
     TileLoad<3>(sums + 3 * kSumTile, kTileRowBytes);
   }
-  for (int64_t step = 0; step < steps; ++step, src += kAmxStep, d_dst += 2 * kTile) {
-    TileLoad<6>(d_dst, kTileRowBytes);
-    TileLoad<4>(src, row);
+  for (int64_t step = 0; step < steps; ++step, d_dst += kAmxStep, src += kTile) {
+    TileLoad<6>(src, kTileRowBytes);
+    TileLoad<4>(d_dst, row);
     TileMulAdd<0, 4, 6>();
-    TileLoad<5>(src + kHalf * pitch, row);
+    TileLoad<5>(d_dst + kHalf * pitch, row);
     TileMulAdd<1, 5, 6>();
-    TileLoad<7>(d_dst + kTile, kTileRowBytes);
+    TileLoad<7>(src + half, kTileRowBytes);
     TileMulAdd<2, 4, 7>();
     TileMulAdd<3, 5, 7>();
   }
@@ -182,60 +191,62 @@ void MultiplyTap(int64_t steps, const BFloat16* src, int64_t pitch, const BFloat
 
 void MultiplyTaps(const AmxShape& s, const AmxWeightsJob& job) {
   const TileRows rows({16, 16, 16, 16, 16, 16, 16, 16});
-  const int64_t pitch = SrcPitch(s, job.rows), steps = AmxDstSteps(s, job.rows);
+  const int64_t pitch = DstPitch(s, job.rows), half = HalfPitch(s, job.rows);
   for (int64_t column = 0; column < 3; ++column) {
     const int64_t offset = job.tap_row * (s.width + 1) + column;
-    MultiplyTap(steps, job.src + job.in * kPanel * pitch + offset, pitch,
-                job.d_dst + job.out * steps * 2 * kTile, job.first,
-                job.sums + column * kPanel * kPanel);
+    const BFloat16* src = job.src + offset % 2 * ParityPitch(s, job.rows) + job.in * 2 * half;
+    MultiplyTap(AmxDstSteps(s, job.rows), job.d_dst + job.out * kPanel * pitch, pitch,
+                src + offset / 2 * 2 * kHalf, half, job.first, job.sums + column * kPanel * kPanel);
   }
 }
 
-void StoreTaps(const AmxShape& s, const AmxWeightsJob& job, bool add, float* d_weight) {
+// Of one output after another, whose weights lie side by side.
+void StoreTaps(const AmxShape& s, int64_t in, int64_t out, const float* sums, bool add,
+               float* d_weight) {
   const Floats d;
-  const float* sums = job.sums;
-  for (int64_t column = 0; column < 3; ++column) {
-    for (int64_t out_half = 0; out_half < 2; ++out_half) {
-      const auto outs = ChannelsOf(out_half, s.in * 9);
-      for (int64_t in_half = 0; in_half < 2; ++in_half) {
-        for (int64_t i = 0; i < kHalf; ++i, sums += kHalf) {
-          float* to = d_weight + job.out * kPanel * s.in * 9 +
-                      (job.in * kPanel + ChannelOf(in_half, i)) * 9 + job.tap_row * 3 + column;
-          auto value = hn::Load(d, sums);
-          if (add) value = hn::Add(value, hn::GatherIndex(d, to, outs));
-          hn::ScatterIndex(value, d, to, outs);
+  const hn::Vec<hn::RebindToSigned<Floats>> ins[2] = {ChannelsOf(0, 9), ChannelsOf(1, 9)};
+  for (int64_t out_half = 0; out_half < 2; ++out_half) {
+    for (int64_t i = 0; i < kHalf; ++i) {
+      const int64_t channel = out * kPanel + ChannelOf(out_half, i);
+      float* first = d_weight + (channel * s.in + in * kPanel) * 9;
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        const float* from = sums + tap * kPanel * kPanel + out_half * kSumTile + i * kHalf;
+        for (int64_t in_half = 0; in_half < 2; ++in_half, from += 2 * kSumTile) {
+          auto value = hn::Load(d, from);
+          if (add) value = hn::Add(value, hn::GatherIndex(d, first + tap, ins[in_half]));
+          hn::ScatterIndex(value, d, first + tap, ins[in_half]);
         }
       }
     }
   }
 }
 
-// All rows of the sums are alike, for each is the sum of ones times the gradients.
+// All columns of the sums are alike, for each is the sum of the gradients times ones.
 void SumDDst(const AmxShape& s, int64_t rows, const BFloat16* laid_out, int64_t out, bool first,
              float* sums) {
   const TileRows tiles({16, 16, 16, 16, 16, 16, 16, 16});
-  const Floats d;
   HWY_ALIGN BFloat16 ones[kTile];
-  HWY_ALIGN float rows_of_sums[2 * kSumTile];
+  HWY_ALIGN float columns_of_sums[2 * kSumTile];
   std::fill_n(ones, kTile, FromFloat<BFloat16>(1));
-  const int64_t steps = AmxDstSteps(s, rows);
-  const BFloat16* d_dst = laid_out + out * steps * 2 * kTile;
+  const int64_t pitch = DstPitch(s, rows), row = pitch * int64_t{sizeof(BFloat16)};
+  const BFloat16* d_dst = laid_out + out * kPanel * pitch;
   TileZero<0>();
   TileZero<1>();
-  TileLoad<4>(ones, kTileRowBytes);
-  for (int64_t step = 0; step < steps; ++step, d_dst += 2 * kTile) {
-    TileLoad<6>(d_dst, kTileRowBytes);
+  TileLoad<6>(ones, kTileRowBytes);
+  for (int64_t step = 0; step < AmxDstSteps(s, rows); ++step, d_dst += kAmxStep) {
+    TileLoad<4>(d_dst, row);
     TileMulAdd<0, 4, 6>();
-    TileLoad<7>(d_dst + kTile, kTileRowBytes);
-    TileMulAdd<1, 4, 7>();
+    TileLoad<5>(d_dst + kHalf * pitch, row);
+    TileMulAdd<1, 5, 6>();
   }
-  TileStore<0>(rows_of_sums, kTileRowBytes);
-  TileStore<1>(rows_of_sums + kSumTile, kTileRowBytes);
+  TileStore<0>(columns_of_sums, kTileRowBytes);
+  TileStore<1>(columns_of_sums + kSumTile, kTileRowBytes);
   for (int64_t half = 0; half < 2; ++half) {
-    float* to = sums + out * kPanel;
-    auto value = hn::Load(d, rows_of_sums + half * kSumTile);
-    if (!first) value = hn::Add(value, hn::GatherIndex(d, to, ChannelsOf(half, 1)));
-    hn::ScatterIndex(value, d, to, ChannelsOf(half, 1));
+    for (int64_t i = 0; i < kHalf; ++i) {
+      float& to = sums[out * kPanel + ChannelOf(half, i)];
+      const float sum = columns_of_sums[half * kSumTile + i * kHalf];
+      to = first ? sum : to + sum;
+    }
   }
 }
 
@@ -260,14 +271,14 @@ int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows) {
   return AmxDstSteps(shape, rows) + (offset + kAmxStep - 1) / kAmxStep;
 }
 
-// A channel takes an odd number of cache lines, so that a tile's rows fall into different sets of
-// the cache.
 int64_t AmxSrcCount(const AmxShape& shape, int64_t rows) {
-  return shape.in * (AmxSrcSteps(shape, rows) | 1) * kAmxStep;
+  return 2 * shape.in * AmxSrcSteps(shape, rows) * kAmxStep;
 }
 
+// A channel takes an odd number of cache lines, so that a tile's rows fall into different sets of
+// the cache.
 int64_t AmxDstCount(const AmxShape& shape, int64_t rows) {
-  return shape.out * AmxDstSteps(shape, rows) * kAmxStep;
+  return shape.out * (AmxDstSteps(shape, rows) | 1) * kAmxStep;
 }
 
 void AmxLayOutSrc(const AmxShape& shape, const AmxBand& band, const BFloat16* src, int64_t step,
@@ -284,8 +295,9 @@ void AmxMultiplyTaps(const AmxShape& shape, const AmxWeightsJob& job) {
   LSEG_AVX512_ONLY(MultiplyTaps, shape, job);
 }
 
-void AmxStoreTaps(const AmxShape& shape, const AmxWeightsJob& job, bool add, float* d_weight) {
-  LSEG_AVX512_ONLY(StoreTaps, shape, job, add, d_weight);
+void AmxStoreTaps(const AmxShape& shape, int64_t in, int64_t out, const float* sums, bool add,
+                  float* d_weight) {
+  LSEG_AVX512_ONLY(StoreTaps, shape, in, out, sums, add, d_weight);
 }
 
 void AmxSumDDst(const AmxShape& shape, int64_t rows, const BFloat16* laid_out, int64_t out,

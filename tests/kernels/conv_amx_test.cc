@@ -24,7 +24,7 @@ std::vector<ConvCheck> Checks() {
            Conv3x3({1, 96, 6, 34}, 160),  // more than one chunk of outputs
            Conv3x3({1, 256, 9, 50}, 32),  // blocks within the map, which are copied
            Conv3x3({1, 512, 6, 70}, 32),  // more than one job
-           Conv3x3({1, 32, 118, 70}, 32)  // more than one band of rows for the weights' gradient
+           Conv3x3({1, 32, 118, 70}, 32)  // the weights' gradient: two stripes of a band of rows
        }) {
     for (const ConvDirection direction : kDirections) {
       for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
@@ -58,6 +58,19 @@ TEST(ConvAmx, SmallIntegersComeOutExactly) {
 TEST(ConvAmx, DoesNotDependOnTheNumberOfThreads) {
   LSEG_SKIP_WITHOUT_AMX_BF16();
   for (const ConvCheck& check : Checks()) ExpectSameOnThreads(check, {2, 5});
+}
+
+// Stripes of more than one band; and bands that are shared, as the gradient is large.
+TEST(ConvAmx, GradientsOfWeightsOverManyBands) {
+  LSEG_SKIP_WITHOUT_AMX_BF16();
+  for (const ConvParams& params : {Conv3x3({1, 512, 57, 70}, 32), Conv3x3({2, 512, 21, 70}, 64)}) {
+    ConvCheck check = {params, ConvDirection::kBackwardWeights, kNhwc, GradMode::kWrite,
+                       "implicit_gemm_amx"};
+    check.params.bias = true;
+    check.products = DType::kBF16;
+    ExpectConvExact(check);
+    ExpectSameOnThreads(check, {2, 5});
+  }
 }
 
 TEST(ConvAmx, SupportsOnlyWhatItIsFor) {
