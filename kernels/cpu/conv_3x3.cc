@@ -1,5 +1,7 @@
 #include "kernels/cpu/conv_3x3.h"
 
+#include <algorithm>
+
 #include "kernels/runtime/bfloat16.h"
 #include "kernels/runtime/check.h"
 
@@ -17,6 +19,14 @@ RowRange ConvRowsOnGrid(const ConvParams& p, int64_t grid, const ConvArgs& args)
              "convolution of rows " << rows.begin << " to " << rows.end << " of " << p.src.h
                                     << ": not on the grid of " << grid);
   return rows;
+}
+
+int64_t GradientStripes(int64_t gradient_bytes, int64_t parts) {
+  constexpr int64_t kMost = 16, kLeast = 4, kBytes = int64_t{5} << 20;
+  const int64_t most = std::min(kBytes / gradient_bytes, parts);
+  int64_t stripes = kMost;  // a power of two: as many for each thread, mostly
+  while (stripes > most) stripes /= 2;
+  return stripes < kLeast ? 1 : stripes;
 }
 
 template <class Element>

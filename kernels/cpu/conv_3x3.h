@@ -13,6 +13,12 @@ bool IsConv3x3(const ConvParams& params);
 // The rows of dst that a forward run computes; an Error where they are not on the engine's grid.
 RowRange ConvRowsOnGrid(const ConvParams& params, int64_t grid, const ConvArgs& args);
 
+// Stripes among which the image's parts are divided for a gradient of weights of so many bytes:
+// each is summed by one thread, in its own caches, and the stripes' sums are added in their order.
+// 1 where the gradient is so large that the sums take more memory than is worth while: all threads
+// then share a part and divide its channels. Does not depend on the number of threads.
+int64_t GradientStripes(int64_t gradient_bytes, int64_t parts);
+
 // Element: float or BFloat16.
 template <class Element>
 struct Conv3x3Args {

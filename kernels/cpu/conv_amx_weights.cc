@@ -1,8 +1,6 @@
 // Backward weights of the "implicit_gemm_amx" engine, see conv_amx_weights.h. Sums over pixels run
-// in bands, whose height depends on the shape alone. Where the gradient is small, bands are divided
-// among stripes, each of which one thread sums by itself, in its own caches; the stripes' sums are
-// added in their order. Else all threads share a band and divide its channels: many sums take more
-// memory than is worth while. Either way results do not depend on the number of threads.
+// in bands, whose height depends on the shape alone, and in stripes of them (GradientStripes): so
+// results do not depend on the number of threads.
 #include "kernels/cpu/conv_amx_weights.h"
 
 #include <omp.h>
@@ -25,21 +23,15 @@ class AmxWeightsConv : public ConvPlan {
               .width = params.src.w,
               .in = params.src.c,
               .out = params.out_channels};
-    const int64_t sums = Panels() * 3 * kAmxSums * int64_t{sizeof(float)};
-    stripes_ = std::min(kMostStripes, kStripesBytes / sums);
-    if (stripes_ < kLeastStripes) stripes_ = 1;
     // A stripe's band is to stay in an L2 cache of 2 MiB; of one that is shared, a job's 64
     // channels are, and all channels in a share of the L3 cache. Sums are read and written once a
     // band, which few pixels would show.
     const int64_t pixel_bytes = (2 * shape_.in + shape_.out) * int64_t{sizeof(BFloat16)};
-    const int64_t pixels = stripes_ > 1
-                               ? (int64_t{1} << 20) / pixel_bytes
-                               : std::clamp<int64_t>((int64_t{6} << 20) / pixel_bytes, 2048, 8192);
-    const int64_t most = std::clamp<int64_t>(pixels / shape_.width, 1, shape_.height);
-    bands_ = DivideUp(shape_.height, most);
-    rows_ = DivideUp(shape_.height, bands_);
-    bands_ = DivideUp(shape_.height, rows_);
-    stripes_ = std::min(stripes_, shape_.batch * bands_);
+    DivideRows((int64_t{1} << 20) / pixel_bytes);
+    stripes_ = GradientStripes(WeightSums() * int64_t{sizeof(float)}, shape_.batch * bands_);
+    if (stripes_ == 1) {
+      DivideRows(std::clamp<int64_t>((int64_t{6} << 20) / pixel_bytes, 2048, 8192));
+    }
   }
 
   int64_t WorkspaceBytes(GradMode) const override {
@@ -64,9 +56,12 @@ class AmxWeightsConv : public ConvPlan {
   }
 
  private:
-  // Fewer stripes than the least are not worth their memory.
-  static constexpr int64_t kMostStripes = 16, kLeastStripes = 4;
-  static constexpr int64_t kStripesBytes = int64_t{4} << 20;
+  // Bands of equal height and of about so many pixels, or a row.
+  void DivideRows(int64_t pixels) {
+    const int64_t most = std::clamp<int64_t>(pixels / shape_.width, 1, shape_.height);
+    rows_ = DivideUp(shape_.height, DivideUp(shape_.height, most));
+    bands_ = DivideUp(shape_.height, rows_);
+  }
 
   int64_t InPanels() const { return shape_.in / kAmxPanel; }
   int64_t OutPanels() const { return shape_.out / kAmxPanel; }

@@ -1,6 +1,6 @@
 // Backward weights of the "winograd4x3" and "winograd2x3_bf16" engines, see winograd_weights.h.
-// Sums over tiles run in blocks of tiles, whose size depends on the shape alone, and one after
-// another: results do not depend on the number of threads.
+// Sums over tiles run in blocks of tiles, whose size depends on the shape alone, and in stripes of
+// blocks (GradientStripes): so results do not depend on the number of threads.
 #include <omp.h>
 
 #include <algorithm>
@@ -34,37 +34,48 @@ class WinogradWeightsConv : public ConvPlan {
     const int64_t tile_bytes =
         shape_.Positions() * (InBlocks() + OutBlocks()) * shape_.block * int64_t{sizeof(Element)};
     const int64_t wanted = std::clamp<int64_t>((int64_t{8} << 20) / tile_bytes, 192, 768);
-    const int64_t blocks = DivideUp(shape_.Tiles(), wanted);
-    tiles_ = Grouped(DivideUp(shape_.Tiles(), blocks));
+    blocks_ = DivideUp(shape_.Tiles(), wanted);
+    tiles_ = Grouped(DivideUp(shape_.Tiles(), blocks_));
+    blocks_ = DivideUp(shape_.Tiles(), tiles_);
     runs_ = DivideUp(tiles_, kRun);
-    DivideChannels();
+    stripes_ = GradientStripes(WeightCount() * int64_t{sizeof(float)}, blocks_);
+    DivideChannels(LaneThreads());
   }
 
   int64_t WorkspaceBytes(GradMode) const override {
-    return (SrcCount() + DDstCount()) * int64_t{sizeof(Element)} +
-           (threads_ * ScratchCount() + SumsCount() + OutBlocks() * shape_.block) * 4;
+    return Lanes() * LaneBytes() + stripes_ * SumsCount() * int64_t{sizeof(float)};
   }
 
   void Run(Context&, const ConvArgs& args) const override {
     if (args.d_weight_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, ConvDirection::kBackwardWeights, args);
     const bool add = args.d_weight_mode == GradMode::kAdd;
-    Memory memory = Divide(args.workspace);
-    std::fill_n(memory.bias, OutBlocks() * shape_.block, 0.0f);
-    for (int64_t tile = 0; tile < shape_.Tiles(); tile += tiles_) {
-      const int64_t tiles = std::min(tiles_, shape_.Tiles() - tile);
-      Transform(args, tile, tiles, memory);
-      Multiply(tiles, add || tile > 0, memory, args.d_weight);
+    auto* lanes = static_cast<char*>(args.workspace);
+    auto* sums = reinterpret_cast<float*>(lanes + Lanes() * LaneBytes());
+    if (stripes_ == 1) {
+      SumStripe(args, 0, LaneIn(lanes), {sums, args.d_weight, add});
+    } else {
+#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+      for (int64_t stripe = 0; stripe < stripes_; ++stripe) {
+        float* bias = sums + stripe * SumsCount();
+        SumStripe(args, stripe, LaneIn(lanes + omp_get_thread_num() * LaneBytes()),
+                  {bias, bias + BiasCount(), false});
+      }
+      AddStripes(sums + BiasCount(), WeightCount(), add, args.d_weight);
     }
-    for (int64_t o = 0; p_.bias && o < p_.out_channels; ++o) {
-      args.d_bias[o] = add ? args.d_bias[o] + memory.bias[o] : memory.bias[o];
-    }
+    if (p_.bias) AddStripes(sums, p_.out_channels, add, args.d_bias);
   }
 
  private:
-  struct Memory {
+  // Where a block of tiles is transformed and multiplied.
+  struct Lane {
     Element *src, *d_dst;
-    float *sums, *bias, *scratch;
+    float *sums, *scratch;
+  };
+  // Where a stripe's sums go. add: the weights' are added to what is there.
+  struct Sums {
+    float *bias, *weights;
+    bool add;
   };
 
   // Whole groups of tiles.
@@ -80,31 +91,68 @@ class WinogradWeightsConv : public ConvPlan {
   int64_t OutBlocks() const { return shape_.OutBlocks(); }
   int64_t SrcCount() const { return shape_.Positions() * Plane(InBlocks(), tiles_); }
   int64_t DDstCount() const { return shape_.Positions() * Plane(OutBlocks(), tiles_); }
-  int64_t SumsCount() const { return runs_ * OutBlocks() * shape_.block; }
+  int64_t RunSumsCount() const { return runs_ * BiasCount(); }
   int64_t ScratchCount() const {
     return DivideUp(WinogradWeightsScratchCount(shape_, job_in_blocks_, job_outs_), 16) * 16;
   }
 
-  Memory Divide(void* workspace) const {
-    Memory memory;
-    memory.src = static_cast<Element*>(workspace);
-    memory.d_dst = memory.src + SrcCount();
-    memory.scratch = reinterpret_cast<float*>(memory.d_dst + DDstCount());
-    memory.sums = memory.scratch + threads_ * ScratchCount();
-    memory.bias = memory.sums + SumsCount();
-    return memory;
+  // Several stripes run in a lane and by a thread each, one in one lane by all threads.
+  int64_t Lanes() const { return stripes_ > 1 ? threads_ : 1; }
+  int LaneThreads() const { return stripes_ > 1 ? 1 : threads_; }
+  int64_t LaneBytes() const {
+    const int64_t floats = LaneThreads() * ScratchCount() + RunSumsCount();
+    return DivideUp((SrcCount() + DDstCount()) * int64_t{sizeof(Element)} + floats * 4, 64) * 64;
+  }
+  Lane LaneIn(char* memory) const {
+    Lane lane;
+    lane.src = reinterpret_cast<Element*>(memory);
+    lane.d_dst = lane.src + SrcCount();
+    lane.scratch = reinterpret_cast<float*>(lane.d_dst + DDstCount());
+    lane.sums = lane.scratch + LaneThreads() * ScratchCount();
+    return lane;
+  }
+
+  // Of a stripe: the bias, and, where there are several, the weights.
+  int64_t BiasCount() const { return DivideUp(OutBlocks() * shape_.block, 16) * 16; }
+  int64_t WeightCount() const { return shape_.out * shape_.in * 9; }
+  int64_t SumsCount() const {
+    return BiasCount() + (stripes_ > 1 ? DivideUp(WeightCount(), 16) * 16 : 0);
+  }
+
+  void SumStripe(const ConvArgs& args, int64_t stripe, const Lane& lane, const Sums& sums) const {
+    std::fill_n(sums.bias, BiasCount(), 0.0f);
+    const int64_t first = stripe * blocks_ / stripes_, end = (stripe + 1) * blocks_ / stripes_;
+    for (int64_t block = first; block < end; ++block) {
+      const int64_t tile = block * tiles_, tiles = std::min(tiles_, shape_.Tiles() - tile);
+      Transform(args, tile, tiles, lane, sums.bias);
+      Multiply(tiles, sums.add || block > first, lane, sums.weights);
+    }
+  }
+
+  // Writes or adds the sums of all stripes, in their order.
+  void AddStripes(const float* sums, int64_t count, bool add, float* to) const {
+    constexpr int64_t kChunk = 4096;
+#pragma omp parallel for num_threads(threads_) if (count > kChunk)
+    for (int64_t chunk = 0; chunk < count; chunk += kChunk) {
+      const int64_t end = std::min(chunk + kChunk, count);
+      for (int64_t i = chunk; i < end; ++i) {
+        float sum = sums[i];
+        for (int64_t s = 1; s < stripes_; ++s) sum += sums[s * SumsCount() + i];
+        to[i] = add ? to[i] + sum : sum;
+      }
+    }
   }
 
   // Jobs of 32 input by 64 output channels read each operand seldom enough; fewer channels a job
   // where that would leave threads without work.
-  void DivideChannels() {
+  void DivideChannels(int threads) {
     const int64_t panel = WinogradPanelSize(shape_.block);
     job_in_blocks_ = std::min(32 / shape_.block, InBlocks());
     job_outs_ = 64;
     const auto jobs = [&] {
       return DivideUp(InBlocks(), job_in_blocks_) * DivideUp(shape_.out, job_outs_);
     };
-    while (jobs() < 4 * threads_ && (job_outs_ > panel || job_in_blocks_ > 1)) {
+    while (jobs() < 4 * threads && (job_outs_ > panel || job_in_blocks_ > 1)) {
       if (job_outs_ > panel &&
           (job_outs_ >= job_in_blocks_ * shape_.block || job_in_blocks_ == 1)) {
         job_outs_ = std::max(panel, job_outs_ / 2);
@@ -114,7 +162,8 @@ class WinogradWeightsConv : public ConvPlan {
     }
   }
 
-  void Transform(const ConvArgs& args, int64_t tile, int64_t tiles, const Memory& memory) const {
+  void Transform(const ConvArgs& args, int64_t tile, int64_t tiles, const Lane& lane,
+                 float* bias) const {
     const int64_t runs = DivideUp(tiles, kRun), blocks = InBlocks() + OutBlocks();
     const auto run_of = [&](int64_t b, int64_t run, Element* out, int64_t all_blocks) {
       return WinogradRun<Element>{.block = b,
@@ -123,41 +172,41 @@ class WinogradWeightsConv : public ConvPlan {
                                   .out = out + (b * Grouped(tiles) + run * kRun) * shape_.block,
                                   .plane = Plane(all_blocks, tiles)};
     };
-#pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
+#pragma omp parallel for num_threads(LaneThreads()) schedule(dynamic) collapse(2)
     for (int64_t b = 0; b < blocks; ++b) {
       for (int64_t run = 0; run < runs; ++run) {
         if (b < InBlocks()) {
           WinogradTransformSrc(shape_, static_cast<const Element*>(args.src),
-                               run_of(b, run, memory.src, InBlocks()));
+                               run_of(b, run, lane.src, InBlocks()));
         } else {
           WinogradTransformDDst(shape_, static_cast<const Element*>(args.d_dst),
-                                run_of(b - InBlocks(), run, memory.d_dst, OutBlocks()),
-                                memory.sums + (run * OutBlocks() + b - InBlocks()) * shape_.block);
+                                run_of(b - InBlocks(), run, lane.d_dst, OutBlocks()),
+                                lane.sums + (run * OutBlocks() + b - InBlocks()) * shape_.block);
         }
       }
     }
     const int64_t channels = OutBlocks() * shape_.block;
     for (int64_t run = 0; run < runs; ++run) {
-      for (int64_t o = 0; o < channels; ++o) memory.bias[o] += memory.sums[run * channels + o];
+      for (int64_t o = 0; o < channels; ++o) bias[o] += lane.sums[run * channels + o];
     }
   }
 
-  void Multiply(int64_t tiles, bool add, const Memory& memory, float* d_weight) const {
+  void Multiply(int64_t tiles, bool add, const Lane& lane, float* d_weight) const {
     const int64_t in_jobs = DivideUp(InBlocks(), job_in_blocks_);
     const int64_t out_jobs = DivideUp(shape_.out, job_outs_);
-#pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
+#pragma omp parallel for num_threads(LaneThreads()) schedule(dynamic) collapse(2)
     for (int64_t o = 0; o < out_jobs; ++o) {
       for (int64_t i = 0; i < in_jobs; ++i) {
         const WinogradWeightsJob<Element> job = {
             .tiles = tiles,
-            .src = memory.src,
-            .d_dst = memory.d_dst,
+            .src = lane.src,
+            .d_dst = lane.d_dst,
             .in_block = i * job_in_blocks_,
             .in_end = std::min((i + 1) * job_in_blocks_, InBlocks()),
             .out = o * job_outs_,
             .out_end = std::min((o + 1) * job_outs_, shape_.out),
             .add = add,
-            .scratch = memory.scratch + omp_get_thread_num() * ScratchCount()};
+            .scratch = lane.scratch + omp_get_thread_num() * ScratchCount()};
         WinogradWeights(shape_, job, d_weight);
       }
     }
@@ -166,6 +215,7 @@ class WinogradWeightsConv : public ConvPlan {
   ConvParams p_;
   int threads_;
   WinogradShape shape_;
+  int64_t stripes_ = 1, blocks_ = 0;          // of the image
   int64_t tiles_ = 0, runs_ = 0;              // of a block of tiles
   int64_t job_in_blocks_ = 0, job_outs_ = 0;  // channels of a job
 };

@@ -35,6 +35,7 @@ std::vector<ConvCheck> Checks() {
            Conv3x3({1, 70, 10, 11}, 150),  // more than one chunk of outputs
            Conv3x3({1, 280, 5, 6}, 20),    // more than one pass over the inputs
            Conv3x3({1, 8, 130, 110}, 8),   // more than one block of tiles
+           Conv3x3({1, 8, 260, 220}, 8),   // the weights' gradient: four stripes of blocks
        }) {
     for (const ConvDirection direction : kDirections) {
       for (const Format format : kFormats) {
@@ -116,7 +117,7 @@ std::vector<ConvCheck> Bf16Checks() {
            Conv3x3({1, 16, 4, 4}, 16), Conv3x3({2, 32, 12, 16}, 48), Conv3x3({3, 48, 2, 23}, 80),
            Conv3x3({1, 80, 11, 9}, 144),   // more than one chunk of outputs
            Conv3x3({1, 288, 5, 6}, 16),    // more than one pass over the inputs
-           Conv3x3({1, 16, 130, 110}, 16)  // more than one block of tiles
+           Conv3x3({1, 16, 130, 110}, 16)  // four stripes of blocks of tiles
        }) {
     for (const ConvDirection direction : kDirections) {
       for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
