@@ -8,8 +8,8 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_first_simd.cc"
-#include <hwy/foreach_target.h>
 #include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include "kernels/cpu/bfloat16-inl.h"
@@ -78,6 +78,8 @@ void RowOf(const FirstLayerShape& s, const float* lines, const float* packed, co
       for (int64_t row = 0; row < 3 * s.channels; ++row) {
         const float* from = lines + row * line + x;
         for (int tap = 0; tap < 3; ++tap, weight += 2 * kLanes) {
+          // Compilers would keep values for the next tap, and sums in memory for want of registers.
+          asm volatile("" : : : "memory");
           const V w0 = hn::LoadU(d, weight), w1 = hn::LoadU(d, weight + kLanes);
           for (int p = 0; p < kPixels; ++p) {
             const V value = hn::Set(d, from[tap + p]);
@@ -119,6 +121,8 @@ void PackOf(const FirstLayerShape& s, const float* weight, float* packed) {
   }
 }
 
+constexpr int64_t kAhead = 32;  // pixels whose gradients are fetched before they are wanted
+
 // Taps of kChannels channels by one vector of outputs, and the bias, over pixels [begin, end).
 template <int kChannels, int kMost, class T>
 void AddPixels(const FirstLayerShape& s, const float* lines, const T* d_dst, int64_t begin,
@@ -132,6 +136,8 @@ void AddPixels(const FirstLayerShape& s, const float* lines, const T* d_dst, int
     for (int tap = 0; tap < 9; ++tap) sum[c][tap] = hn::LoadU(d, sums + (c * 9 + tap) * s.out);
   }
   for (int64_t x = begin; x < end; ++x) {
+    // Of each pixel a vector is read, too far apart for processors that fetch lines unasked.
+    hwy::Prefetch(d_dst + (x + kAhead) * s.block);
     const V gradient = LoadFloats(d, d_dst + x * s.block);
     for (int c = 0; c < kChannels; ++c) {
       for (int tap = 0; tap < 9; ++tap) {
