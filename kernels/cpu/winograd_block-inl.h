@@ -56,6 +56,8 @@ int64_t ScratchOf(const WinogradShape& s, int64_t tiles) {
          (SrcPlane<Element>(s, tiles) * sizeof(Element) + ProductPlane(s, tiles) * sizeof(float));
 }
 
+constexpr int64_t kAhead = 16;  // steps by which weights are fetched before they are wanted
+
 // Rows [0, kRows) of a panel: c = (or +=) a b over `blocks` blocks of input channels.
 template <class Maps, int kBlock, int kRows, class Element>
 void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Element* b, bool add,
@@ -66,6 +68,8 @@ void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Elem
   for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
   for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
     for (int k = 0; k < kBlock; k += Maps::kTogether, b += 2 * kVector) {
+      __builtin_prefetch(b + kAhead * 2 * kVector);
+      __builtin_prefetch(b + kAhead * 2 * kVector + kVector);
       const auto b0 = Maps::LoadTogether(d, b), b1 = Maps::LoadTogether(d, b + kVector);
       for (int r = 0; r < kRows; ++r) {
         const auto factor = Maps::Factor(d, a + r * kBlock + k);
