@@ -326,32 +326,33 @@ void Convolve(const AmxShape& s, const Args& args, const AmxJob& job) {
   const int64_t panel_count = s.Slices() * 18 * kTile, steps = 3 * s.Slices();
   const int64_t first_panel = job.chunk * kAmxChunk;
   const int64_t panels = std::min(job.chunk_end * kAmxChunk, s.Panels()) - first_panel;
+  const auto panel_of = [&](int64_t unit) { return first_panel + unit / job.blocks; };
+  // The scores of a unit (a panel of a block) whose outputs lie in `map`.
+  const auto add_scores = [&](int64_t unit) {
+    const int64_t panel = panel_of(unit), g = unit % job.blocks, chunk = panel / kAmxChunk;
+    float* to = scores + g * kScores;
+    AddScores(map, score_weights + panel % 2 * kTile, panel % kAmxChunk == 0, to);
+    if (panel % kAmxChunk == kAmxChunk - 1 || panel + 1 == s.Panels()) {
+      StoreScores(s, args, job.n, Block(s, job.block + g), chunk, to);
+    }
+  };
   std::optional<Outputs> before;
-  for (int64_t unit = 0; unit <= panels * job.blocks; ++unit) {
-    const int64_t panel = first_panel + unit / job.blocks, g = unit % job.blocks;
-    float* to = sums + unit % 2 * kSums;
+  for (int64_t unit = 0; unit < panels * job.blocks; ++unit) {
+    const int64_t panel = panel_of(unit), g = unit % job.blocks;
     const Block b(s, job.block + g);
-    if (unit < panels * job.blocks) {
-      if (g == 0 && args.score_channels > 0) {
-        SplitScoreWeights(s, args, panel, score_weights + panel % 2 * kTile);
-      }
-      MultiplyBlock(s, PatchOf(s, args, job.n, b, patch(g)), args.packed + panel * panel_count, to,
-                    [&](int64_t step) {
-                      if (before) before->MakeTo(step * Outputs::kWindows / steps);
-                    });
-    } else if (before) {
-      before->MakeTo(Outputs::kWindows);
+    float* to = sums + unit % 2 * kSums;
+    if (g == 0 && args.score_channels > 0) {
+      SplitScoreWeights(s, args, panel, score_weights + panel % 2 * kTile);
     }
-    if (unit > 0 && args.score_channels > 0) {
-      const int64_t of = first_panel + (unit - 1) / job.blocks, at = (unit - 1) % job.blocks;
-      AddScores(map, score_weights + of % 2 * kTile, of % kAmxChunk == 0, scores + at * kScores);
-      if (of % kAmxChunk == kAmxChunk - 1 || of + 1 == s.Panels()) {
-        StoreScores(s, args, job.n, Block(s, job.block + at), of / kAmxChunk,
-                    scores + at * kScores);
-      }
-    }
+    MultiplyBlock(s, PatchOf(s, args, job.n, b, patch(g)), args.packed + panel * panel_count, to,
+                  [&](int64_t step) {
+                    if (before) before->MakeTo(step * Outputs::kWindows / steps);
+                  });
+    if (before && args.score_channels > 0) add_scores(unit - 1);
     before.emplace(s, args, job.n, b, panel, to, map);
   }
+  before->MakeTo(Outputs::kWindows);
+  if (args.score_channels > 0) add_scores(panels * job.blocks - 1);
 }
 
 // A tile's rows are pairs of channels: of each output the first's weight, then the second's.
