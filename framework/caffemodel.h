@@ -40,6 +40,7 @@ std::string SerializeCaffeModel(const WeightsFile& weights,
 // What --weights means in the programs: the kind is told by the name, which ends in .caffemodel, or
 // else is that of a safetensors file. `skipped`: as in CaffeModel.
 bool IsCaffeModel(const std::string& path);
+// Of bytes in memory; `name` stands for the path.
 WeightsFile ParseWeights(std::string_view bytes, const std::string& name,
                          std::vector<std::string>* skipped);
 WeightsFile ReadWeights(const std::string& path, std::vector<std::string>* skipped);

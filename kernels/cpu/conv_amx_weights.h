@@ -24,8 +24,8 @@ struct AmxBand {
 // Steps over a band's destination, and over its source, which has a row more above and below.
 int64_t AmxDstSteps(const AmxShape& shape, int64_t rows);
 int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows);
-// Elements of a band of the source: (first pixel even or odd, half of 32 channels, step, pair of
-// pixels, channel, pixel of the pair), of the destination: (channel, step, pixel).
+// Elements of a band of the source: (first pixel even or odd, 32 channels, half of them, step, pair
+// of pixels, channel, pixel of the pair), of the destination: (channel, step, pixel).
 int64_t AmxSrcCount(const AmxShape& shape, int64_t rows);
 int64_t AmxDstCount(const AmxShape& shape, int64_t rows);
 
