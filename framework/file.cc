@@ -55,14 +55,15 @@ std::string ReadFile(const std::string& path) { return InputFile(path).Read(); }
 
 InputFile::InputFile(const std::string& path) : path_(path), file_(path, O_RDONLY) {
   Check(file_.number() >= 0);
-  const struct stat status = Status();
-  LSEG_CHECK(!S_ISDIR(status.st_mode), path << ": is a folder, not a file");
-  can_be_read_again_ = S_ISREG(status.st_mode);
+  state_ = StateNow();
+  LSEG_CHECK(!S_ISDIR(state_.type), path << ": is a folder, not a file");
 }
+
+bool InputFile::CanBeReadAgain() const { return S_ISREG(state_.type); }
 
 std::string InputFile::Read() {
   const bool again = std::exchange(was_read_, true);
-  LSEG_CHECK(!again || can_be_read_again_, path_ << ": cannot be read twice");
+  LSEG_CHECK(!again || CanBeReadAgain(), path_ << ": cannot be read twice");
   Check(!again || lseek(file_.number(), 0, SEEK_SET) == 0);
   if (!again) state_ = StateNow();
   // The size is a hint only: pipes and files of /proc have none.
@@ -82,15 +83,10 @@ std::string InputFile::Read() {
   return bytes;
 }
 
-struct stat InputFile::Status() const {
+InputFile::State InputFile::StateNow() const {
   struct stat status = {};
   Check(fstat(file_.number(), &status) == 0);
-  return status;
-}
-
-InputFile::State InputFile::StateNow() const {
-  const struct stat status = Status();
-  return {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+  return {status.st_mode & S_IFMT, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
 }
 
 void InputFile::Check(bool good) const {

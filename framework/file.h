@@ -21,21 +21,21 @@ class InputFile {
   // All of it. Throws as ReadFile does, and where the file was changed since it was first read.
   std::string Read();
   // A pipe cannot, nor can a terminal.
-  bool CanBeReadAgain() const { return can_be_read_again_; }
+  bool CanBeReadAgain() const;
 
  private:
-  struct State {  // another one where the content is another
+  struct State {        // another one where the content is another
+    uint32_t type = 0;  // S_IFREG and so on
     int64_t size = 0, seconds = 0, nanoseconds = 0;
     bool operator==(const State&) const = default;
   };
-  struct stat Status() const;
   State StateNow() const;
   void Check(bool good) const;
 
   std::string path_;
   Descriptor file_;
-  bool can_be_read_again_ = false, was_read_ = false;
-  State state_;
+  bool was_read_ = false;
+  State state_;  // when it was first read, or, before, opened
 };
 
 // Writes beside the final name (NewFile, framework/new_file.h), forces the bytes to the disk, then

@@ -102,7 +102,7 @@ class Segmenter {
   int64_t program_;  // bytes of the process before anything was read
   std::string path_;
   InputFile file_;
-  std::vector<std::string> foreign_;  // layers that ReadWeights skipped
+  std::vector<std::string> foreign_;  // layers that ParseWeights skipped
   WeightsFile weights_;               // emptied once they are in the net
   bool loaded_ = false;
   ModelInfo model_;

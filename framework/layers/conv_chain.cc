@@ -105,14 +105,14 @@ std::vector<RowRange> ConvChainBands(const std::vector<ConvChainLink>& links, in
     if (&link != &links.back()) apart = apart && link.params.score_channels == 0;
   }
   if (!apart) return {all};
-  const double once = ConvChainPlan(links, grid, all).MultiplyAdds();
+  const double once = ConvChainPlan(links, height, all).MultiplyAdds();
   for (const int64_t count : {4 * threads, 2 * threads, threads}) {
     const int64_t rows = RoundUp((height + count - 1) / count, grid);
     std::vector<RowRange> bands;
     double sum = 0;
     for (int64_t begin = 0; begin < height; begin += rows) {
       bands.push_back({begin, std::min(begin + rows, height)});
-      sum += ConvChainPlan(links, grid, bands.back()).MultiplyAdds();
+      sum += ConvChainPlan(links, height, bands.back()).MultiplyAdds();
     }
     const bool even = std::ssize(bands) == count;
     if (even && sum <= once * (1 + 1.0 / 40)) return bands;
@@ -180,11 +180,10 @@ class ConvChainOp : public Op {
 
   void Run(Context& context, const OpArgs& args) const override {
     auto* workspace = static_cast<char*>(args.workspace);
-    if (plans_.size() == 1) return RunBand(context, args, plans_[0], convs_, workspace);
+    if (plans_.size() == 1) return RunBand(context, args, plans_[0], workspace);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic)
     for (size_t band = 0; band < plans_.size(); ++band) {
-      RunBand(context, args, plans_[band], thread_convs_,
-              workspace + omp_get_thread_num() * BandBytes());
+      RunBand(context, args, plans_[band], workspace + omp_get_thread_num() * BandBytes());
     }
   }
 
@@ -205,17 +204,20 @@ class ConvChainOp : public Op {
     return convs;
   }
 
+  // Those that run.
+  const Convs& Running() const { return plans_.size() == 1 ? convs_ : thread_convs_; }
+
   // What a band has of the workspace while it runs: the convolutions', then the maps between them.
   int64_t ConvBytes() const {
     int64_t bytes = 0;
-    for (const auto& conv : plans_.size() == 1 ? convs_ : thread_convs_) {
+    for (const auto& conv : Running()) {
       bytes = std::max(bytes, RoundUp(conv->WorkspaceBytes(), 64));
     }
     return bytes;
   }
   int64_t BandBytes() const { return ConvBytes() + map_bytes_; }
 
-  void RunBand(Context& context, const OpArgs& args, const ConvChainPlan& plan, const Convs& convs,
+  void RunBand(Context& context, const OpArgs& args, const ConvChainPlan& plan,
                char* workspace) const {
     std::vector<char*> maps(links_.size() + 1);  // before each link, and behind the last
     maps[0] = static_cast<char*>(args.in[0]);
@@ -231,7 +233,7 @@ class ConvChainOp : public Op {
         ConvRows rows;
         ConvArgs conv = LinkArgs(args, plan, s, i, maps, &rows);
         conv.workspace = workspace;
-        if (rows.dst.begin < rows.dst.end) convs[i]->Run(context, conv);
+        if (rows.dst.begin < rows.dst.end) Running()[i]->Run(context, conv);
       }
     }
   }

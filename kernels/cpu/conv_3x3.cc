@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/loops.h"
 #include "kernels/runtime/bfloat16.h"
 #include "kernels/runtime/check.h"
 
@@ -27,6 +28,22 @@ int64_t GradientStripes(int64_t gradient_bytes, int64_t parts) {
   int64_t stripes = kMost;  // a power of two: as many for each thread, mostly
   while (stripes > most) stripes /= 2;
   return stripes < kLeast ? 1 : stripes;
+}
+
+LSEG_MULTIVERSION void AddStripes(const float* sums, int64_t stripes, int64_t pitch, int64_t count,
+                                  bool add, float* to) {
+  constexpr int64_t kPiece = 256;
+  for (int64_t first = 0; first < count; first += kPiece) {
+    const int64_t size = std::min(kPiece, count - first);
+    float sum[kPiece];
+    std::copy_n(sums + first, size, sum);
+    for (int64_t stripe = 1; stripe < stripes; ++stripe) {
+      const float* from = sums + stripe * pitch + first;
+#pragma omp simd
+      for (int64_t i = 0; i < size; ++i) sum[i] += from[i];
+    }
+    for (int64_t i = 0; i < size; ++i) to[first + i] = add ? to[first + i] + sum[i] : sum[i];
+  }
 }
 
 template <class Element>

@@ -19,6 +19,11 @@ RowRange ConvRowsOnGrid(const ConvParams& params, int64_t grid, const ConvArgs& 
 // then share a part and divide its channels. Does not depend on the number of threads.
 int64_t GradientStripes(int64_t gradient_bytes, int64_t parts);
 
+// Writes or adds to `to` the stripes' sums, `pitch` floats from one stripe's to the next's, in
+// their order. `to` may be the first stripe's.
+void AddStripes(const float* sums, int64_t stripes, int64_t pitch, int64_t count, bool add,
+                float* to);
+
 // Element: float or BFloat16.
 template <class Element>
 struct Conv3x3Args {

@@ -135,25 +135,12 @@ class AmxWeightsConv : public ConvPlan {
     for (int64_t out = 0; out < OutPanels(); ++out) {
       for (int64_t in = 0; in < InPanels(); ++in) {
         float* to = SumsOf(sums, in, out);
-        AddStripes(to, 3 * kAmxSums);
+        AddStripes(to, stripes_, SumsCount(), 3 * kAmxSums, /*add=*/false, to);
         AmxStoreTaps(shape_, in, out, to, add, args.d_weight);
       }
     }
     if (!p_.bias) return;
-    const float* bias = sums + WeightSums();
-    AddStripes(sums + WeightSums(), shape_.out);
-    for (int64_t o = 0; o < shape_.out; ++o) {
-      args.d_bias[o] = add ? args.d_bias[o] + bias[o] : bias[o];
-    }
-  }
-
-  // To the first stripe's sums those of the others.
-  void AddStripes(float* sums, int64_t count) const {
-    for (int64_t stripe = 1; stripe < stripes_; ++stripe) {
-      const float* from = sums + stripe * SumsCount();
-#pragma omp simd
-      for (int64_t i = 0; i < count; ++i) sums[i] += from[i];
-    }
+    AddStripes(sums + WeightSums(), stripes_, SumsCount(), shape_.out, add, args.d_bias);
   }
 
   float* SumsOf(float* sums, int64_t in, int64_t out) const {

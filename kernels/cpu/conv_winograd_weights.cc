@@ -61,9 +61,9 @@ class WinogradWeightsConv : public ConvPlan {
         SumStripe(args, stripe, LaneIn(lanes + omp_get_thread_num() * LaneBytes()),
                   {bias, bias + BiasCount(), false});
       }
-      AddStripes(sums + BiasCount(), WeightCount(), add, args.d_weight);
+      StoreWeights(sums + BiasCount(), add, args.d_weight);
     }
-    if (p_.bias) AddStripes(sums, p_.out_channels, add, args.d_bias);
+    if (p_.bias) AddStripes(sums, stripes_, SumsCount(), p_.out_channels, add, args.d_bias);
   }
 
  private:
@@ -129,17 +129,13 @@ class WinogradWeightsConv : public ConvPlan {
     }
   }
 
-  // Writes or adds the sums of all stripes, in their order.
-  void AddStripes(const float* sums, int64_t count, bool add, float* to) const {
+  // Of all stripes.
+  void StoreWeights(const float* sums, bool add, float* d_weight) const {
     constexpr int64_t kChunk = 4096;
-#pragma omp parallel for num_threads(threads_) if (count > kChunk)
-    for (int64_t chunk = 0; chunk < count; chunk += kChunk) {
-      const int64_t end = std::min(chunk + kChunk, count);
-      for (int64_t i = chunk; i < end; ++i) {
-        float sum = sums[i];
-        for (int64_t s = 1; s < stripes_; ++s) sum += sums[s * SumsCount() + i];
-        to[i] = add ? to[i] + sum : sum;
-      }
+#pragma omp parallel for num_threads(threads_)
+    for (int64_t first = 0; first < WeightCount(); first += kChunk) {
+      AddStripes(sums + first, stripes_, SumsCount(), std::min(kChunk, WeightCount() - first), add,
+                 d_weight + first);
     }
   }
 

@@ -45,23 +45,21 @@ LSEG_INLINE void BlendRows(const Level& level, const Plane& plane, int64_t row, 
 }
 
 // to[cell * stride + i] = bias + blended[cell] (1 - share_i) + blended[cell + 1] share_i.
-LSEG_INLINE void FillCell(int64_t stride, const float* __restrict blended, float bias,
-                          float* __restrict to) {
-  const float left = blended[0], right = blended[1], step = 1.0f / static_cast<float>(stride);
-#pragma omp simd
-  for (int64_t i = 0; i < stride; ++i) {
-    const float share = (static_cast<float>(i) + 0.5f) * step;
-    to[i] = bias + (left * (1.0f - share) + right * share);
-  }
-}
-
+//
 // kStride: a vector's worth of outputs or more, so that a cell is divided among lanes; or 0, any.
 template <int kStride>
 LSEG_INLINE void FillWideCells(int64_t stride, int64_t cells, const float* __restrict blended,
                                float bias, float* __restrict to) {
   const int64_t size = kStride > 0 ? kStride : stride;
-  for (int64_t cell = 0; cell < cells; ++cell)
-    FillCell(size, blended + cell, bias, to + cell * size);
+  const float step = 1.0f / static_cast<float>(size);
+  for (int64_t cell = 0; cell < cells; ++cell) {
+    const float left = blended[cell], right = blended[cell + 1];
+#pragma omp simd
+    for (int64_t i = 0; i < size; ++i) {
+      const float share = (static_cast<float>(i) + 0.5f) * step;
+      to[cell * size + i] = bias + (left * (1.0f - share) + right * share);
+    }
+  }
 }
 
 // kStride: a few outputs, so that each lane has a cell.

@@ -82,8 +82,8 @@ TEST(ConvChainPlan, EveryRowOnceAndInTime) {
       for (const bool own_grids : {false, true}) {
         SCOPED_TRACE(std::to_string(height) + " rows, strips of " + std::to_string(strip));
         const std::vector<ConvChainLink> links = Links(height, own_grids);
-        ExpectSound(links, ConvChainPlan(links, strip, All(links)), All(links));
         const RowRange all = All(links);
+        ExpectSound(links, ConvChainPlan(links, strip, all), all);
         for (int64_t begin = 0; begin < all.end; begin += 8) {  // multiples of both grids
           const RowRange band = {begin, std::min(begin + 8, all.end)};
           ExpectSound(links, ConvChainPlan(links, strip, band), band);
@@ -134,7 +134,7 @@ TEST(ConvChainBands, AreOneWhereTheyWouldNotDo) {
 
 TEST(ConvChainPlan, LowStripsNeedLittle) {
   const std::vector<ConvChainLink> links = Links(4000);
-  const ConvChainPlan low(links, 4, {0, 1000}), whole(links, 4000, {0, 1000});
+  const ConvChainPlan low(links, 4, All(links)), whole(links, 4000, All(links));
   EXPECT_EQ(whole.strips().size(), 1);
   // A link's rows, the one above and what the grid rounds up: two grids for the last links, more
   // for the first, whose rows are four times as many.
