@@ -6,6 +6,7 @@
 
 #include "kernels/conv_libraries.h"
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/cpu/winograd.h"
 #include "kernels/runtime/buffer.h"
 
 #if LSEG_WITH_CUDA
@@ -104,12 +105,10 @@ std::string ToString(ConvDirection direction) {
   LSEG_FAIL("unknown convolution direction " << static_cast<int>(direction));
 }
 
-const std::vector<ConvEngine>& ConvEngines(Device device) {
-#if LSEG_WITH_CUDA
-  if (device == Device::kCuda) return cuda::ConvEngines();
-#endif
-  LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
-  static const std::vector<ConvEngine> kCpuEngines = {
+namespace {
+
+std::vector<ConvEngine> CpuEngines() {
+  std::vector<ConvEngine> engines = {
       {"pointwise", SupportsConvPointwise, MakeConvPointwise},
       {"first_layer", SupportsConvFirstLayer, MakeConvFirstLayer, false, ConvWinogradRowGrid, true},
       {"winograd4x3", SupportsConvWinograd4x3, MakeConvWinograd4x3, true, ConvWinogradRowGrid,
@@ -120,11 +119,30 @@ const std::vector<ConvEngine>& ConvEngines(Device device) {
       {"implicit_gemm_amx", SupportsConvAmx, MakeConvAmx, true, ConvAmxRowGrid, true},
       {"winograd2x3_bf16", SupportsConvWinograd2x3Bf16, MakeConvWinograd2x3Bf16, true,
        ConvWinogradRowGrid, true},
+      {"winograd4x3_bf16", SupportsConvWinograd4x3Bf16, MakeConvWinograd4x3Bf16, true,
+       ConvWinogradRowGrid, true},
       {"onednn_winograd", SupportsConvOnednnWinograd, MakeConvOnednnWinograd},
       {"onednn_rows", SupportsConvOnednnRows, MakeConvOnednnRows, true, ConvOnednnRowGrid},
       {"onednn", SupportsConvOnednn, MakeConvOnednn},
       {"reference", SupportsConvReference, MakeConvReference},
   };
+  if (!WinogradIsFastInBf16()) {
+    const auto named = [&](const std::string& name) {
+      return std::ranges::find(engines, name, &ConvEngine::name);
+    };
+    std::iter_swap(named("winograd2x3_bf16"), named("winograd4x3_bf16"));
+  }
+  return engines;
+}
+
+}  // namespace
+
+const std::vector<ConvEngine>& ConvEngines(Device device) {
+#if LSEG_WITH_CUDA
+  if (device == Device::kCuda) return cuda::ConvEngines();
+#endif
+  LSEG_CHECK(device == Device::kCpu, "this program was built without CUDA");
+  static const std::vector<ConvEngine> kCpuEngines = CpuEngines();
   return kCpuEngines;
 }
 
@@ -137,21 +155,19 @@ void PackConvWeights(Context& context, std::span<const ConvPack> packs) {
 
 namespace {
 
-std::vector<std::string> Supporting(const Context& context, const ConvParams& params,
-                                    ConvDirection direction, ConvFormats formats) {
-  std::vector<std::string> names;
-  for (const ConvEngine& engine : ConvEngines(context.device())) {
-    if (params.HasStageEnd() && !engine.stage_end) continue;
-    if (engine.supports(context, params, direction, formats)) names.push_back(engine.name);
-  }
-  return names;
+bool Supports(const ConvEngine& engine, const Context& context, const ConvParams& params,
+              ConvDirection direction, ConvFormats formats) {
+  return (engine.stage_end || !params.HasStageEnd()) &&
+         engine.supports(context, params, direction, formats);
 }
 
 }  // namespace
 
 bool HasConvEngine(const Context& context, const ConvParams& params, ConvDirection direction,
                    ConvFormats formats) {
-  return !Supporting(context, params, direction, formats).empty();
+  return std::ranges::any_of(ConvEngines(context.device()), [&](const ConvEngine& engine) {
+    return Supports(engine, context, params, direction, formats);
+  });
 }
 
 std::vector<std::string> EligibleConvEngines(const Context& context, const ConvParams& params,
@@ -160,7 +176,10 @@ std::vector<std::string> EligibleConvEngines(const Context& context, const ConvP
   LSEG_CHECK(formats.src != Format::kOpaque && formats.dst != Format::kOpaque,
              "convolution: source and destination need a format whose layout is known, not "
                  << ToString(Format::kOpaque));
-  std::vector<std::string> names = Supporting(context, params, direction, formats);
+  std::vector<std::string> names;
+  for (const ConvEngine& engine : ConvEngines(context.device())) {
+    if (Supports(engine, context, params, direction, formats)) names.push_back(engine.name);
+  }
   LSEG_CHECK(!names.empty(), "no convolution engine of device "
                                  << ToString(context.device()) << " does " << ToString(direction)
                                  << " from " << ToString(formats.src_dtype) << " to "

@@ -1,13 +1,10 @@
 #include "kernels/conv_dtypes.h"
 
-#include "kernels/cpu/onednn.h"
-
 namespace lseg {
 
 std::string MissingForConvs(const Context& context, DType dtype) {
-  if (context.device() == Device::kCuda || dtype == DType::kF32) return "";
-  if (dtype != DType::kBF16) return "a GPU";
-  return onednn::HasBf16() ? "" : "a processor with AVX512-BF16, or a GPU";
+  const bool own = dtype == DType::kF32 || dtype == DType::kBF16;
+  return own || context.device() == Device::kCuda ? "" : "a GPU";
 }
 
 Format FormatOfConvs(const Context& context, DType dtype) {

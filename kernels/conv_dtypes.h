@@ -10,12 +10,13 @@
 namespace lseg {
 
 // What is missing for convolutions that take and give `dtype`, to be said after "needs"; empty
-// where nothing is. On the CPU f32 needs nothing and bf16 AVX512-BF16 (which processors
-// with AMX have), without which it would be slower than f32.
+// where nothing is. On the CPU f32 and bf16 need nothing: where a processor has no instructions for
+// products of bf16, or slow ones, those are taken in f32, and layers without code for maps in bf16
+// have f32.
 std::string MissingForConvs(const Context& context, DType dtype);
 
 // The format for which the convolutions have their fastest code: in f32 the context's blocked one;
-// in bf16 NHWC, which AMX takes alone, and AVX512-BF16 code as well as blocks.
+// in bf16 NHWC, which AMX takes alone, and other code as well as blocks.
 Format FormatOfConvs(const Context& context, DType dtype);
 
 }  // namespace lseg

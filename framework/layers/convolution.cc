@@ -201,9 +201,11 @@ class ConvForwardOp : public ConvOpBase {
     constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
     const Format blocked = policy.blocked;
     const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
-    const bool in_fits = params_.src.c % block == 0 && params_.group == 1;
-    const bool out_fits = params_.out_channels % block == 0 && params_.group == 1;
-    const bool image = out_fits && params_.src.c <= 4 && TakesImage(policy);
+    const bool in_whole = params_.src.c % block == 0, out_whole = params_.out_channels % block == 0;
+    const bool taken =
+        params_.group == 1 && (!in_whole || !out_whole || TrunkTakes(policy, blocked));
+    const bool in_fits = in_whole && taken, out_fits = out_whole && taken;
+    const bool image = out_fits && params_.src.c <= 4 && TrunkTakes(policy, Format::kNCHW);
     in[0].format = in_fits ? blocked : Format::kNCHW;
     out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
     const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
@@ -283,13 +285,18 @@ class ConvForwardOp : public ConvOpBase {
     builder.AddGradientNode(MakeReorderOp(), {d_bias}, {2});
   }
 
-  // Whether there are engines from a plain image in f32 to the trunk's blocks, forward and for the
-  // gradient of the weights.
-  bool TakesImage(const FormatPolicy& policy) const {
+  // Whether there are engines to the trunk's blocks: from those, in all directions, or from a plain
+  // image in f32, whose gradient nobody wants. In f32 there are.
+  bool TrunkTakes(const FormatPolicy& policy, Format src) const {
     if (policy.trunk == DType::kF32) return true;
-    const ConvFormats formats{Format::kNCHW, policy.blocked, DType::kF32, policy.trunk};
-    return HasConvEngine(*policy.context, params_, ConvDirection::kForward, formats) &&
-           HasConvEngine(*policy.context, params_, ConvDirection::kBackwardWeights, formats);
+    const bool image = src == Format::kNCHW;
+    const ConvFormats formats{src, policy.blocked, image ? DType::kF32 : policy.trunk,
+                              policy.trunk};
+    const auto has = [&](ConvDirection direction) {
+      return HasConvEngine(*policy.context, params_, direction, formats);
+    };
+    return has(ConvDirection::kForward) && has(ConvDirection::kBackwardWeights) &&
+           (image || has(ConvDirection::kBackwardData));
   }
 };
 

@@ -46,13 +46,13 @@ LSEG_MULTIVERSION void AddStripes(const float* sums, int64_t stripes, int64_t pi
   }
 }
 
-template <class Element>
-Conv3x3Args<Element> Conv3x3ArgsOf(const ConvParams& p, ConvDirection direction,
-                                   const ConvArgs& args) {
+template <class Element, class Value>
+Conv3x3Args<Element, Value> Conv3x3ArgsOf(const ConvParams& p, ConvDirection direction,
+                                          const ConvArgs& args) {
   const auto constant = [](const void* map) { return static_cast<const Element*>(map); };
   const auto written = [](void* map) { return static_cast<Element*>(map); };
-  Conv3x3Args<Element> a = {};
-  a.packed = constant(args.weight);
+  Conv3x3Args<Element, Value> a = {};
+  a.packed = static_cast<const Value*>(args.weight);
   a.src_held = a.dst_held = {0, p.src.h};
   if (direction == ConvDirection::kBackwardData) {
     a.src = constant(args.d_dst);
@@ -82,5 +82,7 @@ Conv3x3Args<Element> Conv3x3ArgsOf(const ConvParams& p, ConvDirection direction,
 
 template Conv3x3Args<float> Conv3x3ArgsOf(const ConvParams&, ConvDirection, const ConvArgs&);
 template Conv3x3Args<BFloat16> Conv3x3ArgsOf(const ConvParams&, ConvDirection, const ConvArgs&);
+template Conv3x3Args<BFloat16, float> Conv3x3ArgsOf(const ConvParams&, ConvDirection,
+                                                    const ConvArgs&);
 
 }  // namespace lseg

@@ -24,13 +24,13 @@ int64_t GradientStripes(int64_t gradient_bytes, int64_t parts);
 void AddStripes(const float* sums, int64_t stripes, int64_t pitch, int64_t count, bool add,
                 float* to);
 
-// Element: float or BFloat16.
-template <class Element>
+// Element, of maps, and Value, of packed weights: float or BFloat16.
+template <class Element, class Value = Element>
 struct Conv3x3Args {
   const Element* src;
-  const Element* packed;  // weights, as the engine packs them
-  const float* bias;      // may be null
-  bool relu, add;         // add: dst += instead of dst =
+  const Value* packed;  // weights, as the engine packs them
+  const float* bias;    // may be null
+  bool relu, add;       // add: dst += instead of dst =
   Element* dst;
   const Element* mask;  // laid out as dst, may be null: where it is not above 0, dst becomes 0
   // Rows that lie in memory: of src, and of dst or pooled.
@@ -44,8 +44,8 @@ struct Conv3x3Args {
   float* score_partials;
 };
 
-template <class Element>
-Conv3x3Args<Element> Conv3x3ArgsOf(const ConvParams& params, ConvDirection direction,
-                                   const ConvArgs& args);
+template <class Element, class Value = Element>
+Conv3x3Args<Element, Value> Conv3x3ArgsOf(const ConvParams& params, ConvDirection direction,
+                                          const ConvArgs& args);
 
 }  // namespace lseg

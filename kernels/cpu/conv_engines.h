@@ -15,8 +15,8 @@ void CheckConvArgs(const ConvParams& params, ConvDirection direction, const Conv
 void TakeReluGradient(Context& context, const ConvParams& params, ConvFormats formats,
                       const ConvArgs& args);
 
-// 1x1, stride 1, no padding, one group, to at most kMostScores channels in NCHW, f32: bound by memory
-// bandwidth.
+// 1x1, stride 1, no padding, one group, to at most kMostScores channels in NCHW, f32: bound by
+// memory bandwidth.
 bool SupportsConvPointwise(const Context&, const ConvParams&, ConvDirection, ConvFormats);
 std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams&, ConvDirection,
                                             ConvFormats);
@@ -58,6 +58,12 @@ bool SupportsConvWinograd2x3(const Context&, const ConvParams&, ConvDirection, C
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context&, const ConvParams&, ConvDirection,
                                               ConvFormats);
 
+// F(4x4, 3x3) and its adjoint for maps in bf16 and NHWC, products in f32, all directions; multiples
+// of 16 channels.
+bool SupportsConvWinograd4x3Bf16(const Context&, const ConvParams&, ConvDirection, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWinograd4x3Bf16(const Context&, const ConvParams&, ConvDirection,
+                                                  ConvFormats);
+
 // F(2x2, 3x3) and its adjoint in bf16 and NHWC, all directions, on processors with AVX512-BF16;
 // multiples of 16 channels.
 bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams&, ConvDirection, ConvFormats);
@@ -73,7 +79,8 @@ int64_t ConvAmxRowGrid(const ConvParams& params);
 std::unique_ptr<ConvPlan> MakeConvAmxWeights(const Context&, const ConvParams&);
 
 // The part of Winograd's for backward weights.
-std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats);
+std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context&, const ConvParams&, ConvFormats,
+                                                  DType products);
 
 // Plain loops, every case.
 bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats);

@@ -1,7 +1,8 @@
-// The "winograd4x3", "winograd2x3" and "winograd2x3_bf16" engines (backward weights elsewhere, and
-// not by the second): forward and backward data of 3x3 convolutions by F(4x4, 3x3) and F(2x2, 3x3),
-// see winograd.h. The gradient with respect to the source is the same convolution of the
-// destination's gradient with the weights transposed and reversed.
+// The engines "winograd4x3", "winograd2x3", and for maps in bf16 "winograd4x3_bf16" and
+// "winograd2x3_bf16" (backward weights elsewhere, and not by the second): forward and backward data
+// of 3x3 convolutions by F(4x4, 3x3) and F(2x2, 3x3), see winograd.h. The gradient with respect to
+// the source is the same convolution of the destination's gradient with the weights transposed and
+// reversed.
 //
 // Work is divided into blocks of tiles, and, where there are few of those, into groups of output
 // channels too (each group transforms the source anew: a few per cent of the products' cost).
@@ -29,15 +30,15 @@ int64_t L2Bytes() {
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-template <class Element>
+// Element, of maps, and Value, in which products are taken.
+template <class Element, class Value>
 class WinogradConv : public ConvPlan {
  public:
   WinogradConv(const Context& context, const ConvParams& params, ConvDirection direction,
                ConvFormats formats, int64_t tile)
       : p_(params), direction_(direction), threads_(context.threads()) {
     const bool forward = direction == ConvDirection::kForward;
-    shape_ = {.dtype = formats.src_dtype,
-              .block = WinogradBlock(formats.src),
+    shape_ = {.block = WinogradBlock(formats.src),
               .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
@@ -48,7 +49,7 @@ class WinogradConv : public ConvPlan {
   }
 
   int64_t PackedWeightBytes() const override {
-    return WinogradPackedCount(shape_) * int64_t{sizeof(Element)};
+    return WinogradPackedCount(shape_) * int64_t{sizeof(Value)};
   }
 
   void PackWeights(Context&, const float* weight, void* packed) const override {
@@ -56,7 +57,7 @@ class WinogradConv : public ConvPlan {
 #pragma omp parallel for num_threads(threads_)
     for (int64_t panel = 0; panel < panels; ++panel) {
       WinogradPackWeights(shape_, weight, direction_ == ConvDirection::kBackwardData, panel,
-                          static_cast<Element*>(packed));
+                          static_cast<Value*>(packed));
     }
   }
 
@@ -66,7 +67,7 @@ class WinogradConv : public ConvPlan {
   void Run(Context&, const ConvArgs& args) const override {
     if (direction_ == ConvDirection::kBackwardData && args.d_src_mode == GradMode::kSkip) return;
     CheckConvArgs(p_, direction_, args);
-    const auto a = Conv3x3ArgsOf<Element>(p_, direction_, args);
+    const auto a = Conv3x3ArgsOf<Element, Value>(p_, direction_, args);
     const RowRange rows = ConvRowsOnGrid(p_, ConvWinogradRowGrid(p_), args);
     if (rows.begin == 0 && rows.end == shape_.height) {
       return RunTiles(a, 0, shape_.Tiles(), args.workspace);
@@ -80,12 +81,14 @@ class WinogradConv : public ConvPlan {
 
  private:
   // Whole cache lines, so that threads do not write into each other's.
-  int64_t ScratchBytes() const { return RoundUp(WinogradScratchBytes(shape_, most_tiles_), 64); }
+  int64_t ScratchBytes() const {
+    return RoundUp(WinogradScratchBytes(shape_, most_tiles_, sizeof(Value)), 64);
+  }
 
   // Tiles [begin, end), in jobs. The transformed source of a job should take half the L2 cache, but
   // every job reads all weights, at two operations a tile for each of them: weights too many for a
   // share of the L3 cache come from memory, which keeps up only if many tiles use them.
-  void RunTiles(const Conv3x3Args<Element>& args, int64_t begin, int64_t end,
+  void RunTiles(const Conv3x3Args<Element, Value>& args, int64_t begin, int64_t end,
                 void* workspace) const {
     auto* scratch = static_cast<char*>(workspace);
     const int64_t tiles = end - begin, chunks = shape_.Chunks();
@@ -112,7 +115,7 @@ class WinogradConv : public ConvPlan {
   // Of a job, rounded up to what is multiplied together.
   int64_t MostTiles() const {
     const int64_t tile_bytes =
-        shape_.Positions() * shape_.InBlocks() * shape_.block * int64_t{sizeof(Element)};
+        shape_.Positions() * shape_.InBlocks() * shape_.block * int64_t{sizeof(Value)};
     const int64_t least = PackedWeightBytes() > (int64_t{4} << 20) ? 96 : 24;
     const int64_t most = std::clamp<int64_t>(L2Bytes() / 2 / tile_bytes, least, 192);
     return RoundUp(std::min(most, shape_.Tiles()), WinogradTileRows());
@@ -141,9 +144,9 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection 
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
   if (direction == ConvDirection::kBackwardWeights) {
-    return MakeConvWinogradWeights(context, params, formats);
+    return MakeConvWinogradWeights(context, params, formats, DType::kF32);
   }
-  return std::make_unique<WinogradConv<float>>(context, params, direction, formats, 4);
+  return std::make_unique<WinogradConv<float, float>>(context, params, direction, formats, 4);
 }
 
 bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
@@ -154,23 +157,36 @@ bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
-  return std::make_unique<WinogradConv<float>>(context, params, direction, formats, 2);
+  return std::make_unique<WinogradConv<float, float>>(context, params, direction, formats, 2);
 }
 
-bool SupportsConvWinograd2x3Bf16(const Context&, const ConvParams& p, ConvDirection,
+bool SupportsConvWinograd4x3Bf16(const Context&, const ConvParams& p, ConvDirection,
                                  ConvFormats formats) {
   const int64_t block = WinogradBlock(Format::kNHWC);
   return IsConv3x3(p) && formats.src == Format::kNHWC && formats.dst == Format::kNHWC &&
          formats.src_dtype == DType::kBF16 && formats.dst_dtype == DType::kBF16 &&
-         p.src.c % block == 0 && p.out_channels % block == 0 && WinogradHasBf16();
+         p.src.c % block == 0 && p.out_channels % block == 0;
+}
+
+std::unique_ptr<ConvPlan> MakeConvWinograd4x3Bf16(const Context& context, const ConvParams& params,
+                                                  ConvDirection direction, ConvFormats formats) {
+  if (direction == ConvDirection::kBackwardWeights) {
+    return MakeConvWinogradWeights(context, params, formats, DType::kF32);
+  }
+  return std::make_unique<WinogradConv<BFloat16, float>>(context, params, direction, formats, 4);
+}
+
+bool SupportsConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
+                                 ConvDirection direction, ConvFormats formats) {
+  return WinogradHasBf16() && SupportsConvWinograd4x3Bf16(context, params, direction, formats);
 }
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
                                                   ConvDirection direction, ConvFormats formats) {
   if (direction == ConvDirection::kBackwardWeights) {
-    return MakeConvWinogradWeights(context, params, formats);
+    return MakeConvWinogradWeights(context, params, formats, DType::kBF16);
   }
-  return std::make_unique<WinogradConv<BFloat16>>(context, params, direction, formats, 2);
+  return std::make_unique<WinogradConv<BFloat16, BFloat16>>(context, params, direction, formats, 2);
 }
 
 }  // namespace lseg

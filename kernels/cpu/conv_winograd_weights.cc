@@ -1,4 +1,5 @@
-// Backward weights of the "winograd4x3" and "winograd2x3_bf16" engines, see winograd_weights.h.
+// Backward weights of the engines "winograd4x3", "winograd4x3_bf16" and "winograd2x3_bf16", see
+// winograd_weights.h.
 // Sums over tiles run in blocks of tiles, whose size depends on the shape alone, and in stripes of
 // blocks (GradientStripes): so results do not depend on the number of threads.
 #include <omp.h>
@@ -15,14 +16,14 @@ constexpr int64_t kRun = 48;  // tiles a thread transforms at a time: whole grou
 
 int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-template <class Element>
+// Element, of maps, and Value, in which products are taken.
+template <class Element, class Value>
 class WinogradWeightsConv : public ConvPlan {
  public:
   WinogradWeightsConv(const Context& context, const ConvParams& params, ConvFormats formats,
                       int64_t tile)
       : p_(params), threads_(context.threads()) {
-    shape_ = {.dtype = formats.src_dtype,
-              .block = WinogradBlock(formats.src),
+    shape_ = {.block = WinogradBlock(formats.src),
               .tile = tile,
               .batch = params.src.n,
               .height = params.src.h,
@@ -32,7 +33,7 @@ class WinogradWeightsConv : public ConvPlan {
     // Both transformed tensors of a block of tiles are to stay in a few MiB of L3 cache; below some
     // 192 tiles, the work on the taps of each block would show.
     const int64_t tile_bytes =
-        shape_.Positions() * (InBlocks() + OutBlocks()) * shape_.block * int64_t{sizeof(Element)};
+        shape_.Positions() * (InBlocks() + OutBlocks()) * shape_.block * int64_t{sizeof(Value)};
     const int64_t wanted = std::clamp<int64_t>((int64_t{8} << 20) / tile_bytes, 192, 768);
     blocks_ = DivideUp(shape_.Tiles(), wanted);
     tiles_ = Grouped(DivideUp(shape_.Tiles(), blocks_));
@@ -69,7 +70,7 @@ class WinogradWeightsConv : public ConvPlan {
  private:
   // Where a block of tiles is transformed and multiplied.
   struct Lane {
-    Element *src, *d_dst;
+    Value *src, *d_dst;
     float *sums, *scratch;
   };
   // Where a stripe's sums go. add: the weights' are added to what is there.
@@ -80,11 +81,11 @@ class WinogradWeightsConv : public ConvPlan {
 
   // Whole groups of tiles.
   static int64_t Grouped(int64_t tiles) {
-    constexpr int64_t kTogether = kTilesTogether<Element>;
+    constexpr int64_t kTogether = kTilesTogether<Value>;
     return DivideUp(tiles, kTogether) * kTogether;
   }
   int64_t Plane(int64_t blocks, int64_t tiles) const {
-    return WinogradPlane(shape_, blocks, Grouped(tiles), sizeof(Element));
+    return WinogradPlane(shape_, blocks, Grouped(tiles), sizeof(Value));
   }
 
   int64_t InBlocks() const { return shape_.InBlocks(); }
@@ -101,11 +102,11 @@ class WinogradWeightsConv : public ConvPlan {
   int LaneThreads() const { return stripes_ > 1 ? 1 : threads_; }
   int64_t LaneBytes() const {
     const int64_t floats = LaneThreads() * ScratchCount() + RunSumsCount();
-    return DivideUp((SrcCount() + DDstCount()) * int64_t{sizeof(Element)} + floats * 4, 64) * 64;
+    return DivideUp((SrcCount() + DDstCount()) * int64_t{sizeof(Value)} + floats * 4, 64) * 64;
   }
   Lane LaneIn(char* memory) const {
     Lane lane;
-    lane.src = reinterpret_cast<Element*>(memory);
+    lane.src = reinterpret_cast<Value*>(memory);
     lane.d_dst = lane.src + SrcCount();
     lane.scratch = reinterpret_cast<float*>(lane.d_dst + DDstCount());
     lane.sums = lane.scratch + LaneThreads() * ScratchCount();
@@ -161,12 +162,12 @@ class WinogradWeightsConv : public ConvPlan {
   void Transform(const ConvArgs& args, int64_t tile, int64_t tiles, const Lane& lane,
                  float* bias) const {
     const int64_t runs = DivideUp(tiles, kRun), blocks = InBlocks() + OutBlocks();
-    const auto run_of = [&](int64_t b, int64_t run, Element* out, int64_t all_blocks) {
-      return WinogradRun<Element>{.block = b,
-                                  .tile = tile + run * kRun,
-                                  .tiles = std::min(kRun, tiles - run * kRun),
-                                  .out = out + (b * Grouped(tiles) + run * kRun) * shape_.block,
-                                  .plane = Plane(all_blocks, tiles)};
+    const auto run_of = [&](int64_t b, int64_t run, Value* out, int64_t all_blocks) {
+      return WinogradRun<Value>{.block = b,
+                                .tile = tile + run * kRun,
+                                .tiles = std::min(kRun, tiles - run * kRun),
+                                .out = out + (b * Grouped(tiles) + run * kRun) * shape_.block,
+                                .plane = Plane(all_blocks, tiles)};
     };
 #pragma omp parallel for num_threads(LaneThreads()) schedule(dynamic) collapse(2)
     for (int64_t b = 0; b < blocks; ++b) {
@@ -193,7 +194,7 @@ class WinogradWeightsConv : public ConvPlan {
 #pragma omp parallel for num_threads(LaneThreads()) schedule(dynamic) collapse(2)
     for (int64_t o = 0; o < out_jobs; ++o) {
       for (int64_t i = 0; i < in_jobs; ++i) {
-        const WinogradWeightsJob<Element> job = {
+        const WinogradWeightsJob<Value> job = {
             .tiles = tiles,
             .src = lane.src,
             .d_dst = lane.d_dst,
@@ -219,11 +220,14 @@ class WinogradWeightsConv : public ConvPlan {
 }  // namespace
 
 std::unique_ptr<ConvPlan> MakeConvWinogradWeights(const Context& context, const ConvParams& params,
-                                                  ConvFormats formats) {
-  if (formats.src_dtype == DType::kBF16) {
-    return std::make_unique<WinogradWeightsConv<BFloat16>>(context, params, formats, 2);
+                                                  ConvFormats formats, DType products) {
+  if (products == DType::kBF16) {
+    return std::make_unique<WinogradWeightsConv<BFloat16, BFloat16>>(context, params, formats, 2);
   }
-  return std::make_unique<WinogradWeightsConv<float>>(context, params, formats, 4);
+  if (formats.src_dtype == DType::kBF16) {
+    return std::make_unique<WinogradWeightsConv<BFloat16, float>>(context, params, formats, 4);
+  }
+  return std::make_unique<WinogradWeightsConv<float, float>>(context, params, formats, 4);
 }
 
 }  // namespace lseg

@@ -79,23 +79,11 @@ void LeaveAmxOut() {
           : dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
 }
 
-// Values of cpu_isa are sets of extensions.
-bool HasIsa(dnnl::cpu_isa isa) {
-  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(isa);
-  return (has & wanted) == wanted;
-}
-
 }  // namespace
 
 dnnl::engine MakeEngine() {
   LeaveAmxOut();
   return {dnnl::engine::kind::cpu, 0};
-}
-
-bool HasBf16() {
-  LeaveAmxOut();
-  return HasIsa(dnnl::cpu_isa::avx512_core_bf16);
 }
 
 dnnl::convolution_forward::primitive_desc Forward(const dnnl::engine& engine, const ConvCase& c) {

@@ -14,9 +14,6 @@ namespace lseg::onednn {
 // word, but primitives that use AMX are not taken even then.
 dnnl::engine MakeEngine();
 
-// Whether the library finds (and its environment lets it use) instructions that multiply bf16.
-bool HasBf16();
-
 // One convolution in oneDNN's terms. A bias descriptor of zero dimensions means no bias.
 struct ConvCase {
   dnnl::algorithm algorithm = dnnl::algorithm::convolution_direct;

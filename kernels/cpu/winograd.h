@@ -18,16 +18,14 @@
 
 #include "kernels/cpu/conv_3x3.h"
 #include "kernels/runtime/bfloat16.h"
-#include "kernels/runtime/dtype.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
 
 // A 3x3 convolution with stride 1 and padding 1 between tensors in a blocked format and f32, or in
-// NHWC and bf16. In bf16, with tiles of 2x2 alone (those of 4x4 lose three bits more), the
-// transformed source and the transformed weights are rounded, products are summed in f32.
+// NHWC and bf16. Transformed sources and weights are f32 or, with tiles of 2x2 alone (those of 4x4
+// lose three bits more), rounded to bf16; their products are summed in f32.
 struct WinogradShape {
-  DType dtype = DType::kF32;
   int64_t block;     // of channels: 8 (nChw8c) or 16 (nChw16c, NHWC)
   int64_t tile = 4;  // outputs along a tile's edge: 4 or 2
   int64_t batch, height, width;
@@ -49,8 +47,8 @@ inline int64_t WinogradBlock(Format format) { return format == Format::kNChw8c ?
 // (position, block of channels, tile, channel of the block). Padded by a cache line: strides that
 // are a power of two would put the streams of a transform into the same sets of the L1 cache.
 inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t tiles,
-                             int64_t element_bytes) {
-  return blocks * tiles * shape.block + 64 / element_bytes;
+                             int64_t value_bytes) {
+  return blocks * tiles * shape.block + 64 / value_bytes;
 }
 
 // Output channels are worked on in chunks of this many, so that their products stay in the cache
@@ -59,8 +57,16 @@ constexpr int64_t kWinogradChunk = 64;
 
 inline int64_t WinogradShape::Chunks() const { return (out + kWinogradChunk - 1) / kWinogradChunk; }
 
+// Of a job's transformed source, and of its products, which are f32.
+inline int64_t WinogradSrcPlane(const WinogradShape& shape, int64_t tiles, int64_t value_bytes) {
+  return WinogradPlane(shape, shape.InBlocks(), tiles, value_bytes);
+}
+inline int64_t WinogradProductPlane(const WinogradShape& shape, int64_t tiles) {
+  return WinogradPlane(shape, kWinogradChunk / shape.block, tiles, sizeof(float));
+}
+
 // What one thread works on: tiles [tile, tile + tiles), chunks [chunk, chunk_end) of outputs, and
-// its own memory of WinogradScratchBytes(shape, tiles), aligned to 64 bytes. Values do not depend
+// its own memory of WinogradScratchBytes(), aligned to 64 bytes. Values do not depend
 // on the division.
 struct WinogradJob {
   int64_t tile, tiles, chunk, chunk_end;
@@ -75,12 +81,15 @@ int64_t WinogradPanels(const WinogradShape& shape);
 // Tiles that are multiplied together: a multiple of it wastes nothing.
 int64_t WinogradTileRows();
 
-// Whether this processor multiplies bf16 as it is wanted here (AVX512-BF16); else there is no bf16.
+// Whether this processor takes products of bf16 (AVX512-BF16), and whether that is worth while:
+// Intel's of 2023 and later (told by AVX512-FP16) do at half the rate of f32, and leave speed to
+// AMX, which virtual machines may lack.
 bool WinogradHasBf16();
+bool WinogradIsFastInBf16();
 
-// Elements of packed weights, and bytes of a thread's scratch.
+// Packed weights, and bytes of a thread's scratch, where a transformed value takes so many.
 int64_t WinogradPackedCount(const WinogradShape& shape);
-int64_t WinogradScratchBytes(const WinogradShape& shape, int64_t tiles);
+int64_t WinogradScratchBytes(const WinogradShape& shape, int64_t tiles, int64_t value_bytes);
 
 // Transforms the weights of one panel. weight is OIHW: (out, in, 3, 3) or, with
 // `transposed`, (in, out, 3, 3) whose taps are reversed as well: the weights of a convolution whose
@@ -90,8 +99,10 @@ void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool t
 void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
                          int64_t panel, BFloat16* packed);
 
-// Elements as WinogradShape::dtype says.
+// Transformed sources in the type of the packed weights.
 void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<float>& args,
+                      const WinogradJob& job);
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16, float>& args,
                       const WinogradJob& job);
 void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16>& args,
                       const WinogradJob& job);

@@ -1,5 +1,5 @@
-// winograd.h and winograd_weights.h in bf16, for processors with AVX512-BF16: two instructions do
-// what matters, and stand here by name, for Highway 1.0 has no words for them.
+// winograd.h and winograd_weights.h with products in bf16, for processors with AVX512-BF16: two
+// instructions do what matters, and stand here by name, for Highway 1.0 has no words for them.
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/winograd_weights.h"
 
@@ -11,7 +11,6 @@
 #if HWY_TARGET == HWY_AVX3
 #include <cstring>
 
-#include "kernels/cpu/bfloat16-inl.h"
 #include "kernels/cpu/winograd_block-inl.h"
 #include "kernels/cpu/winograd_weights-inl.h"
 
@@ -35,14 +34,12 @@ HWY_INLINE Floats Dpbf16Ps(Floats a, Floats b, Floats sum) {
   return sum;
 }
 
-// Maps in bf16, in NHWC.
-struct PlainBF16 {
-  using Element = BFloat16;
+// Of pairs.
+struct ProductsBF16 {
+  using Value = BFloat16;
   using D = Tag<16>;
-  static constexpr bool kBlocked = false;
   static constexpr int kTogether = 2;
 
-  static HWY_INLINE Floats Load(D d, const BFloat16* from) { return LoadFloats(d, from); }
   static HWY_INLINE void Store(Floats value, D, BFloat16* to) {
     hn::StoreU(Cvtneps2Bf16(value), Halves<D>(), reinterpret_cast<uint16_t*>(to));
   }
@@ -66,26 +63,32 @@ struct PlainBF16 {
   }
 };
 
+struct Maps : NhwcBF16 {
+  static HWY_INLINE void Store(Floats value, Tag<16> d, BFloat16* to) {
+    ProductsBF16::Store(value, d, to);
+  }
+};
+
 void Convolve(const WinogradShape& s, const Conv3x3Args<BFloat16>& args, const WinogradJob& job) {
-  ConvolveJob<PlainBF16, 16, 2>(s, args, job);
+  ConvolveJob<Maps, ProductsBF16, 16, 2>(s, args, job);
 }
 
 void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
           BFloat16* packed) {
-  PackPanel<PlainBF16, 16, 2>(s, weight, transposed, panel, packed);
+  PackPanel<ProductsBF16, 16, 2>(s, weight, transposed, panel, packed);
 }
 
 void SrcRun(const WinogradShape& s, const BFloat16* src, const WinogradRun<BFloat16>& run) {
-  TransformSrcRun<PlainBF16, 16, 2>(s, src, run);
+  TransformSrcRun<Maps, ProductsBF16, 16, 2>(s, src, run);
 }
 
 void DDstRun(const WinogradShape& s, const BFloat16* d_dst, const WinogradRun<BFloat16>& run,
              float* sums) {
-  TransformDDstRun<PlainBF16, 16, 2>(s, d_dst, run, sums);
+  TransformDDstRun<Maps, ProductsBF16, 16, 2>(s, d_dst, run, sums);
 }
 
 void Weights(const WinogradShape& s, const WinogradWeightsJob<BFloat16>& job, float* d_weight) {
-  WeightsOf<PlainBF16, 16, 2>(s, job, d_weight);
+  WeightsOf<ProductsBF16, 16, 2>(s, job, d_weight);
 }
 
 }  // namespace
@@ -95,6 +98,10 @@ HWY_AFTER_NAMESPACE();
 #endif  // HWY_AVX3
 
 #if HWY_ONCE
+#if HWY_ARCH_X86
+#include <cpuid.h>
+#endif
+
 #include "kernels/cpu/avx512_only.h"
 
 namespace lseg {
@@ -106,6 +113,17 @@ bool WinogradHasBf16() {
 #else
 bool WinogradHasBf16() { return false; }
 #endif
+
+bool WinogradIsFastInBf16() {
+#if HWY_ARCH_X86
+  constexpr unsigned kAvx512Fp16 = 1u << 23;  // of edx in leaf 7
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool fp16 = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAvx512Fp16);
+  return WinogradHasBf16() && !(__builtin_cpu_is("intel") && fp16);
+#else
+  return false;
+#endif
+}
 
 void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16>& args,
                       const WinogradJob& job) {

@@ -1,6 +1,7 @@
-// What winograd.h does with a job, for the element types of a struct Maps. Layouts, innermost last:
+// What winograd.h does with a job, for a struct Maps and a struct Products. Layouts, innermost
+// last:
 //   packed weights  (chunk, position, panel, group of input channels, 2 vectors, channel of the
-//                    group), groups of Maps::kTogether
+//                    group), groups of Products::kTogether
 //   transformed src (position, input block, tile, block)
 //   products        (position, output block of the chunk, tile, block)
 // Included once per instruction set, by the sources that use Highway.
@@ -44,38 +45,26 @@ int64_t PanelsOf(const WinogradShape& s, int64_t chunk) {
   return (channels + PanelSize<kBlock>() - 1) / PanelSize<kBlock>();
 }
 
-template <class Element>
-int64_t SrcPlane(const WinogradShape& s, int64_t tiles) {
-  return WinogradPlane(s, s.InBlocks(), tiles, sizeof(Element));
-}
-
-// Bytes.
-template <class Element>
-int64_t ScratchOf(const WinogradShape& s, int64_t tiles) {
-  return s.Positions() *
-         (SrcPlane<Element>(s, tiles) * sizeof(Element) + ProductPlane(s, tiles) * sizeof(float));
-}
-
 constexpr int64_t kAhead = 16;  // steps by which weights are fetched before they are wanted
 
 // Rows [0, kRows) of a panel: c = (or +=) a b over `blocks` blocks of input channels.
-template <class Maps, int kBlock, int kRows, class Element>
-void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Element* b, bool add,
+template <class Products, int kBlock, int kRows, class Value>
+void MultiplyRows(const Value* a, int64_t a_stride, int64_t blocks, const Value* b, bool add,
                   float* c0, float* c1) {
   const Tag<kBlock> d;
-  constexpr int64_t kVector = hn::MaxLanes(Tag<kBlock>()) * Maps::kTogether;
+  constexpr int64_t kVector = hn::MaxLanes(Tag<kBlock>()) * Products::kTogether;
   hn::Vec<Tag<kBlock>> sum0[kRows], sum1[kRows];
   for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
   for (int64_t i = 0; i < blocks; ++i, a += a_stride) {
-    for (int k = 0; k < kBlock; k += Maps::kTogether, b += 2 * kVector) {
+    for (int k = 0; k < kBlock; k += Products::kTogether, b += 2 * kVector) {
       // Not hwy::Prefetch: around that GCC 12 keeps sums in memory, at twice the time.
       __builtin_prefetch(b + kAhead * 2 * kVector);
       __builtin_prefetch(b + kAhead * 2 * kVector + kVector);
-      const auto b0 = Maps::LoadTogether(d, b), b1 = Maps::LoadTogether(d, b + kVector);
+      const auto b0 = Products::LoadTogether(d, b), b1 = Products::LoadTogether(d, b + kVector);
       for (int r = 0; r < kRows; ++r) {
-        const auto factor = Maps::Factor(d, a + r * kBlock + k);
-        sum0[r] = Maps::MulAdd(factor, b0, sum0[r]);
-        sum1[r] = Maps::MulAdd(factor, b1, sum1[r]);
+        const auto factor = Products::Factor(d, a + r * kBlock + k);
+        sum0[r] = Products::MulAdd(factor, b0, sum0[r]);
+        sum1[r] = Products::MulAdd(factor, b1, sum1[r]);
       }
     }
   }
@@ -90,63 +79,64 @@ void MultiplyRows(const Element* a, int64_t a_stride, int64_t blocks, const Elem
 }
 
 // The same for a number of rows below kRows that is known at run time only.
-template <class Maps, int kBlock, int kRows, class Element>
-void MultiplyRest(int64_t rows, const Element* a, int64_t a_stride, int64_t blocks,
-                  const Element* b, bool add, float* c0, float* c1) {
+template <class Products, int kBlock, int kRows, class Value>
+void MultiplyRest(int64_t rows, const Value* a, int64_t a_stride, int64_t blocks, const Value* b,
+                  bool add, float* c0, float* c1) {
   if constexpr (kRows > 1) {
     if (rows < kRows - 1) {
-      return MultiplyRest<Maps, kBlock, kRows - 1>(rows, a, a_stride, blocks, b, add, c0, c1);
+      return MultiplyRest<Products, kBlock, kRows - 1>(rows, a, a_stride, blocks, b, add, c0, c1);
     }
-    MultiplyRows<Maps, kBlock, kRows - 1>(a, a_stride, blocks, b, add, c0, c1);
+    MultiplyRows<Products, kBlock, kRows - 1>(a, a_stride, blocks, b, add, c0, c1);
   }
 }
 
 // One position, one panel, all tiles of the job.
-template <class Maps, int kBlock, class Element>
-void MultiplyPanel(const WinogradShape& s, int64_t tiles, const Element* a, const Element* b,
-                   float* c0, float* c1) {
-  constexpr int64_t kDepth = kPanelBytes / sizeof(Element) / PanelSize<kBlock>() / kBlock;
+template <class Products, int kBlock, class Value>
+void MultiplyPanel(const WinogradShape& s, int64_t tiles, const Value* a, const Value* b, float* c0,
+                   float* c1) {
+  constexpr int64_t kDepth = kPanelBytes / sizeof(Value) / PanelSize<kBlock>() / kBlock;
   const int64_t a_stride = tiles * kBlock, blocks = s.InBlocks();
   for (int64_t first = 0; first < blocks; first += kDepth) {
     const int64_t count = std::min(kDepth, blocks - first);
-    const Element* from = a + first * a_stride;
-    const Element* with = b + first * kBlock * PanelSize<kBlock>();
+    const Value* from = a + first * a_stride;
+    const Value* with = b + first * kBlock * PanelSize<kBlock>();
     int64_t t = 0;
     for (; t + kTileRows <= tiles; t += kTileRows) {
-      MultiplyRows<Maps, kBlock, kTileRows>(from + t * kBlock, a_stride, count, with, first > 0,
-                                            c0 + t * kBlock, c1 + t * kBlock);
+      MultiplyRows<Products, kBlock, kTileRows>(from + t * kBlock, a_stride, count, with, first > 0,
+                                                c0 + t * kBlock, c1 + t * kBlock);
     }
     if (t < tiles) {
-      MultiplyRest<Maps, kBlock, kTileRows>(tiles - t, from + t * kBlock, a_stride, count, with,
-                                            first > 0, c0 + t * kBlock, c1 + t * kBlock);
+      MultiplyRest<Products, kBlock, kTileRows>(tiles - t, from + t * kBlock, a_stride, count, with,
+                                                first > 0, c0 + t * kBlock, c1 + t * kBlock);
     }
   }
 }
 
-template <class Maps, int kBlock, class Element>
-void MultiplyChunk(const WinogradShape& s, const Element* packed, const WinogradJob& job,
-                   int64_t chunk, const Element* src, float* products) {
+template <class Products, int kBlock, class Value>
+void MultiplyChunk(const WinogradShape& s, const Value* packed, const WinogradJob& job,
+                   int64_t chunk, const Value* src, float* products) {
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t size = s.InBlocks() * kBlock * kPanel, panels = PanelsOf<kBlock>(s, chunk);
-  const Element* weights = packed + chunk * (kChunk / kPanel) * s.Positions() * size;
-  const int64_t src_plane = SrcPlane<Element>(s, job.tiles), plane = ProductPlane(s, job.tiles);
+  const Value* weights = packed + chunk * (kChunk / kPanel) * s.Positions() * size;
+  const int64_t src_plane = WinogradSrcPlane(s, job.tiles, sizeof(Value)),
+                plane = WinogradProductPlane(s, job.tiles);
   for (int64_t position = 0; position < s.Positions(); ++position) {
     for (int64_t p = 0; p < panels; ++p, weights += size) {
       const auto at = [&](int64_t channel) {  // counted from the first of the chunk
         return products + position * plane + channel / kBlock * job.tiles * kBlock +
                channel % kBlock;
       };
-      MultiplyPanel<Maps, kBlock>(s, job.tiles, src + position * src_plane, weights, at(p * kPanel),
-                                  at(p * kPanel + kLanes));
+      MultiplyPanel<Products, kBlock>(s, job.tiles, src + position * src_plane, weights,
+                                      at(p * kPanel), at(p * kPanel + kLanes));
     }
   }
 }
 
 // Block `b` of the source's channels, of which the rows `held` lie in memory, for a job's tiles, to
 // `out`, the place of the first of them in the first plane.
-template <class Maps, int kBlock, int kTile>
+template <class Maps, class Products, int kBlock, int kTile>
 void TransformSrc(const WinogradShape& s, const typename Maps::Element* src, RowRange held,
-                  int64_t b, const WinogradJob& job, typename Maps::Element* out, int64_t plane) {
+                  int64_t b, const WinogradJob& job, typename Products::Value* out, int64_t plane) {
   constexpr int kIn = kTile + 2;
   HWY_ALIGN typename Maps::Element copy[kIn * kIn * kBlock];
   const Tag<kBlock> d;
@@ -157,24 +147,26 @@ void TransformSrc(const WinogradShape& s, const typename Maps::Element* src, Row
     const auto patch = PatchAt<kIn>(s, steps, image, at.y - 1, at.x - 1, copy);
     for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
       TransformPatch<Maps, kTile>(d, patch, k, [&](int64_t i, hn::Vec<Tag<kBlock>> value) {
-        Maps::Store(value, d, out + i * plane + k);
+        Products::Store(value, d, out + i * plane + k);
       });
     }
   }
 }
 
-template <class Maps, int kBlock, int kTile>
-void ConvolveJob(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob& job) {
-  using Element = typename Maps::Element;
-  auto* src = reinterpret_cast<Element*>(job.scratch);
-  const int64_t src_plane = SrcPlane<Element>(s, job.tiles);
+template <class Maps, class Products, int kBlock, int kTile>
+void ConvolveJob(const WinogradShape& s,
+                 const Conv3x3Args<typename Maps::Element, typename Products::Value>& args,
+                 const WinogradJob& job) {
+  using Value = typename Products::Value;
+  auto* src = reinterpret_cast<Value*>(job.scratch);
+  const int64_t src_plane = WinogradSrcPlane(s, job.tiles, sizeof(Value));
   auto* products = reinterpret_cast<float*>(src + s.Positions() * src_plane);
   for (int64_t b = 0; b < s.InBlocks(); ++b) {
-    TransformSrc<Maps, kBlock, kTile>(s, args.src, args.src_held, b, job,
-                                      src + b * job.tiles * kBlock, src_plane);
+    TransformSrc<Maps, Products, kBlock, kTile>(s, args.src, args.src_held, b, job,
+                                                src + b * job.tiles * kBlock, src_plane);
   }
   for (int64_t chunk = job.chunk; chunk < job.chunk_end; ++chunk) {
-    MultiplyChunk<Maps, kBlock>(s, args.packed, job, chunk, src, products);
+    MultiplyChunk<Products, kBlock>(s, args.packed, job, chunk, src, products);
     if (args.dst == nullptr) {
       for (int64_t t = 0; t < job.tiles; ++t) {
         EndTile<Maps, kBlock, kTile>(s, args, job, chunk, t, products);
@@ -202,10 +194,10 @@ void GatherTaps(const WinogradShape& s, const float* weight, bool transposed, in
   }
 }
 
-template <class Maps, int kBlock, int kTile>
+template <class Products, int kBlock, int kTile>
 void PackPanel(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
-               typename Maps::Element* packed) {
-  constexpr int kIn = kTile + 2, kTogether = Maps::kTogether;
+               typename Products::Value* packed) {
+  constexpr int kIn = kTile + 2, kTogether = Products::kTogether;
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
@@ -234,7 +226,7 @@ void PackPanel(const WinogradShape& s, const float* weight, bool transposed, int
         }
       }
       for (int64_t at = 0; at < kIn * kIn; ++at) {
-        Maps::StoreTogether(transformed[at], d, to + at * plane);
+        Products::StoreTogether(transformed[at], d, to + at * plane);
       }
     }
   }

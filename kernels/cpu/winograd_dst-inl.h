@@ -22,14 +22,7 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class Maps>
-using ArgsOf = Conv3x3Args<typename Maps::Element>;
-
 constexpr int64_t kChunk = kWinogradChunk;
-
-inline int64_t ProductPlane(const WinogradShape& s, int64_t tiles) {
-  return WinogradPlane(s, kChunk / s.block, tiles, sizeof(float));
-}
 
 // Where a tile's products lie, and the bias of their block of channels.
 struct TileProducts {
@@ -53,10 +46,9 @@ HWY_INLINE void HalfTransform(D d, const TileProducts& tile, int64_t k, V* half)
 }
 
 // Outputs of one block of a tile to dst, those inside the image.
-template <class Maps, int kBlock, int kTile>
-HWY_INLINE void StoreTile(const ArgsOf<Maps>& args, const TileProducts& tile, int64_t rows,
-                          int64_t columns, const Steps<Maps, kBlock>& steps,
-                          typename Maps::Element* to) {
+template <class Maps, int kBlock, int kTile, class Args>
+HWY_INLINE void StoreTile(const Args& args, const TileProducts& tile, int64_t rows, int64_t columns,
+                          const Steps<Maps, kBlock>& steps, typename Maps::Element* to) {
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
@@ -89,10 +81,10 @@ HWY_INLINE void LoadBias(const WinogradShape& s, const float* from, int64_t b, f
   std::copy_n(from + b * kBlock, std::min<int64_t>(kBlock, s.out - b * kBlock), bias);
 }
 
-template <class Maps, int kBlock, int kTile>
-void TransformDst(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob& job,
+template <class Maps, int kBlock, int kTile, class Args>
+void TransformDst(const WinogradShape& s, const Args& args, const WinogradJob& job,
                   int64_t first_block, int64_t end_block, const float* products) {
-  const int64_t plane = ProductPlane(s, job.tiles);
+  const int64_t plane = WinogradProductPlane(s, job.tiles);
   const Steps<Maps, kBlock> steps(s.out, args.dst_held.end - args.dst_held.begin, s.width);
   for (int64_t b = first_block; b < end_block; ++b) {
     HWY_ALIGN float bias[kBlock];
@@ -129,9 +121,9 @@ HWY_INLINE void PoolTile(D d, const V* values, int64_t rows, int64_t columns,
 
 // One tile, all channels of a chunk: each vector of them is transformed, pooled, and multiplied
 // into the sums of the scores, whose lanes are added up at the end.
-template <class Maps, int kBlock, int kTile>
-void EndTile(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob& job,
-             int64_t chunk, int64_t t, const float* products) {
+template <class Maps, int kBlock, int kTile, class Args>
+void EndTile(const WinogradShape& s, const Args& args, const WinogradJob& job, int64_t chunk,
+             int64_t t, const float* products) {
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   constexpr int kPixels = kTile * kTile;
@@ -140,7 +132,7 @@ void EndTile(const WinogradShape& s, const ArgsOf<Maps>& args, const WinogradJob
   const int64_t columns = std::min<int64_t>(kTile, s.width - at.x);
   const int64_t first = chunk * kChunk / kBlock;
   const int64_t end = std::min((chunk + 1) * kChunk / kBlock, s.OutBlocks());
-  const int64_t plane = ProductPlane(s, job.tiles);
+  const int64_t plane = WinogradProductPlane(s, job.tiles);
   const Steps<Maps, kBlock> steps(s.out, args.dst_held.end - args.dst_held.begin,
                                   (s.width + 1) / 2);  // of the pooled map
   V sums[kMostScores * kPixels];

@@ -1,4 +1,4 @@
-// winograd.h in f32, for every instruction set, and what does not depend on the element type.
+// winograd.h with products in f32, for every instruction set, and what does not depend on types.
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/winograd.h"
 
@@ -16,30 +16,31 @@ namespace {
 
 void Convolve(const WinogradShape& s, const Conv3x3Args<float>& args, const WinogradJob& job) {
   if (s.tile == 2) {
-    if (s.block == 8) return ConvolveJob<BlockedF32, 8, 2>(s, args, job);
-    return ConvolveJob<BlockedF32, 16, 2>(s, args, job);
+    if (s.block == 8) return ConvolveJob<BlockedF32, ProductsF32, 8, 2>(s, args, job);
+    return ConvolveJob<BlockedF32, ProductsF32, 16, 2>(s, args, job);
   }
-  if (s.block == 8) return ConvolveJob<BlockedF32, 8, 4>(s, args, job);
-  ConvolveJob<BlockedF32, 16, 4>(s, args, job);
+  if (s.block == 8) return ConvolveJob<BlockedF32, ProductsF32, 8, 4>(s, args, job);
+  ConvolveJob<BlockedF32, ProductsF32, 16, 4>(s, args, job);
+}
+
+void ConvolveBf16(const WinogradShape& s, const Conv3x3Args<BFloat16, float>& args,
+                  const WinogradJob& job) {
+  ConvolveJob<NhwcBF16, ProductsF32, 16, 4>(s, args, job);
 }
 
 void Pack(const WinogradShape& s, const float* weight, bool transposed, int64_t panel,
           float* packed) {
   if (s.tile == 2) {
-    if (s.block == 8) return PackPanel<BlockedF32, 8, 2>(s, weight, transposed, panel, packed);
-    return PackPanel<BlockedF32, 16, 2>(s, weight, transposed, panel, packed);
+    if (s.block == 8) return PackPanel<ProductsF32, 8, 2>(s, weight, transposed, panel, packed);
+    return PackPanel<ProductsF32, 16, 2>(s, weight, transposed, panel, packed);
   }
-  if (s.block == 8) return PackPanel<BlockedF32, 8, 4>(s, weight, transposed, panel, packed);
-  PackPanel<BlockedF32, 16, 4>(s, weight, transposed, panel, packed);
+  if (s.block == 8) return PackPanel<ProductsF32, 8, 4>(s, weight, transposed, panel, packed);
+  PackPanel<ProductsF32, 16, 4>(s, weight, transposed, panel, packed);
 }
 
 int64_t Panel(int64_t block) { return block == 8 ? PanelSize<8>() : PanelSize<16>(); }
 
 int64_t TileRows() { return kTileRows; }
-
-int64_t ScratchBytes(const WinogradShape& s, int64_t tiles) {
-  return s.dtype == DType::kBF16 ? ScratchOf<BFloat16>(s, tiles) : ScratchOf<float>(s, tiles);
-}
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -50,10 +51,10 @@ HWY_AFTER_NAMESPACE();
 namespace lseg {
 
 HWY_EXPORT(Convolve);
+HWY_EXPORT(ConvolveBf16);
 HWY_EXPORT(Pack);
 HWY_EXPORT(Panel);
 HWY_EXPORT(TileRows);
-HWY_EXPORT(ScratchBytes);
 
 int64_t WinogradPanelSize(int64_t block) { return HWY_DYNAMIC_DISPATCH(Panel)(block); }
 
@@ -69,8 +70,9 @@ int64_t WinogradPackedCount(const WinogradShape& shape) {
          shape.InBlocks() * shape.block;
 }
 
-int64_t WinogradScratchBytes(const WinogradShape& shape, int64_t tiles) {
-  return HWY_DYNAMIC_DISPATCH(ScratchBytes)(shape, tiles);
+int64_t WinogradScratchBytes(const WinogradShape& shape, int64_t tiles, int64_t value_bytes) {
+  return shape.Positions() * (WinogradSrcPlane(shape, tiles, value_bytes) * value_bytes +
+                              WinogradProductPlane(shape, tiles) * int64_t{sizeof(float)});
 }
 
 void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool transposed,
@@ -81,6 +83,11 @@ void WinogradPackWeights(const WinogradShape& shape, const float* weight, bool t
 void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<float>& args,
                       const WinogradJob& job) {
   HWY_DYNAMIC_DISPATCH(Convolve)(shape, args, job);
+}
+
+void WinogradConvolve(const WinogradShape& shape, const Conv3x3Args<BFloat16, float>& args,
+                      const WinogradJob& job) {
+  HWY_DYNAMIC_DISPATCH(ConvolveBf16)(shape, args, job);
 }
 
 }  // namespace lseg

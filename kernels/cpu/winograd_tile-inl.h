@@ -2,14 +2,17 @@
 // kTile of a tile, and what reads tiles. See winograd.h for the points. Included once per
 // instruction set, by the sources that use Highway.
 //
-// What differs between element types stands in a struct Maps (below: BlockedF32):
-//   Element    of maps, of transformed sources and of packed weights
-//   kBlocked   maps are in a blocked format, else in NHWC
-//   kTogether  factors whose products are added up at once, which lie together
-//   Load, Store                        vectors of f32 from and to Elements
-//   StoreTogether, LoadTogether        kTogether of these vectors, lane by lane
-//   Factor                             kTogether Elements, in all lanes
-//   MulAdd                             the products of the two, added to a vector of f32
+// What differs between maps stands in a struct Maps (below: BlockedF32, NhwcBF16):
+//   Element      of maps
+//   kBlocked     they are in a blocked format, else in NHWC
+//   Load, Store  vectors of f32 from and to Elements
+// and between the types in which products are taken in a struct Products (below: ProductsF32):
+//   Value        of transformed maps and of packed weights
+//   kTogether    factors whose products are added up at once, which lie together
+//   Store                        vectors of f32 to Values
+//   StoreTogether, LoadTogether  kTogether of these vectors, lane by lane
+//   Factor                       kTogether Values, in all lanes
+//   MulAdd                       the products of the two, added to a vector of f32
 
 #if defined(LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LSEG_KERNELS_CPU_WINOGRAD_TILE_INL_H_
@@ -22,6 +25,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/bfloat16-inl.h"
 #include "kernels/cpu/winograd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,15 +48,35 @@ constexpr int64_t PanelSize() {
   return 2 * static_cast<int64_t>(hn::MaxLanes(Tag<kBlock>()));
 }
 
-// Maps in f32, in a blocked format.
 struct BlockedF32 {
   using Element = float;
   static constexpr bool kBlocked = true;
-  static constexpr int kTogether = 1;
   template <class D>
   static HWY_INLINE hn::Vec<D> Load(D d, const float* from) {
     return hn::LoadU(d, from);
   }
+  template <class D>
+  static HWY_INLINE void Store(hn::Vec<D> value, D d, float* to) {
+    hn::StoreU(value, d, to);
+  }
+};
+
+struct NhwcBF16 {
+  using Element = BFloat16;
+  static constexpr bool kBlocked = false;
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Load(D d, const BFloat16* from) {
+    return LoadFloats(d, from);
+  }
+  template <class D>
+  static HWY_INLINE void Store(hn::Vec<D> value, D d, BFloat16* to) {
+    StoreFloats(value, d, to);
+  }
+};
+
+struct ProductsF32 {
+  using Value = float;
+  static constexpr int kTogether = 1;
   template <class D>
   static HWY_INLINE void Store(hn::Vec<D> value, D d, float* to) {
     hn::StoreU(value, d, to);

@@ -1,4 +1,5 @@
-// What winograd_weights.h does, for the element types of a struct Maps (winograd_tile-inl.h).
+// What winograd_weights.h does, for a struct Maps and a struct Products
+// (winograd_tile-inl.h).
 // Included once per instruction set, by the sources that use Highway.
 
 #if defined(LSEG_KERNELS_CPU_WINOGRAD_WEIGHTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -71,17 +72,18 @@ HWY_INLINE void TransformTaps(D d, const V* in, V* out, int stride) {
 }
 
 // Elements of a block of channels of `tiles` tiles, in whole groups.
-template <class Maps, int kBlock>
+template <class Products, int kBlock>
 int64_t GroupedTiles(int64_t tiles) {
-  return (tiles + Maps::kTogether - 1) / Maps::kTogether * Maps::kTogether * kBlock;
+  return (tiles + Products::kTogether - 1) / Products::kTogether * Products::kTogether * kBlock;
 }
 
 // Calls transform(at, k, put) for every tile of a run, at its place, and channel k of the block, of
 // which put(position, vector) takes what it makes.
-template <class Maps, int kBlock, int kTile, class Transform>
-HWY_INLINE void TransformRun(const WinogradShape& s, const WinogradRun<typename Maps::Element>& run,
+template <class Products, int kBlock, int kTile, class Transform>
+HWY_INLINE void TransformRun(const WinogradShape& s,
+                             const WinogradRun<typename Products::Value>& run,
                              Transform transform) {
-  constexpr int kTogether = Maps::kTogether, kPositions = (kTile + 2) * (kTile + 2);
+  constexpr int kTogether = Products::kTogether, kPositions = (kTile + 2) * (kTile + 2);
   static_assert(kTogether <= 2);
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
@@ -89,7 +91,7 @@ HWY_INLINE void TransformRun(const WinogradShape& s, const WinogradRun<typename 
   for (int64_t t = 0; t < run.tiles; t += kTogether, out += kBlock * kTogether) {
     for (int64_t k = 0; k < kBlock; k += hn::MaxLanes(d)) {
       const auto store = [&](int64_t i, const V(&together)[kTogether]) {
-        Maps::StoreTogether(together, d, out + i * run.plane + k * kTogether);
+        Products::StoreTogether(together, d, out + i * run.plane + k * kTogether);
       };
       if constexpr (kTogether == 1) {
         transform(TileAt(s, run.tile + t), k, [&](int64_t i, V value) { store(i, {value}); });
@@ -107,14 +109,14 @@ HWY_INLINE void TransformRun(const WinogradShape& s, const WinogradRun<typename 
   }
 }
 
-template <class Maps, int kBlock, int kTile>
+template <class Maps, class Products, int kBlock, int kTile>
 void TransformSrcRun(const WinogradShape& s, const typename Maps::Element* src,
-                     const WinogradRun<typename Maps::Element>& run) {
+                     const WinogradRun<typename Products::Value>& run) {
   constexpr int kIn = kTile + 2;
   HWY_ALIGN typename Maps::Element copy[kIn * kIn * kBlock];
   const Tag<kBlock> d;
   const Steps<Maps, kBlock> steps(s.in, s.height, s.width);
-  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
+  TransformRun<Products, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
     const auto* image = src + at.n * steps.image + run.block * steps.block;
     const auto patch = PatchAt<kIn>(s, steps, image, at.y - 1, at.x - 1, copy);
     TransformPatch<Maps, kTile>(d, patch, k, put);
@@ -122,16 +124,16 @@ void TransformSrcRun(const WinogradShape& s, const typename Maps::Element* src,
 }
 
 // A d_Y A^T, and the gradients' sum.
-template <class Maps, int kBlock, int kTile>
+template <class Maps, class Products, int kBlock, int kTile>
 void TransformDDstRun(const WinogradShape& s, const typename Maps::Element* d_dst,
-                      const WinogradRun<typename Maps::Element>& run, float* sums) {
+                      const WinogradRun<typename Products::Value>& run, float* sums) {
   constexpr int kIn = kTile + 2;
   HWY_ALIGN typename Maps::Element copy[kTile * kTile * kBlock];
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
   const Steps<Maps, kBlock> steps(s.out, s.height, s.width);
   std::fill_n(sums, kBlock, 0.0f);
-  TransformRun<Maps, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
+  TransformRun<Products, kBlock, kTile>(s, run, [&](const TileAt& at, int64_t k, auto put) {
     const auto* image = d_dst + at.n * steps.image + run.block * steps.block;
     const auto patch = PatchAt<kTile>(s, steps, image, at.y, at.x, copy);
     V half[kIn * kTile], sum = hn::LoadU(d, sums + k);
@@ -157,19 +159,19 @@ void TransformDDstRun(const WinogradShape& s, const typename Maps::Element* d_ds
 // ---- Products ----
 
 // kRows input channels by two vectors of outputs: c = (or +=) sum over tiles of a^T b.
-template <class Maps, int kBlock, class Element>
-void MultiplyTiles(const Element* a, const Element* b0, const Element* b1, int64_t tiles, bool add,
+template <class Products, int kBlock, class Value>
+void MultiplyTiles(const Value* a, const Value* b0, const Value* b1, int64_t tiles, bool add,
                    float* c, int64_t c_stride) {
   const Tag<kBlock> d;
   constexpr int64_t kLanes = hn::MaxLanes(Tag<kBlock>());
   hn::Vec<Tag<kBlock>> sum0[kRows], sum1[kRows];
   for (int r = 0; r < kRows; ++r) sum0[r] = sum1[r] = hn::Zero(d);
-  for (int64_t t = 0; t < tiles * kBlock; t += Maps::kTogether * kBlock) {
-    const auto v0 = Maps::LoadTogether(d, b0 + t), v1 = Maps::LoadTogether(d, b1 + t);
+  for (int64_t t = 0; t < tiles * kBlock; t += Products::kTogether * kBlock) {
+    const auto v0 = Products::LoadTogether(d, b0 + t), v1 = Products::LoadTogether(d, b1 + t);
     for (int r = 0; r < kRows; ++r) {
-      const auto factor = Maps::Factor(d, a + t + r * Maps::kTogether);
-      sum0[r] = Maps::MulAdd(factor, v0, sum0[r]);
-      sum1[r] = Maps::MulAdd(factor, v1, sum1[r]);
+      const auto factor = Products::Factor(d, a + t + r * Products::kTogether);
+      sum0[r] = Products::MulAdd(factor, v0, sum0[r]);
+      sum1[r] = Products::MulAdd(factor, v1, sum1[r]);
     }
   }
   for (int r = 0; r < kRows; ++r, c += c_stride) {
@@ -190,20 +192,20 @@ int64_t PaddedOuts(int64_t outs) {
 
 // scratch: (position, input channel, output channel). The last panel may reach beyond the last
 // block of d_dst: it then reads the block before it twice, for sums that nobody looks at.
-template <class Maps, int kBlock, class Element>
-void MultiplyJob(const WinogradShape& s, const WinogradWeightsJob<Element>& job) {
+template <class Products, int kBlock, class Value>
+void MultiplyJob(const WinogradShape& s, const WinogradWeightsJob<Value>& job) {
   constexpr int64_t kPanel = PanelSize<kBlock>(), kLanes = kPanel / 2;
   const int64_t outs = PaddedOuts<kBlock>(job.out_end - job.out);
   const int64_t ins = (job.in_end - job.in_block) * kBlock;
-  const int64_t block = GroupedTiles<Maps, kBlock>(job.tiles), tiles = block / kBlock;
-  const int64_t src_plane = WinogradPlane(s, s.InBlocks(), tiles, sizeof(Element));
-  const int64_t d_dst_plane = WinogradPlane(s, s.OutBlocks(), tiles, sizeof(Element));
-  const auto in_block = [&](const Element* blocks, int64_t channel) {
-    return blocks + channel / kBlock * block + channel % kBlock * Maps::kTogether;
+  const int64_t block = GroupedTiles<Products, kBlock>(job.tiles), tiles = block / kBlock;
+  const int64_t src_plane = WinogradPlane(s, s.InBlocks(), tiles, sizeof(Value));
+  const int64_t d_dst_plane = WinogradPlane(s, s.OutBlocks(), tiles, sizeof(Value));
+  const auto in_block = [&](const Value* blocks, int64_t channel) {
+    return blocks + channel / kBlock * block + channel % kBlock * Products::kTogether;
   };
   for (int64_t position = 0; position < s.Positions(); ++position) {
-    const Element* gradients = job.d_dst + position * d_dst_plane;
-    const Element* a = job.src + position * src_plane + job.in_block * block;
+    const Value* gradients = job.d_dst + position * d_dst_plane;
+    const Value* a = job.src + position * src_plane + job.in_block * block;
     for (int64_t first = 0; first < tiles; first += kDepth) {
       const int64_t count = std::min(kDepth, tiles - first);
       for (int64_t o = 0; o < outs; o += kPanel) {
@@ -212,9 +214,9 @@ void MultiplyJob(const WinogradShape& s, const WinogradWeightsJob<Element>& job)
           return in_block(gradients, std::min(job.out + channel, last)) + first * kBlock;
         };
         for (int64_t i = 0; i < ins; i += kRows) {
-          MultiplyTiles<Maps, kBlock>(in_block(a, i) + first * kBlock, vector(o),
-                                      vector(o + kLanes), count, first > 0,
-                                      job.scratch + (position * ins + i) * outs + o, outs);
+          MultiplyTiles<Products, kBlock>(in_block(a, i) + first * kBlock, vector(o),
+                                          vector(o + kLanes), count, first > 0,
+                                          job.scratch + (position * ins + i) * outs + o, outs);
         }
       }
     }
@@ -223,8 +225,8 @@ void MultiplyJob(const WinogradShape& s, const WinogradWeightsJob<Element>& job)
 
 // ---- Taps ----
 
-template <int kBlock, int kTile, class Element>
-void StoreTaps(const WinogradShape& s, const WinogradWeightsJob<Element>& job, float* d_weight) {
+template <int kBlock, int kTile, class Value>
+void StoreTaps(const WinogradShape& s, const WinogradWeightsJob<Value>& job, float* d_weight) {
   constexpr int kIn = kTile + 2;
   const Tag<kBlock> d;
   using V = hn::Vec<Tag<kBlock>>;
@@ -255,10 +257,10 @@ void StoreTaps(const WinogradShape& s, const WinogradWeightsJob<Element>& job, f
   }
 }
 
-template <class Maps, int kBlock, int kTile>
-void WeightsOf(const WinogradShape& s, const WinogradWeightsJob<typename Maps::Element>& job,
+template <class Products, int kBlock, int kTile>
+void WeightsOf(const WinogradShape& s, const WinogradWeightsJob<typename Products::Value>& job,
                float* d_weight) {
-  MultiplyJob<Maps, kBlock>(s, job);
+  MultiplyJob<Products, kBlock>(s, job);
   StoreTaps<kBlock, kTile>(s, job, d_weight);
 }
 

@@ -14,18 +14,20 @@ namespace lseg {
 
 // Tiles that lie together in transformed tensors: (position, block of channels, group of tiles,
 // channel of the block, tile of the group). The last group is filled up with zeros.
-template <class Element>
-constexpr int64_t kTilesTogether = sizeof(float) / sizeof(Element);
+template <class Value>
+constexpr int64_t kTilesTogether = sizeof(float) / sizeof(Value);
 
 // Transform one block of channels of tiles [tile, tile + tiles). `out` is where the first of them
-// belongs in the first plane, planes are `plane` Elements apart (WinogradPlane(), of whole groups).
-template <class Element>
+// belongs in the first plane, planes are `plane` Values apart (WinogradPlane(), of whole groups).
+template <class Value>
 struct WinogradRun {
   int64_t block, tile, tiles;
-  Element* out;
+  Value* out;
   int64_t plane;
 };
 void WinogradTransformSrc(const WinogradShape& shape, const float* src,
+                          const WinogradRun<float>& run);
+void WinogradTransformSrc(const WinogradShape& shape, const BFloat16* src,
                           const WinogradRun<float>& run);
 void WinogradTransformSrc(const WinogradShape& shape, const BFloat16* src,
                           const WinogradRun<BFloat16>& run);
@@ -33,14 +35,16 @@ void WinogradTransformSrc(const WinogradShape& shape, const BFloat16* src,
 void WinogradTransformDDst(const WinogradShape& shape, const float* d_dst,
                            const WinogradRun<float>& run, float* sums);
 void WinogradTransformDDst(const WinogradShape& shape, const BFloat16* d_dst,
+                           const WinogradRun<float>& run, float* sums);
+void WinogradTransformDDst(const WinogradShape& shape, const BFloat16* d_dst,
                            const WinogradRun<BFloat16>& run, float* sums);
 
 // Multiplies blocks [in_block, in_end) of the source by channels [out, out_end) of the destination,
 // counted from a multiple of WinogradPanelSize(), and writes or adds the taps to d_weight (OIHW).
-template <class Element>
+template <class Value>
 struct WinogradWeightsJob {
   int64_t tiles;  // of the transformed tensors
-  const Element *src, *d_dst;
+  const Value *src, *d_dst;
   int64_t in_block, in_end, out, out_end;
   bool add;
   float* scratch;  // WinogradWeightsScratchCount() floats

@@ -1,4 +1,4 @@
-// winograd_weights.h in f32, for every instruction set.
+// winograd_weights.h with products in f32, for every instruction set.
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/winograd_weights.h"
 
@@ -15,19 +15,28 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void TransformSrc(const WinogradShape& s, const float* src, const WinogradRun<float>& run) {
-  if (s.block == 8) return TransformSrcRun<BlockedF32, 8, 4>(s, src, run);
-  TransformSrcRun<BlockedF32, 16, 4>(s, src, run);
+  if (s.block == 8) return TransformSrcRun<BlockedF32, ProductsF32, 8, 4>(s, src, run);
+  TransformSrcRun<BlockedF32, ProductsF32, 16, 4>(s, src, run);
 }
 
 void TransformDDst(const WinogradShape& s, const float* d_dst, const WinogradRun<float>& run,
                    float* sums) {
-  if (s.block == 8) return TransformDDstRun<BlockedF32, 8, 4>(s, d_dst, run, sums);
-  TransformDDstRun<BlockedF32, 16, 4>(s, d_dst, run, sums);
+  if (s.block == 8) return TransformDDstRun<BlockedF32, ProductsF32, 8, 4>(s, d_dst, run, sums);
+  TransformDDstRun<BlockedF32, ProductsF32, 16, 4>(s, d_dst, run, sums);
+}
+
+void TransformSrcBf16(const WinogradShape& s, const BFloat16* src, const WinogradRun<float>& run) {
+  TransformSrcRun<NhwcBF16, ProductsF32, 16, 4>(s, src, run);
+}
+
+void TransformDDstBf16(const WinogradShape& s, const BFloat16* d_dst, const WinogradRun<float>& run,
+                       float* sums) {
+  TransformDDstRun<NhwcBF16, ProductsF32, 16, 4>(s, d_dst, run, sums);
 }
 
 void Weights(const WinogradShape& s, const WinogradWeightsJob<float>& job, float* d_weight) {
-  if (s.block == 8) return WeightsOf<BlockedF32, 8, 4>(s, job, d_weight);
-  WeightsOf<BlockedF32, 16, 4>(s, job, d_weight);
+  if (s.block == 8) return WeightsOf<ProductsF32, 8, 4>(s, job, d_weight);
+  WeightsOf<ProductsF32, 16, 4>(s, job, d_weight);
 }
 
 int64_t ScratchCount(const WinogradShape& s, int64_t in_blocks, int64_t outs) {
@@ -45,6 +54,8 @@ namespace lseg {
 
 HWY_EXPORT(TransformSrc);
 HWY_EXPORT(TransformDDst);
+HWY_EXPORT(TransformSrcBf16);
+HWY_EXPORT(TransformDDstBf16);
 HWY_EXPORT(Weights);
 HWY_EXPORT(ScratchCount);
 
@@ -56,6 +67,16 @@ void WinogradTransformSrc(const WinogradShape& shape, const float* src,
 void WinogradTransformDDst(const WinogradShape& shape, const float* d_dst,
                            const WinogradRun<float>& run, float* sums) {
   HWY_DYNAMIC_DISPATCH(TransformDDst)(shape, d_dst, run, sums);
+}
+
+void WinogradTransformSrc(const WinogradShape& shape, const BFloat16* src,
+                          const WinogradRun<float>& run) {
+  HWY_DYNAMIC_DISPATCH(TransformSrcBf16)(shape, src, run);
+}
+
+void WinogradTransformDDst(const WinogradShape& shape, const BFloat16* d_dst,
+                           const WinogradRun<float>& run, float* sums) {
+  HWY_DYNAMIC_DISPATCH(TransformDDstBf16)(shape, d_dst, run, sums);
 }
 
 int64_t WinogradWeightsScratchCount(const WinogradShape& shape, int64_t in_blocks, int64_t outs) {

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "framework/net.h"
-#include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/framework/train_once.h"
 
@@ -65,7 +64,6 @@ constexpr double kRounding = 0x1p-3;
 
 TEST_P(FirstLayers, RunInBf16) {
   LSEG_SKIP_WITHOUT(GetParam());
-  LSEG_SKIP_WITHOUT_BF16(GetParam(), true);
   for (const std::string& first : FirstLayerTexts()) {
     SCOPED_TRACE(first);
     EXPECT_LT(Distance(Infer(NetText(first), GetParam(), Precision::kF32),
@@ -76,7 +74,6 @@ TEST_P(FirstLayers, RunInBf16) {
 
 TEST_P(FirstLayers, LearnInBf16) {
   LSEG_SKIP_WITHOUT(GetParam());
-  LSEG_SKIP_WITHOUT_BF16(GetParam(), true);
   for (const std::string& first : FirstLayerTexts()) {
     for (const bool inputs_too : {false, true}) {
       const std::string text = (inputs_too ? "force_backward: true " : "") + NetText(first) +

@@ -1,7 +1,6 @@
 // Convolutions of which the weight or the bias alone learns: its gradient is that of both learning.
 #include <gtest/gtest.h>
 
-#include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/framework/train_once.h"
 
@@ -50,7 +49,6 @@ TEST_P(FrozenParts, LeaveTheOtherPartsGradients) {
 
 TEST_P(FrozenParts, LeaveTheOtherPartsGradientsInBf16) {
   LSEG_SKIP_WITHOUT(GetParam());
-  LSEG_SKIP_WITHOUT_BF16(GetParam(), true);
   CheckParts(GetParam(), Precision::kBF16);
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/framework/train_once.h"
 
@@ -42,7 +41,6 @@ class FuseReluGradients : public testing::TestWithParam<std::tuple<Device, Preci
 TEST_P(FuseReluGradients, LeavesTheNumbersAsTheyAre) {
   const auto [device, precision] = GetParam();
   LSEG_SKIP_WITHOUT(device);
-  LSEG_SKIP_WITHOUT_BF16(device, precision == Precision::kBF16);
   for (const bool score_last : {false, true}) {
     const std::string text = TwoStages(score_last);
     for (const std::set<std::string>& others :

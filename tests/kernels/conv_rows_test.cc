@@ -216,17 +216,25 @@ TEST(ConvRows, PartsMakeTheWhole) {
 }
 
 TEST(ConvRows, PartsMakeTheWholeInBf16) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  LSEG_SKIP_WITHOUT_AVX512_BF16();
   for (const Case& c : Bf16Cases()) ExpectPartsMakeTheWhole(c);
+}
+
+void ExpectPartsMakeTheWholeInBf16(const std::string& engine) {
+  for (Case c : Bf16Cases()) {
+    if (c.params.src.c % 16 != 0 || c.params.out_channels % 16 != 0) continue;
+    c.engine = engine;
+    ExpectPartsMakeTheWhole(c);
+  }
 }
 
 TEST(ConvRows, PartsMakeTheWholeInBf16ByWinograd) {
   LSEG_SKIP_WITHOUT_AVX512_BF16();
-  for (Case c : Bf16Cases()) {
-    if (c.params.src.c % 16 != 0 || c.params.out_channels % 16 != 0) continue;
-    c.engine = "winograd2x3_bf16";
-    ExpectPartsMakeTheWhole(c);
-  }
+  ExpectPartsMakeTheWholeInBf16("winograd2x3_bf16");
+}
+
+TEST(ConvRows, PartsMakeTheWholeInBf16ByProductsInF32) {
+  ForEachTarget([] { ExpectPartsMakeTheWholeInBf16("winograd4x3_bf16"); });
 }
 
 TEST(ConvRows, PartsMakeTheWholeInBf16ByAmx) {
@@ -245,7 +253,7 @@ TEST(ConvRows, OffTheGridIsRefused) {
 }
 
 TEST(ConvRows, OffTheGridIsRefusedInBf16) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
+  LSEG_SKIP_WITHOUT_AVX512_BF16();
   const Case c = Bf16Cases()[0];
   EXPECT_THROW(RunInParts(c, {0, 60, c.params.src.h}), Error);
 }

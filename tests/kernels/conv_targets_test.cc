@@ -41,6 +41,25 @@ TEST(ConvTargets, Winograd4x3) {
   });
 }
 
+TEST(ConvTargets, Winograd4x3Bf16) {
+  constexpr ConvFormats kNhwc = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
+  ForEachTarget([] {
+    for (const ConvDirection direction : kDirections) {
+      const ConvCheck check = {.params = {.src = {2, 16, 9, 30},
+                                          .out_channels = 80,
+                                          .kernel_h = 3,
+                                          .kernel_w = 3,
+                                          .pad_h = 1,
+                                          .pad_w = 1},
+                               .direction = direction,
+                               .formats = kNhwc,
+                               .engine = "winograd4x3_bf16",
+                               .threads = 1};
+      EXPECT_LE(RunConvCheck(check).units, 32) << Describe(check);  // see conv_winograd_test.cc
+    }
+  });
+}
+
 TEST(ConvTargets, FirstLayer) {
   ForEachTarget([] {
     for (const Format format : {Format::kNHWC, Format::kNChw8c, Format::kNChw16c}) {

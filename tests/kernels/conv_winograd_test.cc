@@ -110,7 +110,7 @@ TEST(Winograd2x3, SmallIntegersComeOutExactly) {
   }
 }
 
-std::vector<ConvCheck> Bf16Checks() {
+std::vector<ConvCheck> Bf16Checks(const std::string& engine, DType products) {
   constexpr ConvFormats kNhwc = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
   std::vector<ConvCheck> checks;
   for (const ConvParams& params : {
@@ -121,15 +121,17 @@ std::vector<ConvCheck> Bf16Checks() {
        }) {
     for (const ConvDirection direction : kDirections) {
       for (const GradMode mode : {GradMode::kWrite, GradMode::kAdd}) {
-        ConvCheck check = {params, direction, kNhwc, mode, "winograd2x3_bf16"};
+        ConvCheck check = {params, direction, kNhwc, mode, engine};
         check.params.relu = check.params.relu_gradient = mode == GradMode::kAdd;
-        check.products = DType::kBF16;
+        check.products = products;
         checks.push_back(check);
       }
     }
   }
   return checks;
 }
+
+std::vector<ConvCheck> Bf16Checks() { return Bf16Checks("winograd2x3_bf16", DType::kBF16); }
 
 // Transformed inputs and weights are rounded to bf16. A simulation of 16 to 512 channels lost at
 // most 0.7 * 2^-8 * sum of |w| |x| (with 16; 0.08 with 512). In a corner of the image four taps of
@@ -157,6 +159,20 @@ TEST(Winograd2x3Bf16, SmallIntegersComeOutExactly) {
 TEST(Winograd2x3Bf16, DoesNotDependOnTheNumberOfThreads) {
   LSEG_SKIP_WITHOUT_AVX512_BF16();
   for (const ConvCheck& check : Bf16Checks()) ExpectSameOnThreads(check, {5});
+}
+
+// Products are those of f32: so are the bounds, but for a value that is stored in bf16, which the
+// check takes off.
+TEST(Winograd4x3Bf16, MatchesTheOracle) {
+  for (const ConvCheck& check : Bf16Checks("winograd4x3_bf16", DType::kF32)) {
+    ExpectWithinBound(check, kNoiseBound);
+  }
+}
+
+TEST(Winograd4x3Bf16, DoesNotDependOnTheNumberOfThreads) {
+  for (const ConvCheck& check : Bf16Checks("winograd4x3_bf16", DType::kF32)) {
+    ExpectSameOnThreads(check, {5});
+  }
 }
 
 TEST(Winograd4x3, SupportsOnlyWhatItIsFor) {

@@ -12,7 +12,6 @@
 #include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
-#include "tests/bf16.h"
 
 namespace lseg {
 namespace {
@@ -201,7 +200,6 @@ TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOne) {
 
 // Blocks of 32 rows in the first stage and of 8 in the last: nine of the one, three of the other.
 TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBf16) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   constexpr int64_t kHeight = 277, kWidth = 45;
   NetOptions apart;
   apart.precision = Precision::kBF16;
@@ -229,7 +227,6 @@ TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBf16) {
 TEST_F(ConvChainTest, GivesTheBitsOfTheOpsOneByOneInBands) {
   for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
     SCOPED_TRACE(ToString(precision));
-    if (precision == Precision::kBF16 && !MissingForConvs(context_, DType::kBF16).empty()) continue;
     const auto workspaces = [](const Net& net) {
       std::vector<int64_t> bytes;
       for (const Node& node : net.graph().nodes) bytes.push_back(node.op->WorkspaceBytes());

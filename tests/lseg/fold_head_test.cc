@@ -10,7 +10,6 @@
 #include "framework/net.h"
 #include "kernels/runtime/random.h"
 #include "lseg/model.h"
-#include "tests/bf16.h"
 #include "tests/device.h"
 
 namespace lseg {
@@ -112,7 +111,6 @@ TEST_P(FoldHeadTest, GivesWhatTheOpsGive) {
 // sigmoid's slope is 1/4 at most.
 TEST_P(FoldHeadTest, StageEndsGiveWhatTheOpsGive) {
   LSEG_SKIP_WITHOUT(GetParam());
-  LSEG_SKIP_WITHOUT_BF16(GetParam(), true);
   Case c(GetParam());
   const auto plain = c.Make(false, Precision::kBF16);
   c.DrawParameters();
@@ -134,7 +132,6 @@ TEST_P(FoldHeadTest, StageEndsGiveWhatTheOpsGive) {
 // rounded by 2^-8 at most, of either sign: logits are off by about sqrt(15) 2^-8, a sixty-sixth, of
 // the sum of the absolute values of what makes them up (as above).
 TEST(FoldHead, Bf16OnTheCpuGivesNearlyWhatF32Gives) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   Case c(Device::kCpu);
   const auto plain = c.Make(false);
   c.DrawParameters();

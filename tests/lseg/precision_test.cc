@@ -11,7 +11,6 @@
 #include "framework/net.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/random.h"
-#include "tests/bf16.h"
 #include "tests/device.h"
 #include "tests/error_of.h"
 #include "tests/framework/train_once.h"
@@ -92,7 +91,6 @@ void ExpectGradientsPoint(const Net& exact, const Net& rounded, double cosine, d
 TEST_P(PrecisionTest, GradientsPointWhereF32sDo) {
   const auto [device, precision] = GetParam();
   LSEG_SKIP_WITHOUT(device);
-  LSEG_SKIP_WITHOUT_BF16(device, precision == Precision::kBF16);
   Training exact(device, Precision::kF32), rounded(device, precision);
   EXPECT_NEAR(rounded.net->Loss(), exact.net->Loss(), 0.02 * exact.net->Loss());
   const double cosine = precision == Precision::kBF16 ? 0.8 : 0.98;
@@ -129,7 +127,6 @@ TEST(CudaWgmma, GradientsAreThoseOfOtherEngines) {
 
 // Nothing between two layers of the trunk goes through f32, and nothing is reordered.
 TEST(CpuPrecision, TheWholeTrunkIsInBf16) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   Training training(Device::kCpu, Precision::kBF16);
   const Graph& graph = training.net->graph();
   int convs = 0, pools = 0;
@@ -160,7 +157,6 @@ TEST(CpuPrecision, TheWholeTrunkIsInBf16) {
 
 // A score layer of more outputs than a vector's: what it reads is plain then.
 TEST(CpuPrecision, ManyClassesTrainInBf16) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   const std::string text = InputText("data", "dim: 2 dim: 3 dim: 11 dim: 13") +
                            InputText("label", "dim: 2 dim: 21 dim: 11 dim: 13") +
                            Conv3x3Text("a", "data") + ReluText("a") +
@@ -175,7 +171,6 @@ TEST(CpuPrecision, ManyClassesTrainInBf16) {
 }
 
 TEST(CpuPrecision, StepsInBf16FollowF32s) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
   Training exact(Device::kCpu, Precision::kF32), rounded(Device::kCpu, Precision::kBF16);
   const double first = exact.net->Loss();
   for (int step = 0; step < 30; ++step) {

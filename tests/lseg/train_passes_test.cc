@@ -9,7 +9,6 @@
 #include "framework/net.h"
 #include "framework/solver_definition.h"
 #include "kernels/runtime/random.h"
-#include "tests/bf16.h"
 
 namespace lseg {
 namespace {
@@ -61,7 +60,6 @@ INSTANTIATE_TEST_SUITE_P(Cpu, TrainPasses, testing::Values(Precision::kF32, Prec
                          [](const auto& info) { return ToString(info.param); });
 
 TEST_P(TrainPasses, DelayedGradientsAreTheSame) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, GetParam() == Precision::kBF16);
   const Outcome at_once = Train(GetParam(), {"delay_gradients"}, kRecomputeFirst);
   const Outcome delayed = Train(GetParam(), {}, kRecomputeFirst);
   ASSERT_EQ(at_once.gradients.size(), 44);  // weight and bias of 13 + 5 + 4 layers
@@ -76,7 +74,6 @@ TEST_P(TrainPasses, DelayedGradientsAreTheSame) {
 }
 
 TEST_P(TrainPasses, WhatIsComputedAgainGivesTheSame) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, GetParam() == Precision::kBF16);
   const Outcome kept = Train(GetParam(), {"recompute"}, 0);
   EXPECT_EQ(kept.forward_convs, 13);
   int64_t arena = kept.arena;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "tests/bf16.h"
 #include "tests/lseg/tiny_dataset.h"
 #include "tests/lseg/tiny_model.h"
 #include "tests/tools/run_program.h"
@@ -88,13 +87,9 @@ TEST_F(DeviceFlag, LibrariesOfAGpuAreNotOfTheCpu) {
   }
 }
 
-// oneDNN is told to leave bf16's instructions alone, as on a processor without them.
 TEST_F(DeviceFlag, PrecisionsThatTheCpuLacksAreOneLine) {
-  setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
-  const std::pair<std::string, std::string> cases[] = {
-      {"bf16", "precision bf16 needs a processor with AVX512-BF16, or a GPU"},
-      {"f16", "precision f16 needs a GPU"},
-      {"tf32", "precision tf32 needs a GPU"}};
+  const std::pair<std::string, std::string> cases[] = {{"f16", "precision f16 needs a GPU"},
+                                                       {"tf32", "precision tf32 needs a GPU"}};
   for (const auto& [precision, line] : cases) {
     for (const ProgramResult& result :
          {Infer("cpu", "own", precision), Train("cpu", "own", precision)}) {
@@ -103,18 +98,24 @@ TEST_F(DeviceFlag, PrecisionsThatTheCpuLacksAreOneLine) {
       EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     }
   }
-  unsetenv("DNNL_MAX_CPU_ISA");
   EXPECT_EQ(Infer("cpu", "own", "f8").code, 2);
 }
 
-TEST_F(DeviceFlag, Bf16RunsOnACpuThatHasIt) {
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, true);
-  for (const ProgramResult& result : {Infer("cpu", "own", "bf16"), Train("cpu", "own", "bf16")}) {
-    EXPECT_EQ(result.code, 0) << result.err;
-    EXPECT_EQ(WithoutDoubts(result.err), "");
+// oneDNN as it is, and told to leave alone what it does bf16 with, as on a processor without that:
+// the tiny net's layers, which have too few channels for our own code, are f32 then.
+TEST_F(DeviceFlag, Bf16RunsOnAnyCpu) {
+  for (const char* most : {"ALL", "AVX2"}) {
+    setenv("DNNL_MAX_CPU_ISA", most, 1);
+    for (const ProgramResult& result : {Infer("cpu", "own", "bf16"), Train("cpu", "own", "bf16")}) {
+      EXPECT_EQ(result.code, 0) << most << ": " << result.err;
+      EXPECT_EQ(WithoutDoubts(result.err), "");
+    }
+    for (const char* made : {"maps/photos0.label.png", "run/final.safetensors"}) {
+      EXPECT_TRUE(std::filesystem::remove(folder_.Path(made))) << most << ": " << made;
+    }
+    std::filesystem::remove_all(folder_.Path("run"));
   }
-  EXPECT_TRUE(std::filesystem::exists(folder_.Path("maps/photos0.label.png")));
-  EXPECT_TRUE(std::filesystem::exists(folder_.Path("run/final.safetensors")));
+  unsetenv("DNNL_MAX_CPU_ISA");
 }
 
 }  // namespace

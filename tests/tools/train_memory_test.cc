@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 
-#include "tests/bf16.h"
 #include "tests/lseg/tiny_dataset.h"
 #include "tests/tools/run_program.h"
 
@@ -68,7 +67,6 @@ INSTANTIATE_TEST_SUITE_P(In, TrainMemoryOf,
 
 TEST_P(TrainMemoryOf, IsWhatWasSaid) {
   const auto [precision, crop] = GetParam();
-  LSEG_SKIP_WITHOUT_BF16(Device::kCpu, precision == std::string("bf16"));
   const ProgramResult result = Train("plain", precision, crop, {});
   ASSERT_EQ(result.code, 0) << result.err;
   const double predicted = BytesBehind(result.out, kSaid);
