@@ -88,6 +88,7 @@ Net::Net(const NetDefinition& definition, const LayerRegistry& registry, Context
 // Graph and plan; nothing is allocated but parameters that are not there yet.
 void Net::Compile(const NetDefinition& definition, const LayerRegistry& registry,
                   const NetOptions& options, size_t choice) {
+  LSEG_CHECK(!parameters_->HasReleased(), "parameters of a net that has given some back");
   outputs_.clear();
   parts_ = BuildLayers(definition, registry, context_, options.seed, *parameters_, options.inputs);
   FindOutputs(definition);

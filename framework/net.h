@@ -58,7 +58,8 @@ struct NetOptions {
   std::function<void(const MemoryPlan&)> planned;
   bool scale_losses = false;  // the gradients can be scaled (SetLossScale); in kF16 always
   // In inference: packs the weights when the net is made, and gives the memory of the parameters
-  // that no run reads then back (ParameterSet::Release), before there is any for activations.
+  // that no run reads then back (ParameterSet::Release), before there is any for activations. The
+  // set is this net's alone: another would miss them.
   bool release_packed = false;
   // How convolutions are chained in inference: the first of these with which the net's memory,
   // parameters included, is within memory_limit (bytes; 0: no limit, on a GPU its free memory).

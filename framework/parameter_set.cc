@@ -66,6 +66,7 @@ bool ParameterSet::HasReleased() const {
 }
 
 LoadReport ParameterSet::Load(const WeightsFile& file) {
+  LSEG_CHECK(!HasReleased(), "parameters were to be loaded whose memory was given back");
   LoadReport report;
   for (const WeightTensor& tensor : file.tensors()) {
     Tensor* target = Find(tensor.key);
@@ -84,7 +85,6 @@ LoadReport ParameterSet::Load(const WeightsFile& file) {
                "weights '" << tensor.key << "' have a " << *strange << " among them, at element "
                            << strange - tensor.data.begin()
                            << ": the file is damaged, or its training went astray");
-    if (target->IsReleased()) *target = Tensor(device_, target->desc());
     target->CopyFrom(tensor.data.data());
     report.loaded.push_back(tensor.key);
   }

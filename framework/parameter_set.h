@@ -39,13 +39,14 @@ class ParameterSet {
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
   int64_t Bytes() const;  // of all of them
 
-  // Gives the memory of a tensor back, whose values nobody reads any more; Load brings both back.
+  // Gives the memory of a tensor back, whose values nobody reads any more. The set is of no use
+  // then but to the net that it was made for.
   void Release(const std::string& key);
   bool HasReleased() const;
 
-  // Copies what the file has for these keys. A value that is not finite is an Error, and so is a
-  // shape that differs, which names both; a file tensor of the same count whose leading dimensions
-  // are 1 (a bias stored as 1x1x1xN) fits.
+  // Copies what the file has for these keys; none may be released. A value that is not finite is an
+  // Error, and so is a shape that differs, which names both; a file tensor of the same count whose
+  // leading dimensions are 1 (a bias stored as 1x1x1xN) fits.
   LoadReport Load(const WeightsFile& file);
   // All tensors into a file, biases as one dimension. Metadata is left to the caller. Not where
   // some are released.

@@ -65,8 +65,7 @@ Segmenter::Segmenter(const std::string& weights, Context& context, const Segment
           options.net ? *options.net
                       : NetDefinition::FromText(model_.net_text, "net of '" + weights + "'"))),
       context_(context),
-      options_(options),
-      parameters_(std::make_shared<ParameterSet>(context.device())) {
+      options_(options) {
   if (options_.memory_limit == 0) options_.memory_limit = program_ + AvailableMemory();
 }
 
@@ -75,14 +74,23 @@ WeightsFile Segmenter::ReadFile() {
   return ParseWeights(file_.Read(), path_, &foreign_);
 }
 
-void Segmenter::LoadReleased() {
-  const WeightsFile weights = ReadFile();
-  NamingFile(path_, [&] { return parameters_->Load(weights); });
+std::shared_ptr<ParameterSet> Segmenter::LoadParameters(const NetOptions& options) {
+  const bool first = parameter_bytes_ == 0;
+  WeightsFile weights = first ? std::move(weights_) : ReadFile();
+  auto parameters = std::make_shared<ParameterSet>(context_.device());
+  parameters->Await(weights);
+  const NetParts net = BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
+                                   context_, options.seed, *parameters, options.inputs);
+  const LoadReport report = NamingFile(path_, [&] { return parameters->Load(weights); });
+  CheckComplete(inference_, net, report, path_);
+  if (first) NoteLoading(net, report);
+  parameter_bytes_ = parameters->Bytes();
+  weights_ = weights = WeightsFile();
+  ReturnFreedMemory();  // before the net takes as much again
+  return parameters;
 }
 
-void Segmenter::LoadWeights(const NetParts& net) {
-  const LoadReport report = NamingFile(path_, [&] { return parameters_->Load(weights_); });
-  CheckComplete(inference_, net, report, path_);
+void Segmenter::NoteLoading(const NetParts& net, const LoadReport& report) {
   // What a net fills is of interest only where the file does not fill it after all.
   if (!report.missing.empty()) notes_ = net.notes;
   if (!foreign_.empty()) {
@@ -96,13 +104,16 @@ void Segmenter::LoadWeights(const NetParts& net) {
                           : report.skipped.front() + " and " +
                                 std::to_string(report.skipped.size() - 1) + " others"));
   }
-  weights_ = WeightsFile();
-  loaded_ = true;
+}
+
+int64_t Segmenter::Held(const MemoryPlan& net) const {
+  return shared_ != nullptr ? net.BesideParameters() : net.Total();
 }
 
 SegmentMemory Segmenter::MemoryOf(const MemoryPlan& net, int64_t beside) const {
   SegmentMemory memory{net, program_, beside};
-  for (const SizedNet& other : nets_) memory.program += other.net->memory().BesideParameters();
+  if (shared_ == nullptr) memory.loading = 2 * parameter_bytes_;
+  for (const SizedNet& other : nets_) memory.program += Held(other.net->memory());
   return memory;
 }
 
@@ -131,17 +142,18 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
   options.engine_cache = options_.cache;
   if (options_.engine != "own") options.library = options_.engine;
   options.release_packed = file_.CanBeReadAgain();
-  if (parameters_->HasReleased()) LoadReleased();
-  if (!loaded_) {
-    parameters_->Await(weights_);
-    LoadWeights(BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
-                            context_, options.seed, *parameters_, options.inputs));
+  std::shared_ptr<ParameterSet> parameters = shared_;
+  if (parameters == nullptr) {
+    if (!nets_.empty()) CheckFits(MemoryOf(MemoryPlan(), beside));  // without them it may
+    parameters = LoadParameters(options);
+    if (!options.release_packed) shared_ = parameters;
   }
   if (context_.device() == Device::kCpu) {
     const SegmentMemory others = MemoryOf(MemoryPlan(), beside);
     options.chains = ChainLadder();
     // At least 1: 0 would be no limit.
-    options.memory_limit = std::max<int64_t>(options_.memory_limit - others.Total(), 1);
+    options.memory_limit =
+        std::max<int64_t>(options_.memory_limit - others.program - others.beside, 1);
   }
   options.planned = [&](const MemoryPlan& plan) {
     const SegmentMemory memory = MemoryOf(plan, beside);
@@ -150,7 +162,7 @@ void Segmenter::MakeNet(int width, int height, int64_t beside) {
     Tell(width, height, memory);
   };
   auto net =
-      std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters_, options);
+      std::make_unique<Net>(inference_.definition, BuiltinLayers(), context_, parameters, options);
   auto input = std::make_unique<PhotoInput>(context_, model_, width, height);
   net->AttachSource(input.get(), {inference_.input});
   nets_.push_front({width, height, std::move(input), std::move(net)});
@@ -167,7 +179,8 @@ Segmenter::SizedNet& Segmenter::NetOf(int width, int height, int64_t beside) {
     nets_.splice(nets_.begin(), nets_, found);
     const MemoryPlan& plan = nets_.front().net->memory();
     SegmentMemory memory = MemoryOf(plan, beside);
-    memory.program -= plan.BesideParameters();
+    memory.program -= Held(plan);
+    memory.loading = 0;
     if (Fits(memory)) {
       Tell(width, height, memory);
       return nets_.front();

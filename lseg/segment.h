@@ -9,6 +9,7 @@
 //   p = ResizeProbabilities(p, photo.width, photo.height);
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <list>
@@ -31,7 +32,8 @@ struct SegmentMemory {
   MemoryPlan net;       // on the GPU, if that is where it runs; else in the process' memory
   int64_t program = 0;  // what was there before the weights, other nets included
   int64_t beside = 0;   // what the caller of Run said it needs
-  int64_t Total() const { return net.Total() + program + beside; }
+  int64_t loading = 0;  // for a moment, before the net is made: weights as read, and as parameters
+  int64_t Total() const { return std::max(net.Total(), loading) + program + beside; }
 };
 
 struct SegmenterOptions {
@@ -62,13 +64,14 @@ class Segmenter {
 
   // Probabilities of an RGB photograph at the size that it has, in the net's classes and at the
   // size of the net's answer (L-Seg's: the photograph's). A size that was not seen lately makes a
-  // net of its own; the nets of the last two sizes are kept. Weights are kept as these nets take
-  // them: for another size the file is read again (which may have lost its name by then, but must
-  // not have been changed; what cannot be read twice, such as a pipe, is kept). Throws Error
-  // where the net does not take the size, its memory cannot be had (OutOfMemory), a tensor that the
-  // net learns is missing in the weights (half a model gives maps that look like an answer), or an
-  // answer is no probability. beside: bytes that the caller will have in memory beside the net.
-  // before_answer is called when the net has run, before memory is taken for what is returned.
+  // net of its own; the nets of the last two sizes are kept. Each has the weights as it takes them,
+  // and parameters of its own: for another size the file is read again (which may have lost its
+  // name by then, but must not have been changed). Of what cannot be read twice, such as a pipe,
+  // all nets share the parameters, which are kept whole. Throws Error where the net does not take
+  // the size, its memory cannot be had (OutOfMemory), a tensor that the net learns is missing in
+  // the weights (half a model gives maps that look like an answer), or an answer is no probability.
+  // beside: bytes that the caller will have in memory beside the net. before_answer is called when
+  // the net has run, before memory is taken for what is returned.
   Probabilities Run(const Image& photo, int64_t beside = 0,
                     const std::function<void()>& before_answer = nullptr);
 
@@ -90,28 +93,30 @@ class Segmenter {
                         const std::function<void()>& before_answer);
   SizedNet& NetOf(int width, int height, int64_t beside);
   void MakeNet(int width, int height, int64_t beside);
+  // Of a net without what others share with it.
+  int64_t Held(const MemoryPlan& net) const;
   SegmentMemory MemoryOf(const MemoryPlan& net, int64_t beside) const;
   bool Fits(const SegmentMemory& memory) const;
   void CheckFits(const SegmentMemory& memory) const;
   void Tell(int width, int height, const SegmentMemory& memory);
   WeightsFile ReadFile();
-  void LoadWeights(const NetParts& net);
-  void LoadReleased();
+  std::shared_ptr<ParameterSet> LoadParameters(const NetOptions& options);
+  void NoteLoading(const NetParts& net, const LoadReport& report);
   void CheckProbabilities(const Probabilities& answer, Net& net) const;
 
   int64_t program_;  // bytes of the process before anything was read
   std::string path_;
   InputFile file_;
   std::vector<std::string> foreign_;  // layers that ParseWeights skipped
-  WeightsFile weights_;               // emptied once they are in the net
-  bool loaded_ = false;
+  WeightsFile weights_;               // emptied once they are in the first net
   ModelInfo model_;
   InferenceNet inference_;
   Context& context_;
   SegmenterOptions options_;
-  std::shared_ptr<ParameterSet> parameters_;
-  int64_t told_ = 0;          // the most that was told since the last net was made
-  std::list<SizedNet> nets_;  // the latest in front
+  std::shared_ptr<ParameterSet> shared_;  // where all nets share them, once there is one
+  int64_t parameter_bytes_ = 0;           // known once there is a net
+  int64_t told_ = 0;                      // the most that was told since the last net was made
+  std::list<SizedNet> nets_;              // the latest in front
   std::vector<std::string> notes_;
 };
 

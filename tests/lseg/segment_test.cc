@@ -9,9 +9,11 @@
 #include <fstream>
 #include <thread>
 
+#include "kernels/runtime/random.h"
 #include "lseg/npy.h"
 #include "lseg/segment_output.h"
 #include "tests/error_of.h"
+#include "tests/framework/train_once.h"
 #include "tests/lseg/tiny_model.h"
 
 namespace lseg {
@@ -158,6 +160,71 @@ TEST_F(SegmentTest, UpsamplingThatDoesNotLearnMayBeMissing) {
   EXPECT_NEAR(answer.Map(0)[3 * 8 + 3], 0.5, 1e-6);
   // SE is -1 in the middle, where the four taps of an upsampled pixel lie inside the image.
   EXPECT_NEAR(answer.Map(3)[3 * 8 + 3], Sigmoid(-1), 1e-6);
+}
+
+// A head over two stages, whose upsampling the file lacks. Of even sizes the score layer of the
+// first stage is computed where that stage ends, and reads its weights as they are; of odd ones,
+// where pooling rounds down, it is a layer of its own, which packs them.
+std::string StagedText() {
+  std::string text = InputText("data", "dim: 1 dim: 3 dim: 8 dim: 8");
+  text += Conv3x3Text("a", "data") + ReluText("a") + Conv3x3Text("b", "a") + ReluText("b");
+  text +=
+      "layer { name: 'pool' type: 'Pooling' bottom: 'b' top: 'pool'\n"
+      "  pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR } }\n";
+  text += Conv3x3Text("c", "pool") + ReluText("c") + Conv3x3Text("d", "c") + ReluText("d");
+  text += ConvText("s1", "b", "num_output: 2 kernel_size: 1");
+  text += ConvText("s2", "d", "num_output: 2 kernel_size: 1");
+  text +=
+      "layer { name: 'up' type: 'Deconvolution' bottom: 's2' top: 'up' param { lr_mult: 0 }\n"
+      "  convolution_param { num_output: 2 kernel_size: 4 stride: 2 bias_term: false } }\n"
+      "layer { name: 'crop1' type: 'Crop' bottom: 's1' bottom: 'data' top: 'd1' }\n"
+      "layer { name: 'crop2' type: 'Crop' bottom: 'up' bottom: 'data' top: 'd2' }\n";
+  for (const char* side : {"1", "2"}) {
+    text += std::string("layer { name: 'slice") + side + "' type: 'Slice' bottom: 'd" + side +
+            "' top: 'd" + side + "a' top: 'd" + side +
+            "b' slice_param { axis: 1 slice_point: 1 } }\n";
+  }
+  for (const char* lesion : {"a", "b"}) {
+    text += std::string("layer { name: 'cat") + lesion + "' type: 'Concat' bottom: 'd1" + lesion +
+            "' bottom: 'd2" + lesion + "' top: 'cat" + lesion + "' }\n" +
+            ConvText(std::string("f") + lesion, std::string("cat") + lesion,
+                     "num_output: 1 kernel_size: 1");
+  }
+  return text +
+         "layer { name: 'logits' type: 'Concat' bottom: 'fa' bottom: 'fb' top: 'logits' }\n"
+         "layer { name: 'answer' type: 'Sigmoid' bottom: 'logits' top: 'probability' }\n";
+}
+
+TEST_F(SegmentTest, NetsOfOtherSizesTakeNothingFromOneAnother) {
+  WeightsFile file;
+  Random random(1, 1);
+  const auto add = [&](const std::string& layer, std::vector<int64_t> shape) {
+    std::vector<float> weight(shape[0] * shape[1] * shape[2] * shape[3]), bias(shape[0]);
+    for (float& value : weight) value = random.Uniform(-0.2f, 0.2f);
+    for (float& value : bias) value = random.Uniform(-0.2f, 0.2f);
+    file.Add({layer + ".bias", {shape[0]}, bias});
+    file.Add({layer + ".weight", std::move(shape), weight});
+  };
+  add("a", {16, 3, 3, 3});
+  for (const char* layer : {"b", "c", "d"}) add(layer, {16, 16, 3, 3});
+  for (const char* layer : {"s1", "s2"}) add(layer, {2, 16, 1, 1});
+  for (const char* layer : {"fa", "fb"}) add(layer, {1, 2, 1, 1});
+  file.metadata = TinyModel().metadata;
+  file.metadata["lseg.net"] = StagedText();
+  file.metadata["lseg.classes"] = "EX,HE";
+  const std::string path = Write(file);
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    SCOPED_TRACE(ToString(precision));
+    SegmenterOptions options;
+    options.precision = precision;
+    Segmenter segmenter(path, context_, options);
+    for (const auto& [width, height] :
+         {std::pair{36, 28}, {37, 29}, {36, 28}, {21, 22}, {37, 29}}) {
+      const Image photo = Gradient(width, height);
+      EXPECT_EQ(segmenter.Run(photo).values, Segmenter(path, context_, options).Run(photo).values)
+          << width << "x" << height;
+    }
+  }
 }
 
 TEST_F(SegmentTest, TensorsWithoutUseAreNoted) {

@@ -112,6 +112,25 @@ TEST_P(MemoryOfPrecision, LessGivesTheSameMaps) {
   }
 }
 
+// Each size has a net, two of which are kept, and for each the weights are read anew.
+TEST_F(MemoryTest, OfFurtherSizesIsWhatWasSaid) {
+  fs::create_directories(Path("sizes"));
+  for (const int width : {600, 640, 560}) {
+    WriteJpeg(Path("sizes/" + std::to_string(width) + ".jpg"), Image(width, 400, 3, 100), 90);
+  }
+  const ProgramResult result =
+      RunProgram({LSEG_INFER, "--weights", Path("weights.safetensors"), "--input", Path("sizes"),
+                  "--out", Path("sizes_maps"), "--native", "--no-normalise"},
+                 Path("log"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  double predicted = 0;
+  for (size_t at = result.out.find(kSaid); at != std::string::npos;
+       at = result.out.find(kSaid, at + 1)) {
+    predicted = std::max(predicted, BytesBehind(result.out.substr(at), kSaid));
+  }
+  EXPECT_NEAR(static_cast<double>(result.peak_bytes), predicted, Tolerance(predicted));
+}
+
 // The net sees fewer pixels: most is taken for photographs that are larger than the
 // net's size, which is said when they come.
 TEST_F(MemoryTest, OfLargePhotographsIsWhatWasSaid) {
