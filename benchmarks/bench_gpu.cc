@@ -14,6 +14,7 @@
 #include "benchmarks/bench_gpu_peak.h"
 #include "kernels/conv_libraries.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/runtime/integers.h"
 #include "kernels/runtime/recording.h"
 #include "tools/tool.h"
 
@@ -101,7 +102,7 @@ Tensors::Tensors(GpuBench& bench, const std::vector<TensorSpec>& specs) : specs_
   constexpr int64_t kMostCopies = 32;
   int64_t bytes = 0;
   for (const TensorSpec& spec : specs) bytes += spec.count * SizeOf(spec.dtype);
-  const int64_t wanted = bytes > 0 ? cuda::CeilDiv(kBytes, bytes) : 1;
+  const int64_t wanted = bytes > 0 ? CeilDiv(kBytes, bytes) : 1;
   copies_ = bench.costs ? 1 : static_cast<int>(std::clamp<int64_t>(wanted, 1, kMostCopies));
   for (int copy = 0; copy < copies_; ++copy) {
     for (const TensorSpec& spec : specs) {
@@ -166,6 +167,7 @@ int Main(int argc, char** argv) {
       ("only", "cases whose name holds this", cxxopts::value<std::string>()->default_value(""))  //
       ("reps", "batches a figure is the median of", cxxopts::value<int>()->default_value("7"))   //
       ("libraries", "convolutions by cuDNN and cuBLAS, too")                                     //
+      ("unproven", "convolutions by engines that no GPU has run yet, too")                       //
       ("quick", "1440x960 alone")                                                                //
       ("costs", "every op once at small sizes, for the report of a GPU in software")             //
       ("help", "this text");
@@ -180,6 +182,7 @@ int Main(int argc, char** argv) {
   bench.only = parsed["only"].as<std::string>();
   bench.reps = parsed["reps"].as<int>();
   bench.libraries = parsed.count("libraries") > 0;
+  bench.unproven = parsed.count("unproven") > 0;
   bench.quick = parsed.count("quick") > 0;
   bench.costs = parsed.count("costs") > 0;
   if (bench.libraries) {  // says at once where they are missing

@@ -25,6 +25,7 @@ struct GpuBench {
   int reps = 7;            // batches of a figure
   bool quick = false;      // the published size alone
   bool libraries = false;  // cuDNN's and cuBLAS's engines, too
+  bool unproven = false;   // and those that no GPU has run yet
   // Every op once, and small enough for a GPU in software, whose report says what kernels cost: no
   // figures of time.
   bool costs = false;

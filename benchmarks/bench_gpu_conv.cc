@@ -114,7 +114,7 @@ class Case {
       engines.insert(engines.end(), more.begin(), more.end());
     }
     for (const std::string& engine : engines) {
-      if (!bench_.Wanted(name_ + " " + engine)) continue;
+      if (!bench_.Wanted(name_ + " " + engine) || IsLeftOut(engine)) continue;
       if (engine == "direct" && bench_.costs && operations_ > kMostDirectOperations) continue;
       if (engine == "direct" && !bench_.costs && DirectMs() > kMostDirectMs) {
         std::printf("%-48s %-24s left out: estimated at %.0f ms\n", name_.c_str(), engine.c_str(),
@@ -125,9 +125,15 @@ class Case {
       }
       Time(engine);
     }
+    bench_.Save();
   }
 
  private:
+  bool IsLeftOut(const std::string& name) const {
+    const auto& engines = ConvEngines(bench_.context.device());
+    const auto engine = std::ranges::find(engines, name, &ConvEngine::name);
+    return engine != engines.end() && engine->unproven && !bench_.unproven && !bench_.costs;
+  }
   static constexpr double kMostDirectMs = 50, kMostDirectOperations = 4e6;
   // It waits for scattered loads; the rate is a guess on the low side.
   double DirectMs() const { return operations_ / 0.3e12 * 1e3; }
@@ -246,7 +252,6 @@ void BenchSize(GpuBench& bench, const Size& size, Kind kind) {
       Case(bench, conv, size, kind, direction).Run();
     }
   }
-  bench.Save();
 }
 
 }  // namespace

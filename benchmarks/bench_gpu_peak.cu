@@ -4,11 +4,10 @@
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/mma.cuh"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
-
-using cuda::CeilDiv;
 
 // A bijection of 32 bits whose outputs look unrelated (Wellons' lowbias32).
 __device__ uint32_t Mix(uint32_t x) {

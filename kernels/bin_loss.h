@@ -20,6 +20,7 @@
 #include "kernels/label.h"
 #include "kernels/runtime/context.h"
 #include "kernels/runtime/host_device.h"
+#include "kernels/runtime/integers.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -45,9 +46,7 @@ struct BinLossParams {
   int64_t StatsBytes() const;
   // A GPU's partial sums are of blocks of so many pixels of a channel.
   static constexpr int64_t kBlockPixels = 4096;
-  LSEG_HOST_DEVICE int64_t Blocks() const {
-    return (logits.h * logits.w + kBlockPixels - 1) / kBlockPixels;
-  }
+  LSEG_HOST_DEVICE int64_t Blocks() const { return CeilDiv(logits.h * logits.w, kBlockPixels); }
 };
 
 // What forward leaves for backward, one a (image, channel), n-major. Sums are in double.

@@ -166,7 +166,7 @@ bool Supports(const ConvEngine& engine, const Context& context, const ConvParams
 bool HasConvEngine(const Context& context, const ConvParams& params, ConvDirection direction,
                    ConvFormats formats) {
   return std::ranges::any_of(ConvEngines(context.device()), [&](const ConvEngine& engine) {
-    return Supports(engine, context, params, direction, formats);
+    return engine.name != "reference" && Supports(engine, context, params, direction, formats);
   });
 }
 

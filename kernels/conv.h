@@ -127,7 +127,9 @@ class ConvPlan {
   virtual void PackWeights(Context&, const float* /*weight*/, void* /*packed*/) const {}
   // For PackConvWeights: how weights are packed for the GPU's implicit GEMM; null for others.
   virtual const cuda::ConvGemmPacking* GemmPacking() const { return nullptr; }
-  // One plan is run by one thread at a time: it may hold handles that a run sets.
+  // One plan is run by one thread at a time: it may hold handles that a run sets. (Those of an
+  // engine that is in_a_thread hold none, and many run one at a time, each with a workspace of its
+  // own.)
   virtual void Run(Context& context, const ConvArgs& args) const = 0;
 };
 
@@ -156,7 +158,7 @@ struct ConvEngine {
 // All engines of a device in order of preference.
 const std::vector<ConvEngine>& ConvEngines(Device device);
 
-// Whether any of them supports a case.
+// Whether any of them supports a case, other than the CPU's "reference", which takes all.
 bool HasConvEngine(const Context& context, const ConvParams& params, ConvDirection direction,
                    ConvFormats formats);
 

@@ -1,7 +1,8 @@
 // Dropout (Srivastava et al., JMLR 2014) as Caffe has it: in training each element is kept with
 // probability 1 - ratio and divided by it, else 0; whole expectations stay as they are. Backward is
 // the same op on the gradient: which elements are kept is a function of the numbers below, so no
-// mask is stored, and a resumed training drops what the unbroken one would have.
+// mask is stored, and a resumed training drops what the unbroken one would have. (Elements count as
+// they lie in memory: where a machine keeps a map in another format, others are dropped.)
 #pragma once
 
 #include <cstdint>

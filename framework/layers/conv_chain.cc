@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/runtime/integers.h"
+
 namespace lseg {
 namespace {
-
-int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Rows of a link's map once rows [0, end) of its convolution are computed.
 int64_t MapRows(const ConvParams& p, int64_t end) {
@@ -107,7 +107,7 @@ std::vector<RowRange> ConvChainBands(const std::vector<ConvChainLink>& links, in
   if (!apart) return {all};
   const double once = ConvChainPlan(links, height, all).MultiplyAdds();
   for (const int64_t count : {4 * threads, 2 * threads, threads}) {
-    const int64_t rows = RoundUp((height + count - 1) / count, grid);
+    const int64_t rows = RoundUp(CeilDiv(height, count), grid);
     std::vector<RowRange> bands;
     double sum = 0;
     for (int64_t begin = 0; begin < height; begin += rows) {
@@ -228,7 +228,7 @@ class ConvChainOp : public Op {
     }
     maps.back() = map_output_ < 0 ? nullptr : static_cast<char*>(args.out[map_output_]);
     for (size_t s = 0; s < plan.strips().size(); ++s) {
-      for (size_t i = 1; i < links_.size(); ++i) KeepRows(plan, s, i, maps[i]);
+      for (size_t i = 1; i < links_.size(); ++i) KeepRows(context, plan, s, i, maps[i]);
       for (size_t i = 0; i < links_.size(); ++i) {
         ConvRows rows;
         ConvArgs conv = LinkArgs(args, plan, s, i, maps, &rows);
@@ -242,7 +242,7 @@ class ConvChainOp : public Op {
   int64_t Planes(size_t i) const {
     const Shape& s = links_[i].params.src;
     const int64_t block = ChannelBlock(links_[i].formats.src, s.c);
-    return s.n * ((s.c + block - 1) / block);
+    return s.n * CeilDiv(s.c, block);
   }
   int64_t RowBytes(size_t i) const {
     const Shape& s = links_[i].params.src;
@@ -251,13 +251,14 @@ class ConvChainOp : public Op {
   }
 
   // Moves the rows of the map before link i that the strip still reads to the front.
-  void KeepRows(const ConvChainPlan& plan, size_t s, size_t i, char* map) const {
+  void KeepRows(const Context& context, const ConvChainPlan& plan, size_t s, size_t i,
+                char* map) const {
     if (s == 0) return;
     const int64_t from = plan.HeldFrom(s - 1, i), keep = plan.HeldFrom(s, i);
     const int64_t rows = plan.Produced(s - 1, i) - keep;
     if (rows <= 0 || keep == from) return;
     const int64_t row = RowBytes(i), plane = plan.HeldRows(i) * row, planes = Planes(i);
-#pragma omp parallel for
+#pragma omp parallel for num_threads(context.threads()) if (plans_.size() == 1)
     for (int64_t p = 0; p < planes; ++p) {
       std::memmove(map + p * plane, map + p * plane + (keep - from) * row, rows * row);
     }

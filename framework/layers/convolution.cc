@@ -198,22 +198,11 @@ class ConvForwardOp : public ConvOpBase {
   // image that no engine takes to the trunk's type.
   void ChooseFormats(const FormatPolicy& policy, std::span<TensorDesc> in,
                      std::span<TensorDesc> out) const override {
-    constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
-    const Format blocked = policy.blocked;
-    const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
-    const bool in_whole = params_.src.c % block == 0, out_whole = params_.out_channels % block == 0;
-    const bool taken =
-        params_.group == 1 && (!in_whole || !out_whole || TrunkTakes(policy, blocked));
-    const bool in_fits = in_whole && taken, out_fits = out_whole && taken;
-    const bool image = out_fits && params_.src.c <= 4 && TrunkTakes(policy, Format::kNCHW);
-    in[0].format = in_fits ? blocked : Format::kNCHW;
-    out[0].format = out_fits && (in_fits || image) ? blocked : Format::kNCHW;
-    const bool pointwise = params_.kernel_h == 1 && params_.kernel_w == 1;
-    const bool scores =
-        pointwise && (params_.out_channels <= kMostScores || policy.trunk == DType::kF32);
-    if (in_fits && !out_fits && !scores) in[0].format = Format::kNCHW;
-    in[0].dtype = in[0].format == blocked ? policy.trunk : DType::kF32;
-    out[0].dtype = out[0].format == blocked ? policy.trunk : DType::kF32;
+    const ConvFormats formats = FormatsIn(policy);
+    in[0].format = formats.src;
+    in[0].dtype = formats.src_dtype;
+    out[0].format = formats.dst;
+    out[0].dtype = formats.dst_dtype;
   }
   void Prepare(PrepareContext& prepare, std::span<const TensorDesc> in,
                std::span<const TensorDesc> out) override {
@@ -285,18 +274,35 @@ class ConvForwardOp : public ConvOpBase {
     builder.AddGradientNode(MakeReorderOp(), {d_bias}, {2});
   }
 
-  // Whether there are engines to the trunk's blocks: from those, in all directions, or from a plain
-  // image in f32, whose gradient nobody wants. In f32 there are.
-  bool TrunkTakes(const FormatPolicy& policy, Format src) const {
-    if (policy.trunk == DType::kF32) return true;
-    const bool image = src == Format::kNCHW;
-    const ConvFormats formats{src, policy.blocked, image ? DType::kF32 : policy.trunk,
-                              policy.trunk};
+  // From blocks of the trunk to such, from an image, or to scores, where the channels fill blocks
+  // and an engine takes it; what the trunk's type has no engine for in that of f32, and all else
+  // plain.
+  ConvFormats FormatsIn(const FormatPolicy& policy) const {
+    constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
+    constexpr ConvFormats kPlain = {Format::kNCHW, Format::kNCHW};
+    const Format blocked = policy.blocked;
+    const DType trunk = policy.trunk;
+    const int64_t block = blocked == Format::kNHWC ? kVector : ChannelBlock(blocked, 0);
+    const bool in_fits = params_.src.c % block == 0, out_fits = params_.out_channels % block == 0;
+    const bool scores = params_.kernel_h == 1 && params_.kernel_w == 1 &&
+                        (params_.out_channels <= kMostScores || trunk == DType::kF32);
+    ConvFormats formats = kPlain;
+    if (in_fits && (out_fits || scores)) formats.src = blocked, formats.src_dtype = trunk;
+    if (out_fits && (in_fits || params_.src.c <= 4)) {
+      formats.dst = blocked, formats.dst_dtype = trunk;
+    }
+    if (params_.group == 1 && Takes(*policy.context, formats)) return formats;
+    if (trunk == DType::kF32 || policy.context->device() == Device::kCuda) return kPlain;
+    return FormatsIn({policy.context->blocked_format(), DType::kF32, policy.context});
+  }
+
+  // In all directions, but that of the image, whose gradient nobody wants.
+  bool Takes(const Context& context, ConvFormats formats) const {
     const auto has = [&](ConvDirection direction) {
-      return HasConvEngine(*policy.context, params_, direction, formats);
+      return HasConvEngine(context, params_, direction, formats);
     };
     return has(ConvDirection::kForward) && has(ConvDirection::kBackwardWeights) &&
-           (image || has(ConvDirection::kBackwardData));
+           (params_.src.c <= 4 || has(ConvDirection::kBackwardData));
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include "framework/layers/conv_chain.h"
 #include "framework/passes/passes.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -46,8 +47,8 @@ bool ReadOnlyBy(const Graph& graph, TensorId id, const Node& reader) {
 // Strips so high that all threads have work, and so many tiles use the weights that are read.
 int64_t StripRows(const ConvParams& last, int64_t tiles) {
   constexpr int64_t kTile = 4;
-  const int64_t across = (last.src.w + kTile - 1) / kTile * last.src.n;
-  return kTile * std::max<int64_t>((tiles + across - 1) / across, 1);
+  const int64_t across = CeilDiv(last.src.w, kTile) * last.src.n;
+  return kTile * std::max<int64_t>(CeilDiv(tiles, across), 1);
 }
 
 Node Chain(Graph& graph, size_t begin, std::vector<ConvChainLink> links,

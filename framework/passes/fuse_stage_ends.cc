@@ -58,6 +58,8 @@ ConvParams ParamsOf(const Graph& graph, const StageEnd& end) {
 }
 
 bool CanRun(const Context& context, const ConvParams& params, const FormatPolicy& policy) {
+  // An image's layer reads it as it is: narrower types would round it.
+  if (policy.trunk != DType::kF32 && params.src.c <= 4) return false;
   const ConvFormats formats{policy.blocked, policy.blocked, policy.trunk, policy.trunk};
   return HasConvEngine(context, params, ConvDirection::kForward, formats);
 }

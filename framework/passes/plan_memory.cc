@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "framework/passes/passes.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -32,7 +33,7 @@ std::vector<Life> Lifetimes(const Graph& graph) {
   }
   for (size_t id = 0; id < lives.size(); ++id) {
     lives[id].root = static_cast<TensorId>(id);
-    lives[id].bytes = (graph.tensors[id].desc.Bytes() + kAlignment - 1) / kAlignment * kAlignment;
+    lives[id].bytes = RoundUp(graph.tensors[id].desc.Bytes(), kAlignment);
   }
   return lives;
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -33,7 +34,7 @@ void Copy(const Context& context, const BoxCopyJob& job) {
   const Shape &box = params.box, &src_at = params.src_at, &dst_at = params.dst_at;
   const bool whole_rows = box.w == params.src.w && box.w == params.dst.w;
   const int64_t rows = whole_rows ? std::max<int64_t>(1, kParallelFrom / box.w) : 1;
-  const int64_t runs = (box.h + rows - 1) / rows;
+  const int64_t runs = CeilDiv(box.h, rows);
 #pragma omp parallel for collapse(3) schedule(static) \
     num_threads(context.threads()) if (box.Count() > kParallelFrom)
   for (int64_t n = 0; n < box.n; ++n) {

@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -17,9 +18,6 @@ constexpr int64_t kRowGrid = 2;  // a block's rows
 // What a job's blocks take of the L2 cache, of which these processors have 2 MiB a core; a panel's
 // weights for 512 channels are 0.3 MB.
 constexpr int64_t kJobBytes = int64_t{1} << 20;
-
-int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
-int64_t RoundUp(int64_t value, int64_t step) { return DivideUp(value, step) * step; }
 
 class AmxConv : public ConvPlan {
  public:
@@ -65,13 +63,13 @@ class AmxConv : public ConvPlan {
   // theirs.
   void RunRows(const Conv3x3Args<BFloat16>& args, RowRange rows, char* workspace) const {
     const int64_t begin = rows.begin / kRowGrid * shape_.BlocksX();
-    const int64_t end = DivideUp(rows.end, kRowGrid) * shape_.BlocksX();
+    const int64_t end = CeilDiv(rows.end, kRowGrid) * shape_.BlocksX();
     const int64_t chunks = shape_.Chunks(), images = shape_.batch;
-    const int64_t wanted = RoundUp(DivideUp(end - begin, most_blocks_), threads_);
-    const int64_t size = DivideUp(end - begin, std::min(wanted, end - begin));
-    const int64_t parts = DivideUp(end - begin, size);
-    const int64_t most = std::clamp<int64_t>(DivideUp(4 * threads_, parts * images), 1, chunks);
-    const int64_t depth = DivideUp(chunks, most), groups = DivideUp(chunks, depth);
+    const int64_t wanted = RoundUp(CeilDiv(end - begin, most_blocks_), threads_);
+    const int64_t size = CeilDiv(end - begin, std::min(wanted, end - begin));
+    const int64_t parts = CeilDiv(end - begin, size);
+    const int64_t most = std::clamp<int64_t>(CeilDiv(4 * threads_, parts * images), 1, chunks);
+    const int64_t depth = CeilDiv(chunks, most), groups = CeilDiv(chunks, depth);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(3)
     for (int64_t n = 0; n < images; ++n) {
       for (int64_t part = 0; part < parts; ++part) {

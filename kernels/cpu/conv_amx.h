@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/conv_3x3.h"
 #include "kernels/runtime/bfloat16.h"
+#include "kernels/runtime/integers.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -28,11 +29,11 @@ struct AmxShape {
 
   int64_t Slices() const { return in / kAmxPanel; }
   int64_t Panels() const { return out / kAmxPanel; }
-  int64_t Chunks() const { return (Panels() + kAmxChunk - 1) / kAmxChunk; }
+  int64_t Chunks() const { return CeilDiv(Panels(), kAmxChunk); }
   int64_t BlocksX() const { return (width + 15) / 16; }
   // Of a block: as many as divide the width most evenly.
   int64_t Columns() const {
-    const int64_t columns = (width + BlocksX() - 1) / BlocksX();
+    const int64_t columns = CeilDiv(width, BlocksX());
     return pooled ? columns + columns % 2 : columns;
   }
 };

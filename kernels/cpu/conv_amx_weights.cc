@@ -8,11 +8,10 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv_engines.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
-
-int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 class AmxWeightsConv : public ConvPlan {
  public:
@@ -46,7 +45,7 @@ class AmxWeightsConv : public ConvPlan {
     if (stripes_ == 1) {
       SumStripe(args, 0, memory, sums, threads_);
     } else {
-#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+#pragma omp parallel for num_threads(Lanes()) schedule(dynamic)
       for (int64_t stripe = 0; stripe < stripes_; ++stripe) {
         SumStripe(args, stripe, memory + omp_get_thread_num() * LaidOutBytes(),
                   sums + stripe * SumsCount(), 1);
@@ -59,15 +58,15 @@ class AmxWeightsConv : public ConvPlan {
   // Bands of equal height and of about so many pixels, or a row.
   void DivideRows(int64_t pixels) {
     const int64_t most = std::clamp<int64_t>(pixels / shape_.width, 1, shape_.height);
-    rows_ = DivideUp(shape_.height, DivideUp(shape_.height, most));
-    bands_ = DivideUp(shape_.height, rows_);
+    rows_ = CeilDiv(shape_.height, CeilDiv(shape_.height, most));
+    bands_ = CeilDiv(shape_.height, rows_);
   }
 
   int64_t InPanels() const { return shape_.in / kAmxPanel; }
   int64_t OutPanels() const { return shape_.out / kAmxPanel; }
   int64_t Panels() const { return InPanels() * OutPanels(); }
   // Bands that are laid out at a time.
-  int64_t Lanes() const { return stripes_ > 1 ? threads_ : 1; }
+  int Lanes() const { return static_cast<int>(std::min<int64_t>(threads_, stripes_)); }
   // Whole cache lines, as are panels.
   int64_t SrcCount() const { return AmxSrcCount(shape_, rows_); }
   int64_t LaidOutBytes() const {

@@ -1,6 +1,7 @@
 // conv_amx_weights.h, for processors with AMX.
 #include "kernels/cpu/conv_amx_weights.h"
 #include "kernels/cpu/simd_targets.h"
+#include "kernels/runtime/integers.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_amx_weights_simd.cc"
@@ -262,13 +263,13 @@ HWY_AFTER_NAMESPACE();
 namespace lseg {
 
 int64_t AmxDstSteps(const AmxShape& shape, int64_t rows) {
-  return (rows * (shape.width + 1) + kAmxStep - 1) / kAmxStep;
+  return CeilDiv(rows * (shape.width + 1), kAmxStep);
 }
 
 // The last tap of the last step reads this far.
 int64_t AmxSrcSteps(const AmxShape& shape, int64_t rows) {
   const int64_t offset = 2 * (shape.width + 1) + 2;
-  return AmxDstSteps(shape, rows) + (offset + kAmxStep - 1) / kAmxStep;
+  return AmxDstSteps(shape, rows) + CeilDiv(offset, kAmxStep);
 }
 
 int64_t AmxSrcCount(const AmxShape& shape, int64_t rows) {

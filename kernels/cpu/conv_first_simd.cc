@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/conv_first.h"
 #include "kernels/cpu/simd_targets.h"
+#include "kernels/runtime/integers.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv_first_simd.cc"
@@ -38,7 +39,7 @@ constexpr int64_t Lanes() {
   return static_cast<int64_t>(hn::MaxLanes(Tag<kMost>()));
 }
 
-inline int64_t LineOf(int64_t width) { return (width + kPixels - 1) / kPixels * kPixels + 2; }
+inline int64_t LineOf(int64_t width) { return RoundUp(width, kPixels) + 2; }
 
 // Output channels of a panel are two vectors; those beyond the last are computed and not stored.
 template <int kMost>
@@ -228,7 +229,7 @@ int64_t Line(int64_t width) { return LineOf(width); }
 
 int64_t PackedCount(const FirstLayerShape& s) {
   const int64_t panel = 2 * (s.block % 16 != 0 ? Lanes<8>() : Lanes<16>());
-  return (s.out + panel - 1) / panel * panel * s.channels * 9;
+  return RoundUp(s.out, panel) * s.channels * 9;
 }
 
 }  // namespace

@@ -14,13 +14,12 @@
 #include "kernels/cpu/conv_onednn.h"
 #include "kernels/cpu/conv_pointwise.h"
 #include "kernels/cpu/pool_rows.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
 
 constexpr ConvFormats kFormats = {Format::kNHWC, Format::kNHWC, DType::kBF16, DType::kBF16};
-
-int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Rows that the primitive computes.
 int64_t BlockRows(const ConvParams& p) { return std::min(ConvOnednnRowGrid(p), p.src.h); }

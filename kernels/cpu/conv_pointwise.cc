@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cpu/float_types.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -17,8 +18,13 @@ constexpr int64_t kMaxPartials = 64;  // of backward weights; more threads than 
 
 class PointwiseConv : public ConvPlan {
  public:
-  PointwiseConv(const ConvParams& params, ConvDirection direction, ConvFormats formats)
-      : p_(params), direction_(direction), formats_(formats), pixels_(params.src.h * params.src.w) {
+  PointwiseConv(const Context& context, const ConvParams& params, ConvDirection direction,
+                ConvFormats formats)
+      : p_(params),
+        direction_(direction),
+        formats_(formats),
+        threads_(context.threads()),
+        pixels_(params.src.h * params.src.w) {
     const int64_t block = ChannelBlock(formats.src, p_.src.c);
     image_ = StorageCount({1, p_.src.c, p_.src.h, p_.src.w}, formats.src);
     range_ = {.channels = p_.src.c,
@@ -29,7 +35,7 @@ class PointwiseConv : public ConvPlan {
               .begin = 0,
               .end = 0,
               .weight_stride = image_ / pixels_};
-    partials_ = std::min(kMaxPartials, (p_.src.n * pixels_ + kChunk - 1) / kChunk);
+    partials_ = std::min(kMaxPartials, CeilDiv(p_.src.n * pixels_, kChunk));
   }
 
   int64_t PackedWeightBytes() const override {
@@ -88,8 +94,8 @@ class PointwiseConv : public ConvPlan {
 
   template <typename Work>
   void ForEachChunk(Work work) const {
-    const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
-#pragma omp parallel for collapse(2)
+    const int64_t chunks = CeilDiv(pixels_, kChunk);
+#pragma omp parallel for num_threads(threads_) collapse(2)
     for (int64_t n = 0; n < p_.src.n; ++n) {
       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
         PointwiseRange range = range_;
@@ -106,7 +112,7 @@ class PointwiseConv : public ConvPlan {
   void BackwardWeights(const ConvArgs& args) const {
     auto* partials = static_cast<float*>(args.workspace);
     const int64_t total = p_.src.n * pixels_;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for num_threads(threads_) schedule(dynamic)
     for (int64_t j = 0; j < partials_; ++j) {
       float* d_weight = partials + j * PartialCount();
       float* d_bias = d_weight + p_.out_channels * range_.weight_stride;
@@ -143,6 +149,7 @@ class PointwiseConv : public ConvPlan {
   ConvParams p_;
   ConvDirection direction_;
   ConvFormats formats_;
+  int threads_;
   int64_t pixels_, image_ = 0, partials_ = 0;
   PointwiseRange range_;
 };
@@ -158,9 +165,9 @@ bool SupportsConvPointwise(const Context&, const ConvParams& p, ConvDirection,
          formats.dst == Format::kNCHW && (formats.AllF32() || bf16);
 }
 
-std::unique_ptr<ConvPlan> MakeConvPointwise(const Context&, const ConvParams& params,
+std::unique_ptr<ConvPlan> MakeConvPointwise(const Context& context, const ConvParams& params,
                                             ConvDirection direction, ConvFormats formats) {
-  return std::make_unique<PointwiseConv>(params, direction, formats);
+  return std::make_unique<PointwiseConv>(context, params, direction, formats);
 }
 
 }  // namespace lseg

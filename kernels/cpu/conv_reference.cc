@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/elementwise.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 
@@ -50,8 +51,13 @@ void Store(float* at, double value, GradMode mode) {
 
 class ReferenceConv : public ConvPlan {
  public:
-  ReferenceConv(const ConvParams& params, ConvDirection direction, ConvFormats formats)
-      : p_(params), direction_(direction), formats_(formats), dst_(params.Dst()) {}
+  ReferenceConv(const Context& context, const ConvParams& params, ConvDirection direction,
+                ConvFormats formats)
+      : p_(params),
+        direction_(direction),
+        formats_(formats),
+        threads_(context.threads()),
+        dst_(params.Dst()) {}
 
   void Run(Context& context, const ConvArgs& args) const override {
     switch (direction_) {
@@ -83,13 +89,13 @@ class ReferenceConv : public ConvPlan {
   // Channels in memory, padding included.
   static int64_t StoredChannels(const Shape& shape, Format format) {
     const int64_t block = ChannelBlock(format, shape.c);
-    return (shape.c + block - 1) / block * block;
+    return RoundUp(shape.c, block);
   }
 
   void Forward(const ConvArgs& args) const {
     const auto* weight = static_cast<const float*>(args.weight);
     const int64_t stored = StoredChannels(dst_, formats_.dst);
-#pragma omp parallel for collapse(3)
+#pragma omp parallel for num_threads(threads_) collapse(3)
     for (int64_t n = 0; n < dst_.n; ++n) {
       for (int64_t o = 0; o < stored; ++o) {
         for (int64_t y = 0; y < dst_.h; ++y) {
@@ -128,12 +134,13 @@ class ReferenceConv : public ConvPlan {
   void BackwardData(const ConvArgs& args) const {
     const auto* weight = static_cast<const float*>(args.weight);
     const int64_t stored = StoredChannels(p_.src, formats_.src);
-#pragma omp parallel for collapse(3)
+#pragma omp parallel for num_threads(threads_) collapse(3)
     for (int64_t n = 0; n < p_.src.n; ++n) {
       for (int64_t c = 0; c < stored; ++c) {
         for (int64_t y = 0; y < p_.src.h; ++y) {
           for (int64_t x = 0; x < p_.src.w; ++x) {
-            const double sum = c < p_.src.c ? BackwardDataSum(args.f32_d_dst(), weight, n, c, y, x) : 0.0;
+            const double sum =
+                c < p_.src.c ? BackwardDataSum(args.f32_d_dst(), weight, n, c, y, x) : 0.0;
             Store(&args.f32_d_src()[SrcAt(n, c, y, x)], sum, args.d_src_mode);
           }
         }
@@ -163,7 +170,7 @@ class ReferenceConv : public ConvPlan {
 
   void BackwardWeights(const ConvArgs& args) const {
     const int64_t in_group = p_.src.c / p_.group;
-#pragma omp parallel for collapse(2)
+#pragma omp parallel for num_threads(threads_) collapse(2)
     for (int64_t o = 0; o < p_.out_channels; ++o) {
       for (int64_t i = 0; i < in_group; ++i) {
         for (int64_t r = 0; r < p_.kernel_h; ++r) {
@@ -195,7 +202,8 @@ class ReferenceConv : public ConvPlan {
         for (int64_t x = 0; x < dst_.w; ++x) {
           const int64_t sx = x * p_.stride_w - p_.pad_w + s * p_.dilation_w;
           if (sx < 0 || sx >= p_.src.w) continue;
-          sum += static_cast<double>(args.f32_d_dst()[DstAt(n, o, y, x)]) * args.f32_src()[SrcAt(n, c, sy, sx)];
+          sum += static_cast<double>(args.f32_d_dst()[DstAt(n, o, y, x)]) *
+                 args.f32_src()[SrcAt(n, c, sy, sx)];
         }
       }
     }
@@ -205,19 +213,19 @@ class ReferenceConv : public ConvPlan {
   ConvParams p_;
   ConvDirection direction_;
   ConvFormats formats_;
+  int threads_;
   Shape dst_;
 };
 
 }  // namespace
 
-bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection,
-                           ConvFormats formats) {
+bool SupportsConvReference(const Context&, const ConvParams&, ConvDirection, ConvFormats formats) {
   return formats.AllF32();
 }
 
-std::unique_ptr<ConvPlan> MakeConvReference(const Context&, const ConvParams& params,
+std::unique_ptr<ConvPlan> MakeConvReference(const Context& context, const ConvParams& params,
                                             ConvDirection direction, ConvFormats formats) {
-  return std::make_unique<ReferenceConv>(params, direction, formats);
+  return std::make_unique<ReferenceConv>(context, params, direction, formats);
 }
 
 }  // namespace lseg

@@ -14,6 +14,7 @@
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -27,8 +28,6 @@ int64_t L2Bytes() {
 #endif
   return std::clamp<int64_t>(bytes, 256 << 10, 2 << 20);
 }
-
-int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Element, of maps, and Value, in which products are taken.
 template <class Element, class Value>
@@ -74,7 +73,7 @@ class WinogradConv : public ConvPlan {
     }
     for (int64_t n = 0; n < shape_.batch; ++n) {
       const auto tile = [&](int64_t y) { return (n * shape_.TilesY() + y) * shape_.TilesX(); };
-      RunTiles(a, tile(rows.begin / shape_.tile), tile((rows.end + shape_.tile - 1) / shape_.tile),
+      RunTiles(a, tile(rows.begin / shape_.tile), tile(CeilDiv(rows.end, shape_.tile)),
                args.workspace);
     }
   }
@@ -92,12 +91,12 @@ class WinogradConv : public ConvPlan {
                 void* workspace) const {
     auto* scratch = static_cast<char*>(workspace);
     const int64_t tiles = end - begin, chunks = shape_.Chunks();
-    const int64_t wanted = (tiles + most_tiles_ - 1) / most_tiles_;
-    const int64_t size = RoundUp((tiles + wanted - 1) / wanted, WinogradTileRows());
-    const int64_t blocks = (tiles + size - 1) / size;
+    const int64_t wanted = CeilDiv(tiles, most_tiles_);
+    const int64_t size = RoundUp(CeilDiv(tiles, wanted), WinogradTileRows());
+    const int64_t blocks = CeilDiv(tiles, size);
     // At least four jobs a thread, as far as there are chunks to divide.
-    const int64_t most = std::clamp<int64_t>((4 * threads_ + blocks - 1) / blocks, 1, chunks);
-    const int64_t depth = (chunks + most - 1) / most, groups = (chunks + depth - 1) / depth;
+    const int64_t most = std::clamp<int64_t>(CeilDiv(4 * threads_, blocks), 1, chunks);
+    const int64_t depth = CeilDiv(chunks, most), groups = CeilDiv(chunks, depth);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic) collapse(2)
     for (int64_t block = 0; block < blocks; ++block) {
       for (int64_t group = 0; group < groups; ++group) {

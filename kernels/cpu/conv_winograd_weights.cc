@@ -8,13 +8,12 @@
 
 #include "kernels/cpu/conv_engines.h"
 #include "kernels/cpu/winograd_weights.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
 
 constexpr int64_t kRun = 48;  // tiles a thread transforms at a time: whole groups
-
-int64_t DivideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // Element, of maps, and Value, in which products are taken.
 template <class Element, class Value>
@@ -35,10 +34,10 @@ class WinogradWeightsConv : public ConvPlan {
     const int64_t tile_bytes =
         shape_.Positions() * (InBlocks() + OutBlocks()) * shape_.block * int64_t{sizeof(Value)};
     const int64_t wanted = std::clamp<int64_t>((int64_t{8} << 20) / tile_bytes, 192, 768);
-    blocks_ = DivideUp(shape_.Tiles(), wanted);
-    tiles_ = Grouped(DivideUp(shape_.Tiles(), blocks_));
-    blocks_ = DivideUp(shape_.Tiles(), tiles_);
-    runs_ = DivideUp(tiles_, kRun);
+    blocks_ = CeilDiv(shape_.Tiles(), wanted);
+    tiles_ = Grouped(CeilDiv(shape_.Tiles(), blocks_));
+    blocks_ = CeilDiv(shape_.Tiles(), tiles_);
+    runs_ = CeilDiv(tiles_, kRun);
     stripes_ = GradientStripes(WeightCount() * int64_t{sizeof(float)}, blocks_);
     DivideChannels(LaneThreads());
   }
@@ -56,7 +55,7 @@ class WinogradWeightsConv : public ConvPlan {
     if (stripes_ == 1) {
       SumStripe(args, 0, LaneIn(lanes), {sums, args.d_weight, add});
     } else {
-#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+#pragma omp parallel for num_threads(Lanes()) schedule(dynamic)
       for (int64_t stripe = 0; stripe < stripes_; ++stripe) {
         float* bias = sums + stripe * SumsCount();
         SumStripe(args, stripe, LaneIn(lanes + omp_get_thread_num() * LaneBytes()),
@@ -82,7 +81,7 @@ class WinogradWeightsConv : public ConvPlan {
   // Whole groups of tiles.
   static int64_t Grouped(int64_t tiles) {
     constexpr int64_t kTogether = kTilesTogether<Value>;
-    return DivideUp(tiles, kTogether) * kTogether;
+    return RoundUp(tiles, kTogether);
   }
   int64_t Plane(int64_t blocks, int64_t tiles) const {
     return WinogradPlane(shape_, blocks, Grouped(tiles), sizeof(Value));
@@ -94,15 +93,15 @@ class WinogradWeightsConv : public ConvPlan {
   int64_t DDstCount() const { return shape_.Positions() * Plane(OutBlocks(), tiles_); }
   int64_t RunSumsCount() const { return runs_ * BiasCount(); }
   int64_t ScratchCount() const {
-    return DivideUp(WinogradWeightsScratchCount(shape_, job_in_blocks_, job_outs_), 16) * 16;
+    return RoundUp(WinogradWeightsScratchCount(shape_, job_in_blocks_, job_outs_), 16);
   }
 
   // Several stripes run in a lane and by a thread each, one in one lane by all threads.
-  int64_t Lanes() const { return stripes_ > 1 ? threads_ : 1; }
+  int Lanes() const { return static_cast<int>(std::min<int64_t>(threads_, stripes_)); }
   int LaneThreads() const { return stripes_ > 1 ? 1 : threads_; }
   int64_t LaneBytes() const {
     const int64_t floats = LaneThreads() * ScratchCount() + RunSumsCount();
-    return DivideUp((SrcCount() + DDstCount()) * int64_t{sizeof(Value)} + floats * 4, 64) * 64;
+    return RoundUp((SrcCount() + DDstCount()) * int64_t{sizeof(Value)} + floats * 4, 64);
   }
   Lane LaneIn(char* memory) const {
     Lane lane;
@@ -114,10 +113,10 @@ class WinogradWeightsConv : public ConvPlan {
   }
 
   // Of a stripe: the bias, and, where there are several, the weights.
-  int64_t BiasCount() const { return DivideUp(OutBlocks() * shape_.block, 16) * 16; }
+  int64_t BiasCount() const { return RoundUp(OutBlocks() * shape_.block, 16); }
   int64_t WeightCount() const { return shape_.out * shape_.in * 9; }
   int64_t SumsCount() const {
-    return BiasCount() + (stripes_ > 1 ? DivideUp(WeightCount(), 16) * 16 : 0);
+    return BiasCount() + (stripes_ > 1 ? RoundUp(WeightCount(), 16) : 0);
   }
 
   void SumStripe(const ConvArgs& args, int64_t stripe, const Lane& lane, const Sums& sums) const {
@@ -147,21 +146,21 @@ class WinogradWeightsConv : public ConvPlan {
     job_in_blocks_ = std::min(32 / shape_.block, InBlocks());
     job_outs_ = 64;
     const auto jobs = [&] {
-      return DivideUp(InBlocks(), job_in_blocks_) * DivideUp(shape_.out, job_outs_);
+      return CeilDiv(InBlocks(), job_in_blocks_) * CeilDiv(shape_.out, job_outs_);
     };
     while (jobs() < 4 * threads && (job_outs_ > panel || job_in_blocks_ > 1)) {
       if (job_outs_ > panel &&
           (job_outs_ >= job_in_blocks_ * shape_.block || job_in_blocks_ == 1)) {
         job_outs_ = std::max(panel, job_outs_ / 2);
       } else {
-        job_in_blocks_ = DivideUp(job_in_blocks_, 2);
+        job_in_blocks_ = CeilDiv(job_in_blocks_, 2);
       }
     }
   }
 
   void Transform(const ConvArgs& args, int64_t tile, int64_t tiles, const Lane& lane,
                  float* bias) const {
-    const int64_t runs = DivideUp(tiles, kRun), blocks = InBlocks() + OutBlocks();
+    const int64_t runs = CeilDiv(tiles, kRun), blocks = InBlocks() + OutBlocks();
     const auto run_of = [&](int64_t b, int64_t run, Value* out, int64_t all_blocks) {
       return WinogradRun<Value>{.block = b,
                                 .tile = tile + run * kRun,
@@ -189,8 +188,8 @@ class WinogradWeightsConv : public ConvPlan {
   }
 
   void Multiply(int64_t tiles, bool add, const Lane& lane, float* d_weight) const {
-    const int64_t in_jobs = DivideUp(InBlocks(), job_in_blocks_);
-    const int64_t out_jobs = DivideUp(shape_.out, job_outs_);
+    const int64_t in_jobs = CeilDiv(InBlocks(), job_in_blocks_);
+    const int64_t out_jobs = CeilDiv(shape_.out, job_outs_);
 #pragma omp parallel for num_threads(LaneThreads()) schedule(dynamic) collapse(2)
     for (int64_t o = 0; o < out_jobs; ++o) {
       for (int64_t i = 0; i < in_jobs; ++i) {

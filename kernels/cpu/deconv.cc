@@ -10,15 +10,13 @@
 #include "kernels/cpu/deconv_separable.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
 
 constexpr int64_t kColumns = 256;  // of a piece of a row, held on the stack
 constexpr int64_t kInputs = 4;     // input channels that share what backward-data gathers
-
-int64_t FloorDiv(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-int64_t CeilDiv(int64_t a, int64_t b) { return -FloorDiv(-a, b); }
 
 // Along one axis, position = at * stride - pad + tap * dilation.
 struct Axis {

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -51,7 +52,7 @@ LSEG_MULTIVERSION Sums SumPiece(int64_t count, const float* __restrict side,
 // Calls f(class, offset, count) for the pieces of all planes, in parallel.
 template <typename F>
 void ForPieces(const Context& context, const Shape& dst, F f) {
-  const int64_t plane = dst.h * dst.w, pieces = (plane + kPiece - 1) / kPiece;
+  const int64_t plane = dst.h * dst.w, pieces = CeilDiv(plane, kPiece);
 #pragma omp parallel for collapse(2) schedule(static) \
     num_threads(context.threads()) if (dst.Count() > kParallelFrom)
   for (int64_t p = 0; p < dst.n * dst.c; ++p) {

@@ -9,6 +9,7 @@
 #include <cstdlib>  // defines __GLIBC__
 
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/integers.h"
 
 // LSEG_MULTIVERSION before a function: it is compiled for the baseline, for AVX2 with FMA and for
 // AVX-512, and the loader picks the best that the machine has. For functions that hold an op's
@@ -37,7 +38,7 @@ constexpr int64_t kParallelFrom = 16384;
 // Calls body(begin, count) for consecutive chunks of [0, count), in parallel.
 template <class Body>
 void ForChunks(const Context& context, int64_t count, const Body& body) {
-  const int64_t chunks = (count + kParallelFrom - 1) / kParallelFrom;
+  const int64_t chunks = CeilDiv(count, kParallelFrom);
 #pragma omp parallel for schedule(static) num_threads(context.threads()) if (chunks > 1)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t begin = chunk * kParallelFrom;

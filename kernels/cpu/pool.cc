@@ -5,6 +5,7 @@
 #include "kernels/cpu/loops.h"
 #include "kernels/cpu/pool_rows.h"
 #include "kernels/runtime/dispatch.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -28,7 +29,7 @@ Layout LayoutOf(const PoolParams& params) {
   const int64_t lanes = ChannelBlock(params.format, dst.c);
   const DType argmax = params.ArgmaxDType();
   return {{Rows(params, dst.h), Columns(params, dst.w), lanes, argmax},
-          dst.n * ((dst.c + lanes - 1) / lanes),
+          dst.n * CeilDiv(dst.c, lanes),
           params.src.h * params.src.w * lanes,
           dst.h * dst.w * lanes,
           dst.h * dst.w * lanes * SizeOf(argmax)};

@@ -9,6 +9,7 @@
 
 #include "kernels/runtime/bfloat16.h"
 #include "kernels/runtime/dtype.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 
@@ -33,7 +34,7 @@ struct PoolAxis {
   // The outputs whose windows hold a source element.
   PoolSpan Outputs(int64_t at) const {
     const int64_t first = at + pad - kernel + 1;
-    return {first <= 0 ? 0 : (first + stride - 1) / stride, std::min((at + pad) / stride + 1, out)};
+    return {first <= 0 ? 0 : CeilDiv(first, stride), std::min((at + pad) / stride + 1, out)};
   }
   int64_t OutputSize(bool round_up) const {
     const int64_t room = in + 2 * pad - kernel;

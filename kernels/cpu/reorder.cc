@@ -8,6 +8,7 @@
 #include "kernels/cpu/float_types.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/runtime/dispatch.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg {
 namespace {
@@ -140,14 +141,14 @@ void MoveBlocks(Context& context, const Shape& shape, Format src_format, const S
   if (src_lanes == dst_lanes) {
     return CopySameFormat(context, StorageCount(shape, dst_format), src, dst, add);
   }
-  const int64_t plane = shape.h * shape.w, tiles = (plane + kTile - 1) / kTile;
+  const int64_t plane = shape.h * shape.w, tiles = CeilDiv(plane, kTile);
   const int64_t src_image = StorageCount({1, shape.c, shape.h, shape.w}, src_format);
   const int64_t dst_image = StorageCount({1, shape.c, shape.h, shape.w}, dst_format);
   // Channels a task: a block of the side that has blocks (the smaller, where both have).
   const int64_t step = src_lanes == 1 || dst_lanes == 1 ? std::max(src_lanes, dst_lanes)
                                                         : std::min(src_lanes, dst_lanes);
   const int64_t dst_channels = dst_image / plane;  // padding included
-  const int64_t steps = (dst_channels + step - 1) / step;
+  const int64_t steps = CeilDiv(dst_channels, step);
 #pragma omp parallel for collapse(3) schedule(static) \
     num_threads(context.threads()) if (shape.Count() > kParallelFrom)
   for (int64_t n = 0; n < shape.n; ++n) {
@@ -200,7 +201,7 @@ void Reorder(Context& context, const Shape& shape, Format src_format, const void
 void CastToU8(Context& context, int64_t count, const float* src, uint8_t* dst) {
   LSEG_ON_CUDA(context, CastToU8(context, count, src, dst));
   int32_t bad = 0;
-  const int64_t chunks = (count + kParallelFrom - 1) / kParallelFrom;
+  const int64_t chunks = CeilDiv(count, kParallelFrom);
 #pragma omp parallel for schedule(static) num_threads(context.threads()) \
     reduction(|                                                          \
               : bad) if (chunks > 1)

@@ -18,6 +18,7 @@
 
 #include "kernels/cpu/conv_3x3.h"
 #include "kernels/runtime/bfloat16.h"
+#include "kernels/runtime/integers.h"
 #include "kernels/runtime/shape.h"
 
 namespace lseg {
@@ -31,11 +32,11 @@ struct WinogradShape {
   int64_t batch, height, width;
   int64_t in, out;  // channels
 
-  int64_t InBlocks() const { return (in + block - 1) / block; }
-  int64_t OutBlocks() const { return (out + block - 1) / block; }
+  int64_t InBlocks() const { return CeilDiv(in, block); }
+  int64_t OutBlocks() const { return CeilDiv(out, block); }
   int64_t Positions() const { return (tile + 2) * (tile + 2); }
-  int64_t TilesX() const { return (width + tile - 1) / tile; }
-  int64_t TilesY() const { return (height + tile - 1) / tile; }
+  int64_t TilesX() const { return CeilDiv(width, tile); }
+  int64_t TilesY() const { return CeilDiv(height, tile); }
   int64_t Tiles() const { return batch * TilesY() * TilesX(); }
   int64_t Chunks() const;  // of output channels
 };
@@ -55,7 +56,7 @@ inline int64_t WinogradPlane(const WinogradShape& shape, int64_t blocks, int64_t
 // until they are transformed.
 constexpr int64_t kWinogradChunk = 64;
 
-inline int64_t WinogradShape::Chunks() const { return (out + kWinogradChunk - 1) / kWinogradChunk; }
+inline int64_t WinogradShape::Chunks() const { return CeilDiv(out, kWinogradChunk); }
 
 // Of a job's transformed source, and of its products, which are f32.
 inline int64_t WinogradSrcPlane(const WinogradShape& shape, int64_t tiles, int64_t value_bytes) {

@@ -19,6 +19,7 @@
 
 #include "kernels/cpu/winograd_dst-inl.h"
 #include "kernels/cpu/winograd_tile-inl.h"
+#include "kernels/runtime/integers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -42,7 +43,7 @@ constexpr int64_t kPanelBytes = 16384;
 template <int kBlock>
 int64_t PanelsOf(const WinogradShape& s, int64_t chunk) {
   const int64_t channels = std::min(kChunk, s.OutBlocks() * kBlock - chunk * kChunk);
-  return (channels + PanelSize<kBlock>() - 1) / PanelSize<kBlock>();
+  return CeilDiv(channels, PanelSize<kBlock>());
 }
 
 constexpr int64_t kAhead = 16;  // steps by which weights are fetched before they are wanted

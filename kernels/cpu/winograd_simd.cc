@@ -1,6 +1,7 @@
 // winograd.h with products in f32, for every instruction set, and what does not depend on types.
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/runtime/integers.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/winograd_simd.cc"
@@ -60,7 +61,7 @@ int64_t WinogradPanelSize(int64_t block) { return HWY_DYNAMIC_DISPATCH(Panel)(bl
 
 int64_t WinogradPanels(const WinogradShape& shape) {
   const int64_t panel = WinogradPanelSize(shape.block);
-  return (shape.OutBlocks() * shape.block + panel - 1) / panel;
+  return CeilDiv(shape.OutBlocks() * shape.block, panel);
 }
 
 int64_t WinogradTileRows() { return HWY_DYNAMIC_DISPATCH(TileRows)(); }

@@ -27,6 +27,7 @@
 
 #include "kernels/cpu/bfloat16-inl.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/runtime/integers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -107,7 +108,7 @@ struct Steps {
       : pixel(Maps::kBlocked ? kBlock : channels),
         row(width * pixel),
         block(Maps::kBlocked ? rows * row : kBlock),
-        image(Maps::kBlocked ? (channels + kBlock - 1) / kBlock * block : rows * row) {}
+        image(Maps::kBlocked ? CeilDiv(channels, kBlock) * block : rows * row) {}
   // Of a pixel, known when compiling where it can be.
   int64_t Pixel() const { return Maps::kBlocked ? kBlock : pixel; }
   int64_t pixel, row, block, image;

@@ -15,6 +15,7 @@
 
 #include "kernels/cpu/winograd_tile-inl.h"
 #include "kernels/cpu/winograd_weights.h"
+#include "kernels/runtime/integers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lseg {
@@ -74,7 +75,7 @@ HWY_INLINE void TransformTaps(D d, const V* in, V* out, int stride) {
 // Elements of a block of channels of `tiles` tiles, in whole groups.
 template <class Products, int kBlock>
 int64_t GroupedTiles(int64_t tiles) {
-  return (tiles + Products::kTogether - 1) / Products::kTogether * Products::kTogether * kBlock;
+  return RoundUp(tiles, Products::kTogether) * kBlock;
 }
 
 // Calls transform(at, k, put) for every tile of a run, at its place, and channel k of the block, of
@@ -187,7 +188,7 @@ void MultiplyTiles(const Value* a, const Value* b0, const Value* b1, int64_t til
 // Outputs of a job, rounded up to whole panels.
 template <int kBlock>
 int64_t PaddedOuts(int64_t outs) {
-  return (outs + PanelSize<kBlock>() - 1) / PanelSize<kBlock>() * PanelSize<kBlock>();
+  return RoundUp(outs, PanelSize<kBlock>());
 }
 
 // scratch: (position, input channel, output channel). The last panel may reach beyond the last

@@ -7,6 +7,7 @@
 
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/context.h"
+#include "kernels/runtime/integers.h"
 
 namespace lseg::cuda {
 
@@ -39,7 +40,6 @@ bool HasSm90a(const Context& context);
 constexpr int64_t kScratchBytes = int64_t{1} << 20;
 void* Scratch(const Context& context);
 
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Blocks of a grid-stride loop over `count` elements: enough to fill the GPU, at most one a chunk.
 inline unsigned GridFor(const Context& context, int64_t count, int block, int blocks_per_sm = 8) {

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/runtime/integers.h"
+
 #if LSEG_WITH_CUDA
 #include "kernels/cuda/device.h"
 #endif
@@ -14,7 +16,7 @@ namespace {
 void* AllocateHost(int64_t bytes) {
   // Whole pages for big buffers: the kernel can then back them with huge pages.
   const int64_t alignment = bytes >= (int64_t{1} << 21) ? int64_t{1} << 21 : 64;
-  void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  void* memory = std::aligned_alloc(alignment, RoundUp(bytes, alignment));
   if (memory == nullptr) {
     throw OutOfMemory("out of memory: " + std::to_string(bytes) + " bytes could not be allocated");
   }

@@ -1,5 +1,7 @@
 #include "kernels/runtime/shape.h"
 
+#include "kernels/runtime/integers.h"
+
 namespace lseg {
 
 std::string ToString(const Shape& s) {
@@ -43,7 +45,7 @@ int64_t ChannelBlock(Format format, int64_t channels) {
 int64_t StorageCount(const Shape& shape, Format format) {
   if (shape.Count() == 0) return 0;
   const int64_t block = ChannelBlock(format, shape.c);
-  return shape.n * ((shape.c + block - 1) / block * block) * shape.h * shape.w;
+  return shape.n * RoundUp(shape.c, block) * shape.h * shape.w;
 }
 
 }  // namespace lseg
