@@ -107,6 +107,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   for (int step = 0; step < steps; ++step) {
     if (tap == 0) halo_copy.NextChunk();
     const uint32_t buffer = ring.WaitFor(step);
+    __syncwarp();  // each lane has waited by itself
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       WarpgroupFence();

@@ -86,11 +86,11 @@ std::vector<Descriptor> Configurations(const Target& target, const Descriptor& g
   heuristics.Set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
   target.SetOn(heuristics, std::nullopt, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
   const cudnnStatus_t status = heuristics.TryFinalize();
-  if (IsUnsupported(status)) {
+  LSEG_CHECK(!IsOfTheMachine(status), "cuDNN: choice of an algorithm: " << Words(status));
+  if (status != CUDNN_STATUS_SUCCESS) {
     why += Words(status) + "; ";
     return {};
   }
-  LSEG_CHECK(status == CUDNN_STATUS_SUCCESS, "cuDNN: choice of an algorithm: " << Words(status));
 
   int64_t count = 0;
   LSEG_CUDNN_CHECK(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
@@ -254,8 +254,9 @@ bool ConvGraph::Take(const Target& target, const Descriptor& config, bool exact)
   plan.Set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
   target.SetOn(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
   const cudnnStatus_t status = plan.TryFinalize();
-  if (IsUnsupported(status)) return refuse(Words(status));
-  LSEG_CHECK(status == CUDNN_STATUS_SUCCESS, "cuDNN: plan: " << Words(status));
+  LSEG_CHECK(!IsOfTheMachine(status), "cuDNN: plan: " << Words(status));
+  // Others may do where one fails, such as one whose code does not compile.
+  if (status != CUDNN_STATUS_SUCCESS) return refuse(Words(status));
   workspace_ =
       plan.Get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1).at(0);
   notes_ = notes;

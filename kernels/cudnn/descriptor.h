@@ -21,8 +21,16 @@ std::string Words(cudnnStatus_t status);
     LSEG_CHECK(lseg_status == CUDNN_STATUS_SUCCESS, "cuDNN: " #call ": " << Words(lseg_status)); \
   } while (false)
 
+// What is wrong with the machine, which cuDNN counts among what it does not support: a driver, a
+// runtime or a part of the library.
+inline bool IsOfTheMachine(cudnnStatus_t status) {
+  return status == CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDA_DRIVER ||
+         status == CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDART ||
+         status == CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING ||
+         status == CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE;
+}
 inline bool IsUnsupported(cudnnStatus_t status) {
-  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED && !IsOfTheMachine(status);
 }
 
 // Made, given its attributes, finalised. What it was given must live as long as it does.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "kernels/conv_dtypes.h"
@@ -12,6 +13,7 @@
 #include "tests/kernels/conv_cases.h"
 #include "tests/kernels/conv_check.h"
 #include "tests/kernels/for_each_target.h"
+#include "tests/kernels/wgmma.h"
 
 namespace lseg {
 namespace {
@@ -60,14 +62,16 @@ void ExpectNans(const ConvCheck& check) {
   EXPECT_EQ(lost, 0) << Describe(check);
 }
 
-// The names of the engines that were run.
-std::set<std::string> RunAll(Device device) {
+// The names of the engines that were run: those that are proven, or the others.
+std::set<std::string> RunAll(Device device, bool unproven = false) {
+  std::map<std::string, bool> is_unproven;
+  for (const ConvEngine& engine : ConvEngines(device)) is_unproven[engine.name] = engine.unproven;
   const Context context(device);
   std::set<std::string> names;
   for (const Case& c : Cases(context)) {
     for (const std::string& name :
          EligibleConvEngines(context, c.params, ConvDirection::kForward, c.formats)) {
-      if (name.starts_with("onednn")) continue;
+      if (name.starts_with("onednn") || is_unproven.at(name) != unproven) continue;
       names.insert(name);
       ConvCheck check;
       check.params = c.params;
@@ -94,6 +98,12 @@ TEST(ConvNan, ShowsOnAGpu) {
   EXPECT_THAT(RunAll(Device::kCuda),
               testing::IsSupersetOf({"first_layer", "score", "planes", "implicit_gemm_256x64",
                                      "implicit_gemm_128x128", "simt_gemm_128x64", "direct"}));
+}
+
+TEST(ConvNan, ShowsByWgmma) {
+  LSEG_SKIP_WITHOUT(Device::kCuda);
+  LSEG_SKIP_WITHOUT_WGMMA();
+  EXPECT_THAT(RunAll(Device::kCuda, true), testing::Contains("wgmma_gemm_256x64"));
 }
 
 }  // namespace
