@@ -72,7 +72,13 @@ step() {
 
 # The cases of a GPU: all of a CUDA program's, those named so of the others. Kernels that no GPU has
 # run have a part of their own: a fault of theirs would end the whole program.
-filter() { [[ "$1" == CUDA ]] && echo '*-*Wgmma*' || echo '*cuda*:*Cuda*:*Gpu*:*GPU*-*Wgmma*'; }
+filter() {
+  case "$1" in
+    CUDA) echo '*-*Wgmma*' ;;
+    WGMMA) echo '*Wgmma*' ;;
+    *) echo '*cuda*:*Cuda*:*Gpu*:*GPU*-*Wgmma*' ;;
+  esac
+}
 
 have_cudnn() {
   [[ -e lib/liblseg_cudnn.so ]] || return 1
@@ -171,6 +177,7 @@ sanitized() {
   grep -E "^($first)_" tests/LIST
   # conv_cudnn_test runs other people's kernels; the runtime's test asks for errors of the API.
   grep -vE "^($first)_|^(conv_cudnn|runtime_cuda)_test " tests/LIST
+  sed -nE 's/^(conv_(gemm_)?cuda_test) .*/\1 WGMMA/p' tests/LIST
 }
 
 # Four tools, each on the small tests of ops; a finding is exit status 9.
@@ -179,14 +186,16 @@ run_sanitize() {
     echo "no compute-sanitizer: left out"
     return
   fi
-  local tool name kind until=$((SECONDS + 150))
+  local tool name kind label until=$((SECONDS + 150))
   for tool in memcheck initcheck synccheck racecheck; do
     while read -r name kind; do
+      label="${tool}_$name"
+      [[ $kind != WGMMA ]] || label+=_wgmma
       if [[ $SECONDS -ge $until ]]; then
-        echo "{\"step\": \"${tool}_$name\", \"result\": \"no time left\"}" > "$out/steps/${tool}_$name"
+        echo "{\"step\": \"$label\", \"result\": \"no time left\"}" > "$out/steps/$label"
         continue
       fi
-      step "${tool}_$name" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+      step "$label" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 \
         "tests/$name" "--gtest_filter=$(filter "$kind")" &
       while [[ "$(jobs -rp | wc -l)" -ge 6 ]]; do wait -n; done
     done < <(sanitized)
