@@ -76,7 +76,9 @@ WeightsFile Segmenter::ReadFile() {
 
 std::shared_ptr<ParameterSet> Segmenter::LoadParameters(const NetOptions& options) {
   const bool first = parameter_bytes_ == 0;
-  WeightsFile weights = first ? std::move(weights_) : ReadFile();
+  WeightsFile again;
+  if (!first) again = ReadFile();
+  const WeightsFile& weights = first ? weights_ : again;
   auto parameters = std::make_shared<ParameterSet>(context_.device());
   parameters->Await(weights);
   const NetParts net = BuildLayers(inference_.definition.Filtered(options.phase), BuiltinLayers(),
@@ -85,7 +87,7 @@ std::shared_ptr<ParameterSet> Segmenter::LoadParameters(const NetOptions& option
   CheckComplete(inference_, net, report, path_);
   if (first) NoteLoading(net, report);
   parameter_bytes_ = parameters->Bytes();
-  weights_ = weights = WeightsFile();
+  weights_ = again = WeightsFile();
   ReturnFreedMemory();  // before the net takes as much again
   return parameters;
 }

@@ -133,7 +133,11 @@ TEST_F(SegmentTest, ATensorThatTheNetLearnsMustBeThere) {
   WeightsFile half;
   half.metadata = TinyModel().metadata;
   half.Add(*TinyModel().Find("score.weight"));
-  EXPECT_THAT(ErrorOf(half), HasSubstr("this file lacks: score.bias"));
+  Segmenter segmenter(Write(half), context_);
+  for (int photograph = 0; photograph < 2; ++photograph) {
+    EXPECT_THAT(lseg::ErrorOf([&] { segmenter.Run(Image(4, 4, 3, 100)); }),
+                HasSubstr("this file lacks: score.bias"));
+  }
 }
 
 TEST_F(SegmentTest, WithoutMetadataTheBuiltInNetIsMeant) {
