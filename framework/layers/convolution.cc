@@ -275,8 +275,8 @@ class ConvForwardOp : public ConvOpBase {
   }
 
   // From blocks of the trunk to such, from an image, or to scores, where the channels fill blocks
-  // and an engine takes it; what the trunk's type has no engine for in that of f32, and all else
-  // plain.
+  // and an engine takes it; what has no engine in the trunk's type in f32, what fills no blocks of
+  // 16 in such of 8, and all else plain.
   ConvFormats FormatsIn(const FormatPolicy& policy) const {
     constexpr int64_t kVector = 8;  // channels that NHWC kernels move at a time
     constexpr ConvFormats kPlain = {Format::kNCHW, Format::kNCHW};
@@ -291,9 +291,11 @@ class ConvForwardOp : public ConvOpBase {
     if (out_fits && (in_fits || params_.src.c <= 4)) {
       formats.dst = blocked, formats.dst_dtype = trunk;
     }
-    if (params_.group == 1 && Takes(*policy.context, formats)) return formats;
-    if (trunk == DType::kF32 || policy.context->device() == Device::kCuda) return kPlain;
-    return FormatsIn({policy.context->blocked_format(), DType::kF32, policy.context});
+    const bool plain = formats.src == Format::kNCHW && formats.dst == Format::kNCHW;
+    if (!plain && params_.group == 1 && Takes(*policy.context, formats)) return formats;
+    if (policy.context->device() == Device::kCuda || blocked == Format::kNChw8c) return kPlain;
+    const Format next = trunk == DType::kF32 ? Format::kNChw8c : policy.context->blocked_format();
+    return FormatsIn({next, DType::kF32, policy.context});
   }
 
   // In all directions, but that of the image, whose gradient nobody wants.

@@ -198,6 +198,18 @@ TEST(CpuPrecision, NoLayerOfANetIsLeftToTheReference) {
   }
 }
 
+// Whatever blocks the processor likes best.
+TEST(CpuPrecision, WhatFillsBlocksOf8IsTakenInThem) {
+  const std::string text = InputText("data", "dim: 1 dim: 3 dim: 24 dim: 24") +
+                           ConvText("a", "data", "num_output: 24 kernel_size: 3 pad: 1") +
+                           ConvText("b", "a", "num_output: 40 kernel_size: 3 pad: 1");
+  Context context;
+  const Net net(NetDefinition::FromText(text, "test.prototxt"), BuiltinLayers(), context,
+                std::make_shared<ParameterSet>(Device::kCpu), NetOptions());
+  EXPECT_EQ(net.engines().at("a forward"), "first_layer");
+  EXPECT_EQ(net.engines().at("b forward"), "winograd4x3");
+}
+
 TEST(CpuPrecision, StepsInBf16FollowF32s) {
   Training exact(Device::kCpu, Precision::kF32), rounded(Device::kCpu, Precision::kBF16);
   const double first = exact.net->Loss();
