@@ -127,6 +127,16 @@ class WinogradConv : public ConvPlan {
   int64_t most_tiles_ = 0;
 };
 
+template <class Element, class Value>
+std::unique_ptr<ConvPlan> Make(const Context& context, const ConvParams& params,
+                               ConvDirection direction, ConvFormats formats, int64_t tile) {
+  if (direction == ConvDirection::kBackwardWeights) {
+    constexpr DType kProducts = sizeof(Value) == 4 ? DType::kF32 : DType::kBF16;
+    return MakeConvWinogradWeights(context, params, formats, kProducts);
+  }
+  return std::make_unique<WinogradConv<Element, Value>>(context, params, direction, formats, tile);
+}
+
 }  // namespace
 
 int64_t ConvWinogradRowGrid(const ConvParams&) { return 4; }
@@ -142,10 +152,7 @@ bool SupportsConvWinograd4x3(const Context&, const ConvParams& p, ConvDirection 
 
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
-  if (direction == ConvDirection::kBackwardWeights) {
-    return MakeConvWinogradWeights(context, params, formats, DType::kF32);
-  }
-  return std::make_unique<WinogradConv<float, float>>(context, params, direction, formats, 4);
+  return Make<float, float>(context, params, direction, formats, 4);
 }
 
 bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
@@ -156,7 +163,7 @@ bool SupportsConvWinograd2x3(const Context& context, const ConvParams& params,
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3(const Context& context, const ConvParams& params,
                                               ConvDirection direction, ConvFormats formats) {
-  return std::make_unique<WinogradConv<float, float>>(context, params, direction, formats, 2);
+  return Make<float, float>(context, params, direction, formats, 2);
 }
 
 bool SupportsConvWinograd4x3Bf16(const Context&, const ConvParams& p, ConvDirection,
@@ -169,10 +176,7 @@ bool SupportsConvWinograd4x3Bf16(const Context&, const ConvParams& p, ConvDirect
 
 std::unique_ptr<ConvPlan> MakeConvWinograd4x3Bf16(const Context& context, const ConvParams& params,
                                                   ConvDirection direction, ConvFormats formats) {
-  if (direction == ConvDirection::kBackwardWeights) {
-    return MakeConvWinogradWeights(context, params, formats, DType::kF32);
-  }
-  return std::make_unique<WinogradConv<BFloat16, float>>(context, params, direction, formats, 4);
+  return Make<BFloat16, float>(context, params, direction, formats, 4);
 }
 
 bool SupportsConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
@@ -182,10 +186,7 @@ bool SupportsConvWinograd2x3Bf16(const Context& context, const ConvParams& param
 
 std::unique_ptr<ConvPlan> MakeConvWinograd2x3Bf16(const Context& context, const ConvParams& params,
                                                   ConvDirection direction, ConvFormats formats) {
-  if (direction == ConvDirection::kBackwardWeights) {
-    return MakeConvWinogradWeights(context, params, formats, DType::kBF16);
-  }
-  return std::make_unique<WinogradConv<BFloat16, BFloat16>>(context, params, direction, formats, 2);
+  return Make<BFloat16, BFloat16>(context, params, direction, formats, 2);
 }
 
 }  // namespace lseg
