@@ -35,6 +35,8 @@ rm -rf "$out/steps" && mkdir "$out/steps"
 
 finding='^========= (Invalid|Error|Uninitialized|Barrier error|Potential|Race|Program hit|Leaked)'
 
+no_time_for() { echo "{\"step\": \"$1\", \"result\": \"no time left\"}" > "$out/steps/$1"; }
+
 # step NAME LIMIT COMMAND...: runs it for at most LIMIT seconds, and no longer than the whole may
 # take; its output goes to logs/NAME.log, how it ended to steps/NAME.
 step() {
@@ -42,7 +44,7 @@ step() {
   shift 2
   [[ "$limit" -le "$(left)" ]] || limit="$(left)"
   if [[ "$limit" -lt 3 ]]; then
-    echo "{\"step\": \"$name\", \"result\": \"no time left\"}" > "$out/steps/$name"
+    no_time_for "$name"
     return
   fi
   from=$SECONDS
@@ -192,7 +194,7 @@ run_sanitize() {
       label="${tool}_$name"
       [[ $kind != WGMMA ]] || label+=_wgmma
       if [[ $SECONDS -ge $until ]]; then
-        echo "{\"step\": \"$label\", \"result\": \"no time left\"}" > "$out/steps/$label"
+        no_time_for "$label"
         continue
       fi
       step "$label" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 \

@@ -67,8 +67,8 @@ inline int64_t WinogradProductPlane(const WinogradShape& shape, int64_t tiles) {
 }
 
 // What one thread works on: tiles [tile, tile + tiles), chunks [chunk, chunk_end) of outputs, and
-// its own memory of WinogradScratchBytes(), aligned to 64 bytes. Values do not depend
-// on the division.
+// its own memory of WinogradScratchBytes(), aligned to 64 bytes. Values do not depend on the
+// division.
 struct WinogradJob {
   int64_t tile, tiles, chunk, chunk_end;
   void* scratch;
